@@ -1,7 +1,10 @@
 """Housekeeping: who checkpoints, what is written without anybody asking, what closing leaves behind."""
 
+import sqlite3
+import threading
 import time
 from concurrent.futures import CancelledError
+from contextlib import closing
 
 import psycopg
 import pytest
@@ -13,6 +16,7 @@ from secondlook.core.event import EventKind
 from secondlook.core.subject import SubjectKind
 from secondlook.ground.errors import LedgerError
 from secondlook.ledger.ledger import EventFilter, Ledger, LedgerOptions
+from secondlook.ledger.log import search
 from secondlook.ledger.upkeep import housekeeping
 
 pytestmark = pytest.mark.anyio
@@ -159,6 +163,54 @@ async def test_one_duty_that_always_fails_keeps_no_other_from_being_done(
     wait_until(lambda: not ledger.history._unwritten)
     ledger.store.commit_now(lambda _: None)  # what was taken up before is written
     assert [entry.identity for entry in await ledger.history.recall([identity_of("a")])] == [identity_of("a")]
+
+
+@pytest.fixture
+def read_one(tmp_path, open_ledger):
+    """A ledger with a flag, and somebody who reads in it: a backup, for one."""
+    path = tmp_path / "ledger.sqlite3"
+    ledger = open_ledger(path, keeper=True, background=False)
+    ledger.store.commit_now(search.begin_merge)
+    reader = sqlite3.connect(path, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM events").fetchall()
+    yield ledger, reader, path
+    reader.close()
+
+
+def test_who_waits_for_a_reader_holds_no_writer_up(read_one):
+    ledger, reader, path = read_one
+    try_once, tries = ledger.upkeep._checkpoint, []
+
+    def tried(*how):
+        tries.append(try_once(*how))
+        return tries[-1]
+
+    ledger.upkeep._checkpoint = tried
+    waits = threading.Thread(target=ledger.upkeep.checkpoint, daemon=True)
+    waits.start()
+    with closing(sqlite3.connect(path, timeout=0.5, isolation_level=None)) as writer:
+        while waits.is_alive() and len(tries) < 3:
+            writer.execute("UPDATE changes SET counter = counter")  # within a flag's deadline
+            time.sleep(0.01)
+    reader.execute("COMMIT")
+    waits.join()
+    assert tries[0] is False
+    assert path.with_name("ledger.sqlite3-wal").stat().st_size == 0
+
+
+def test_the_daily_sweep_waits_for_no_reader_and_empties_the_wal_later(read_one, monkeypatch):
+    monkeypatch.setattr(housekeeping, "WHOLE_S", 0.0)
+    monkeypatch.setattr(housekeeping, "_CHECKPOINT_S", 0.0)
+    ledger, reader, path = read_one
+    merged_at = ledger.upkeep._merged_at
+    ledger.upkeep.sweep(thorough=True)
+    assert ledger.upkeep._merged_at > merged_at
+    wal = path.with_name("ledger.sqlite3-wal")
+    assert wal.stat().st_size > 0
+    reader.execute("COMMIT")
+    ledger.upkeep.checkpoint(whole=False)
+    assert wal.stat().st_size == 0
 
 
 def test_a_table_that_another_proxy_vacuums_is_left_to_it(postgres, open_ledger):

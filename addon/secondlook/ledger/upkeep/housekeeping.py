@@ -5,7 +5,7 @@ few seconds. The keeper alone: checkpoints the WAL, deletes what is past its ret
 
 Deleting is meant: `secure_delete` overwrites rows, freed pages are given back; once a day, and whenever
 somebody asks, the search index is merged until it holds nothing of them and the WAL that still held them
-is emptied.
+is emptied, as soon as nobody reads in it.
 """
 
 import logging
@@ -44,6 +44,7 @@ MERGE_S: Final = 86_400.0  # rewriting the search index costs as much as it is b
 CHECKPOINT_BYTES: Final = 4 << 20
 _CHECKPOINT_S: Final = 30.0
 WHOLE_S: Final = 30.0  # readers are waited for so long where the WAL has to be empty
+_BUSY_S: Final = 0.05  # at each try: whoever waits for readers holds up every writer meanwhile
 _CHUNK: Final = 500
 _REST_S: Final = 0.01  # between two chunks of a sweep: traffic first
 _STEPS: Final = 20  # of indexing, and of merging, in one tick
@@ -67,6 +68,7 @@ class Upkeep:
         self._swept_at = time.monotonic() - SWEEP_S + 30.0
         self._merged_at = time.monotonic()
         self._checkpointed_at = time.monotonic()
+        self._uncut = False
         self.faults = 0
 
     def start(self) -> None:
@@ -148,10 +150,11 @@ class Upkeep:
             return False
         return True
 
-    def checkpoint(self, *, whole: bool = True) -> None:
-        """Bring the WAL into the file: without waiting for anybody, or `whole` and cut to nothing.
+    def checkpoint(self, *, whole: bool = True, patient: bool = True) -> None:
+        """Bring the WAL into the file: as far as it can be just now, or `whole` and cut to nothing.
 
-        Raises LedgerError, also where somebody reads for so long that it cannot be cut.
+        Whoever is not `patient` waits for no reader: a later checkpoint cuts it. Raise LedgerError, also
+        where somebody reads for so long that it cannot be cut.
         """
         path = self._store.place.path
         if path is None:
@@ -166,8 +169,10 @@ class Upkeep:
         if not whole and not due and (not size or now - self._checkpointed_at < _CHECKPOINT_S):
             return
         self._checkpointed_at = now
-        while not self._checkpoint(path, "TRUNCATE" if whole or size >= 16 * CHECKPOINT_BYTES else "PASSIVE"):
-            if not whole:
+        cut = whole or self._uncut or size >= 16 * CHECKPOINT_BYTES
+        while not self._checkpoint(path, "TRUNCATE" if cut else "PASSIVE"):
+            self._uncut = cut
+            if not (whole and patient):
                 return  # somebody is at it: next time
             if time.monotonic() - now > WHOLE_S:
                 raise LedgerError(
@@ -175,11 +180,12 @@ class Upkeep:
                 )
             if self._stopping.wait(TICK_S):
                 return
+        self._uncut = False
 
     def _checkpoint(self, path: Path, mode: str) -> bool:
         """Try once; whether all was done that this mode does."""
         try:
-            with closing(sqlite3.connect(path, timeout=1.0, isolation_level=None)) as raw:
+            with closing(sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)) as raw:
                 raw.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
                 [(busy, *_)] = raw.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
         except sqlite3.Error as error:
@@ -265,7 +271,7 @@ class Upkeep:
             if self._stopping.wait(_REST_S):
                 return
         if everything or store.options.keeper:
-            self.checkpoint(whole=True)
+            self.checkpoint(whole=True, patient=everything)
 
     def _vacuum_tables(self, *, wait: bool) -> None:
         """Free what deleted rows of PostgreSQL held, over a connection of its own.
