@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import os
 import shutil
 from contextlib import asynccontextmanager
 
@@ -10,11 +11,13 @@ import pytest
 
 from secondlook.config import UpstreamSettings
 from secondlook.ground.errors import PatternError, SecondLookError
+from secondlook.ground.lock import take_lock
 from secondlook.server.http.app import AppSettings
 from secondlook.server.meter import Meter
 from secondlook.server.publish.generation import Generation
 from secondlook.server.reader import FileReader
 from secondlook.server.replica.replica import Replica
+from secondlook.server.store import store as store_module
 from secondlook.server.store.administration import rollback, status
 from secondlook.server.store.store import ServerStore
 from serverkit import full_hash, listening, make_store, out, put
@@ -130,6 +133,31 @@ async def replica_of_two_generations(tmp_path):
         assert await replica.pull() == 2
         yield copy, replica
         await replica.aclose()
+
+
+@pytest.mark.parametrize("at", ["a new generation", "one that is here"])
+def test_a_replica_beside_a_long_import_goes_on_serving(tmp_path, monkeypatch, at):
+    tried = []
+
+    def counted(path, **how):
+        tried.append(path)
+        return take_lock(path, **how)
+
+    async def scene():
+        async with replica_of_two_generations(tmp_path) as (copy, replica):
+            if at == "a new generation":
+                shutil.rmtree(copy.generation_folder(1))
+            rollback(ServerStore(tmp_path / "server"))
+            lock = take_lock(copy.root / "lock")
+            monkeypatch.setattr(store_module, "take_lock", counted)
+            monkeypatch.setattr(store_module, "WRITER_WAIT_S", 5.0)
+            pull = asyncio.create_task(replica.pull())
+            while not tried and not pull.done():
+                await asyncio.sleep(0.01)
+            os.close(lock)  # by the loop, which would never come here if it waited itself
+            assert await pull == 1 == copy.current()
+
+    asyncio.run(scene())
 
 
 def damage(path):

@@ -114,9 +114,9 @@ class Replica:
             return None
         if not is_here:
             await self._fetch(number)
-        with self._store.writing():
+        async with self._store.writing_from_loop():
             self._store.set_current(number)
-            self._store.drop_generations(self._keep)
+            await LISTS.run(self._store.drop_generations, self._keep)
         state = self.state.seen(before, number)
         if before is not None and number < before:
             log.warning("the publisher went back from generation %d to %d", before, number)
@@ -167,7 +167,7 @@ class Replica:
             (folder / MANIFEST).write_bytes(manifest)
             (folder / SIGNATURE).write_bytes(signature)
             _ = Generation(folder).table  # opens: sizes, bounds
-            with self._store.writing():
+            async with self._store.writing_from_loop():
                 if place.exists():  # another one, of before the publisher was set up anew
                     place.rename(gone)
                 folder.rename(place)

@@ -14,13 +14,14 @@ Everything is written beside and renamed into place, so a reader never sees half
 writer may be killed at any byte.
 """
 
+import asyncio
 import json
 import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -90,6 +91,16 @@ def dump_json(value: object) -> bytes:
     return json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True).encode() + b"\n"
 
 
+@contextmanager
+def _held(lock: int) -> Iterator[None]:
+    try:
+        os.ftruncate(lock, 0)
+        os.write(lock, f"{os.getpid()}\n".encode())
+        yield
+    finally:
+        os.close(lock)
+
+
 class ServerStore:
     """A server's folder on disk; `root` is made when it is not there."""
 
@@ -107,30 +118,40 @@ class ServerStore:
     def writing(self) -> Iterator[None]:
         """Hold the writer's lock; waits for another writer (import, feed, publish) to end.
 
-        Raises PatternError when that takes longer than `WRITER_WAIT_S`.
+        Raises PatternError when that takes longer than `WRITER_WAIT_S`. Not for the event loop.
         """
-        lock = self._take_lock()
-        try:
-            os.ftruncate(lock, 0)
-            os.write(lock, f"{os.getpid()}\n".encode())
+        tries = self._tries()
+        while (lock := next(tries)) is None:
+            time.sleep(_LOOK_AGAIN_S)
+        with _held(lock):
             yield
-        finally:
-            os.close(lock)
 
-    def _take_lock(self) -> int:
+    @asynccontextmanager
+    async def writing_from_loop(self) -> AsyncGenerator[None]:
+        """Hold the writer's lock as `writing` does; the event loop goes on, and a wait can be cancelled."""
+        tries = self._tries()
+        while (lock := next(tries)) is None:  # noqa: ASYNC110 - processes share no event
+            await asyncio.sleep(_LOOK_AGAIN_S)
+        with _held(lock):
+            yield
+
+    def _tries(self) -> Iterator[int | None]:
+        """Try for the writer's lock again and again: its descriptor, or None while another writer has it."""
         path = self.root / "lock"
         started = time.monotonic()
         told = False
         while True:
+            lock = None
             with suppress(BlockingIOError):
-                return take_lock(path, wait=False)
-            other = f"process {path.read_bytes()[:20].decode('ascii', 'replace').strip() or 'unknown'}"
-            if time.monotonic() - started > WRITER_WAIT_S:
-                raise PatternError(f"{other} has held {path} for {WRITER_WAIT_S:g} s; stop it, or wait")
-            if not told and time.monotonic() - started > WRITER_TOLD_S:
-                logger.warning("waiting for %s, which holds %s", other, path)
-                told = True
-            time.sleep(_LOOK_AGAIN_S)
+                lock = take_lock(path, wait=False)
+            if lock is None:
+                other = f"process {path.read_bytes()[:20].decode('ascii', 'replace').strip() or 'unknown'}"
+                if time.monotonic() - started > WRITER_WAIT_S:
+                    raise PatternError(f"{other} has held {path} for {WRITER_WAIT_S:g} s; stop it, or wait")
+                if not told and time.monotonic() - started > WRITER_TOLD_S:
+                    logger.warning("waiting for %s, which holds %s", other, path)
+                    told = True
+            yield lock
 
     # Sources
 
