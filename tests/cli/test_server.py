@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from cli.calling import on
 from e2e.processes import command, json_lines, server_publish
 from secondlook.run.supervisor.runfile import StateLock
@@ -153,3 +155,32 @@ def test_without_a_configuration_here_it_is_the_server_of_the_proxy_that_command
     command("server", "add", "evil.example", cwd=here)
     assert not list(here.iterdir())
     assert (tmp_path / "home" / "secondlook" / "server" / "own.json").exists()
+
+
+@pytest.mark.parametrize(
+    "beside", ["a server of its own here", "odd settings", "a state that cannot be read"]
+)
+def test_a_proxy_elsewhere_neither_takes_the_place_of_a_server_here_nor_stops_it(
+    tmp_path, monkeypatch, beside
+):
+    here, home = tmp_path / "here", tmp_path / "home"
+    here.mkdir()
+    (home / "secondlook" / "ca").mkdir(parents=True)  # a proxy's state
+    if beside == "a server of its own here":
+        (here / "server-state").mkdir()
+    elif beside == "odd settings":
+        (home / "secondlook" / "proxy.yaml").write_text("state: [\n")
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+        monkeypatch.setenv(name, str(home))
+    if beside == "a state that cannot be read":
+        monkeypatch.setenv("XDG_STATE_HOME", str(home / ("x" * 300)))  # which stops root too
+    command("server", "add", "evil.example", cwd=here)
+    assert (here / "server-state" / "own.json").exists()
+    assert not (home / "secondlook" / "server").exists()
+
+
+def test_a_proxy_that_is_set_up_here_comes_before_a_server_here(tmp_path):
+    (tmp_path / "proxy.yaml").write_text("state: proxy-state\n")
+    (tmp_path / "server-state").mkdir()
+    command("server", "add", "evil.example", cwd=tmp_path)
+    assert (tmp_path / "proxy-state" / "server" / "own.json").exists()

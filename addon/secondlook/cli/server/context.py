@@ -1,5 +1,6 @@
 """Where a server command works: settings, store, and what every one of them takes as options."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,7 +13,8 @@ from secondlook.cli.output import fail
 from secondlook.core.lists.name import RISKS, list_name
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import Threat
-from secondlook.run.supervisor.runfile import is_of_a_proxy
+from secondlook.ground.errors import ConfigError
+from secondlook.run.supervisor.runfile import SERVER_FOLDER, is_of_a_proxy
 from secondlook.server.store.names import BASE_LISTS, THREATS
 from secondlook.server.store.store import ServerStore
 
@@ -45,8 +47,8 @@ class ServerContext:
 def open_server(config: Path | None, state: Path | None, **options: object) -> ServerContext:
     """Find a server's settings and store. Raises ConfigError.
 
-    Without a configuration and without `--state` it is the embedded server of the proxy that other commands
-    mean here, where there is one; a proxy's state folder given by `--state` means its embedded server too.
+    A proxy's state folder given by `--state` means its embedded server. Without a configuration and without
+    `--state` it is that of the proxy that other commands mean, unless a server has its folder here.
     """
     from secondlook.config import load_server_settings
 
@@ -54,12 +56,10 @@ def open_server(config: Path | None, state: Path | None, **options: object) -> S
     if found is None and Path(SERVER_CONFIG_NAME).is_file():
         found = Path(SERVER_CONFIG_NAME)
     if state is None and found is None:
-        here = open_context(None, None).state
-        if Path(CONFIG_NAME).is_file() or is_of_a_proxy(here):
-            state = here / "server"
+        state = _server_of_the_proxy(load_server_settings(None, **options).state)  # type: ignore[arg-type]
     elif state is not None and is_of_a_proxy(state):
         leave_to_owner(state)
-        state = state / "server"
+        state = state / SERVER_FOLDER
     settings = load_server_settings(found, state=state, **options)  # type: ignore[arg-type]
     try:
         settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -71,3 +71,16 @@ def open_server(config: Path | None, state: Path | None, **options: object) -> S
         )
     leave_to_owner(settings.state)
     return ServerContext(settings, store, found)
+
+
+def _server_of_the_proxy(usual: Path) -> Path | None:
+    """Return the embedded server of the proxy that other commands mean; None where `usual` is meant.
+
+    A proxy that is set up here comes first, then a server in its usual folder here, then a proxy elsewhere.
+    """
+    if Path(CONFIG_NAME).is_file():
+        return open_context(None, None).state / SERVER_FOLDER
+    with suppress(ConfigError, OSError):  # what is wrong with a proxy elsewhere is nothing to a server here
+        if not usual.is_dir() and is_of_a_proxy(elsewhere := open_context(None, None).state):
+            return elsewhere / SERVER_FOLDER
+    return None
