@@ -283,15 +283,20 @@ def test_a_ledger_of_its_own_place_is_replaced_there(backup, tmp_path):
     assert {path.name.partition(".before-restore-")[0] for path in aside} >= {"l.db", "l.db-wal"}
 
 
-def test_what_root_restores_belongs_to_whom_the_state_belongs(backup, tmp_path):
+@pytest.mark.parametrize("linked", [False, True])
+def test_what_root_restores_belongs_to_whom_the_state_belongs(backup, tmp_path, linked):
     if os.geteuid() != 0:
         pytest.skip("only root gives files away")
     state = tmp_path / "here"
     state.mkdir()
+    if linked:
+        (tmp_path / "link").symlink_to(state)
     (state / "site.key").touch()
     for path in (state, state / "site.key"):
         os.chown(path, 65534, 65534)
-    (aside,) = restore_backup(backup, Wanted(None, state), no_passphrase).aside
+    (aside,) = restore_backup(
+        backup, Wanted(None, tmp_path / "link" if linked else state), no_passphrase
+    ).aside
     assert (aside / "site.key").exists()
     owners = {path.name: path.stat().st_uid for path in state.rglob("*")}
     assert set(owners.values()) == {65534}, owners

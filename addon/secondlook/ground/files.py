@@ -69,15 +69,22 @@ def sync_folder(folder: Path) -> None:
 
 
 def give_to_owner(folder: Path, like: Path) -> None:
-    """Have what root made in a folder belong to whom `like` belongs to.
+    """Have what root made in a folder, `like` or one inside it, belong to whom `like` belongs to.
 
-    That one may put links there: none is followed, a file that has another name too may be from anywhere and
-    stays root's, and what was another's before stays so.
+    `like` may be a link, and is looked up once. In it that one may put links: none is followed, a file that
+    has another name too may be from anywhere and stays root's, and what was another's before stays so.
     """
-    owner = like.stat()
-    if os.geteuid() == owner.st_uid:
-        return
-    for _, folders, files, at in os.fwalk(folder):
+    handle = os.open(like, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        owner = os.fstat(handle)
+        if os.geteuid() != owner.st_uid:
+            _give(folder.relative_to(like), handle, owner)
+    finally:
+        os.close(handle)
+
+
+def _give(folder: Path, inside: int, owner: os.stat_result) -> None:
+    for _, folders, files, at in os.fwalk(folder, dir_fd=inside):
         for name in (".", *folders, *files):
             with suppress(FileNotFoundError):
                 status = os.stat(name, dir_fd=at, follow_symlinks=False)
