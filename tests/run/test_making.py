@@ -217,6 +217,27 @@ def test_one_that_was_killed_leaves_no_copy_of_the_ledger(state, tmp_path, at):
         assert list(folder.glob(".secondlook-backup-*")) == [used]
 
 
+def test_one_is_made_on_a_drive_of_the_network(state, tmp_path, monkeypatch):
+    """On NFS a file that is open when it is removed stays in its folder, under another name."""
+    remove = os.unlink
+
+    def removing(path: str | Path, *, dir_fd: int | None = None) -> None:
+        status = os.stat(path, dir_fd=dir_fd, follow_symlinks=False)
+        if any(
+            each.exists() and os.path.samestat(each.stat(), status)
+            for each in Path("/proc/self/fd").iterdir()
+        ):
+            beside = Path(path).with_name(f".nfs{status.st_ino}")
+            os.rename(path, beside, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+        else:
+            remove(path, dir_fd=dir_fd)
+
+    monkeypatch.setattr(os, "unlink", removing)
+    make_backup(Settings(state=state), None, tmp_path / "b")
+    assert held(tmp_path / "b")["ledger/ledger.sqlite3"].startswith(b"SQLite format 3")
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["b", "state"]
+
+
 def test_folders_that_lie_elsewhere_are_in_it_by_their_links(state, tmp_path):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

@@ -106,9 +106,9 @@ def make_backup(
             copy = folder / LEDGER_FILE
             copy.touch(mode=0o600)
             copy_out(place, copy)
-            ledger = copy.open("rb")
-        with ledger:  # it has no name any more: whatever ends this process leaves no copy
-            writer.add_open(LEDGER, ledger)
+            with copy.open("rb") as ledger:
+                copy.unlink()  # whatever ends this process from here on leaves no copy
+                writer.add_open(LEDGER, ledger)
         _add_state(writer, settings.state, quarantine=quarantine)
         files = len(writer.sums)
     size = path.stat().st_size
