@@ -51,17 +51,16 @@ class RecheckQueue:
             lambda connection: flagged.overdue(connection, older_than=older_than, limit=limit),
         )
 
-    def page(self, *, after: QueueEntry | None = None, limit: int = 1_000) -> list[QueueEntry]:
-        """A page of the queue, oldest first; `after` is the last entry of the page before."""
-        place = None if after is None else (after.first_seen, after.id)
-        return self._store.read(lambda connection: flagged.listing(connection, after=place, limit=limit))
+    def page(self, *, after: tuple[float, str] | None = None, limit: int = 1_000) -> list[QueueEntry]:
+        """A page of the queue, oldest first; `after` is (first_seen, id) of the last entry seen."""
+        return self._store.read(lambda connection: flagged.listing(connection, after=after, limit=limit))
 
     def walk(self) -> Iterator[QueueEntry]:
         """All entries of the queue, oldest first, in bounded memory."""
-        last: QueueEntry | None = None
+        last: tuple[float, str] | None = None
         while page := self.page(after=last):
             yield from page
-            last = page[-1]
+            last = page[-1].first_seen, page[-1].id
 
     def find(self, entry_id: str) -> QueueEntry | None:
         """One entry by its id."""

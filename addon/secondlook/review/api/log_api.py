@@ -28,11 +28,12 @@ from secondlook.review.filters import (
     LogFilter,
     wanted_of,
 )
-from secondlook.review.operations.operations import Operations
+from secondlook.review.operations.operations import QUEUE_CURSOR, Operations
 from secondlook.review.operations.refused import Missing
 
 type Filter = Annotated[str, Query(max_length=512)]
 type Cursor = Annotated[str, Query(pattern=CURSOR)] | None
+type QueueCursor = Annotated[str, Query(pattern=QUEUE_CURSOR)] | None
 type TailCursor = Annotated[str, Query(pattern=f"{CURSOR}|{LIVE_CURSOR}")] | None
 
 FILTERS = [
@@ -139,7 +140,7 @@ def log_routes(api: APIRouter, operations: Operations) -> None:
         return EventRecord.model_validate(found)
 
     @api.get("/queue")
-    async def queue(after: Cursor = None, limit: Limit = 100) -> QueuePage:
+    async def queue(after: QueueCursor = None, limit: Limit = 100) -> QueuePage:
         """Return a page of what waits for a second look, oldest first."""
         entries, cursor = await operations.queue(after, limit)
         return QueuePage.model_validate(

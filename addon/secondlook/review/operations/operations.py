@@ -3,6 +3,7 @@
 They read and write the ledger; what needs the running program alone, pages and API ask of `program` itself.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -23,6 +24,7 @@ from secondlook.review.program import Json, RunningProgram
 from secondlook.site.qr import address_code
 
 LATEST = 8
+QUEUE_CURSOR = r"^-?[0-9]{1,12}\.[0-9]{1,17}-[0-9A-HJKMNP-TV-Z]{26}$"  # first_seen and id: outlive the entry
 REMARKABLE = ("blocked", "flagged", "would_block", "confirmed", "late_verdict")
 
 
@@ -125,10 +127,14 @@ class Operations:
         return count
 
     async def queue(self, after: str | None, limit: int) -> tuple[list[Json], str | None]:
-        """Return a page of the queue, oldest first, and the id to go on from."""
-        last = await self.ledger.run(self.ledger.queue.find, after) if after else None
+        """Return a page of the queue, oldest first, and the cursor to go on from (`QUEUE_CURSOR`)."""
+        if after and not re.fullmatch(QUEUE_CURSOR, after):
+            raise Refused(f"after: expected a place in the queue as its links give it, got {after[:80]!r}")
+        at, _, entry_id = (after or "").rpartition("-")
+        last = (float(at), entry_id) if at else None
         found = await self.ledger.run(self.ledger.queue.page, after=last, limit=limit)
-        return [queue_json(entry) for entry in found], found[-1].id if len(found) == limit else None
+        cursor = f"{found[-1].first_seen!r}-{found[-1].id}" if len(found) == limit else None
+        return [queue_json(entry) for entry in found], cursor
 
     async def waiting_entry(self, entry_id: str) -> Json:
         """Return one subject of the queue."""

@@ -71,7 +71,10 @@ class Pages:
 
     async def flagged(self, request: Request) -> Response:
         """Show what waits for a second look, and how earlier ones ended."""
-        entries, cursor = await self.operations.queue(request.query_params.get("after"), QUEUE_PAGE)
+        try:
+            entries, cursor = await self.operations.queue(request.query_params.get("after"), QUEUE_PAGE)
+        except Refused as error:
+            return await self.frame.refuse(request, error)
         return await self.frame.show(
             request,
             "flagged.html",
