@@ -1,5 +1,7 @@
 """Alerts about the pattern: raised once, ended by themselves, outliving the process."""
 
+import json
+
 import pytest
 
 from agentkit.virtual import START, StillClock
@@ -76,6 +78,19 @@ def test_what_is_in_force_outlives_the_process(tmp_path, alerts, events):
 def test_a_file_of_alerts_that_cannot_be_read_is_none(tmp_path, content):
     (tmp_path / ALERTS).write_bytes(content)
     assert read_alerts(tmp_path) == {}
+
+
+def test_what_a_version_before_said_of_a_list_without_its_server_is_in_force_no_more(tmp_path, events):
+    kept = {
+        "list office/mw-8b": "refused",
+        "list office/": "refused",
+        "pattern": "damaged",
+        "age office": "old",
+    }
+    (tmp_path / ALERTS).write_text(json.dumps({"list mw-8b": "damaged", **kept}))
+    assert read_alerts(tmp_path) == kept
+    assert PatternAlerts(tmp_path, events, StillClock()).in_force == kept
+    assert not events
 
 
 def test_refused_lists_are_alerts_until_they_are_good_again(alerts):

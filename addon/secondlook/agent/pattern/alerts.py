@@ -21,9 +21,11 @@ ALERTS = "alerts.json"
 def read_alerts(folder: Path) -> dict[str, str]:
     """Read the alerts in force: key to text; empty when none was ever written."""
     try:
-        return {str(key): str(text) for key, text in json.loads((folder / ALERTS).read_bytes()).items()}
+        written = json.loads((folder / ALERTS).read_bytes()).items()
     except (OSError, ValueError, AttributeError):
         return {}
+    # 1.0 named a damaged list without its server: nothing would end such an alert
+    return {key: str(text) for key, text in written if not key.startswith("list ") or "/" in key}
 
 
 class PatternAlerts:
