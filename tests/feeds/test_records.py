@@ -1,9 +1,11 @@
 import json
+from itertools import chain
 
 import pytest
 
 from feedkit import outcomes, read_all, texts
 from secondlook.feeds.entries.entry import FeedRefused
+from secondlook.feeds.formats import objects
 
 SHA, SHA1, MD5 = "ab" * 32, "bc" * 20, "cd" * 16
 
@@ -65,6 +67,67 @@ def test_a_truncated_document_is_refused(cut):
     feed = json.dumps({"Event": {"Attribute": [attribute("domain", f"evil{n}.example") for n in range(50)]}})
     with pytest.raises(FeedRefused, match="truncated"):
         read_all(feed[: int(len(feed) * cut)])
+
+
+def phishtank(count):
+    record = {"phish_id": "1", "url": "", "verified": "yes", "online": "yes", "details": [{}]}
+    return [json.dumps({**record, "url": f"https://evil{at}.example/"}) for at in range(count)]
+
+
+@pytest.mark.parametrize("damaged", [[0], [2989], [2999], [10, 11]])
+@pytest.mark.parametrize("at_once", [300, 1 << 20])
+def test_a_quote_that_is_missing_costs_its_record(damaged, at_once):
+    records = phishtank(3000)
+    for at in damaged:
+        records[at] = records[at].replace('example/"', "example/")
+    expected = [f"evil{at}.example" for at in range(3000) if at not in damaged]
+    found = outcomes("[" + ",\n".join(records) + "]", size=at_once)
+    assert found[: len(expected)] == expected
+    assert found[len(expected) :][0] == f"{damaged[0] + 1}: not understood"
+    assert len(found) <= 3000
+
+
+def test_beyond_the_longest_record_a_quote_that_is_missing_still_costs_no_more(monkeypatch):
+    monkeypatch.setattr(objects, "MAX_RECORD_CHARS", 20_000)
+    records = phishtank(3000)
+    records[0] = records[0].replace('example/"', "example/")
+    read = 0
+
+    def pieces():
+        nonlocal read
+        for record in records:
+            read += len(record) + 1
+            yield record + ","
+        yield "]"
+
+    found = objects.objects(chain("[", pieces()))
+    assert next(found).value is None
+    assert read < 90_000  # not the whole feed
+    assert len(list(found)) == 2999
+
+
+@pytest.mark.parametrize("end", ["/", "/}", "/}]", "/}]/x", '/}]","a":{"b'])
+def test_a_document_cut_within_a_string_is_refused_whatever_that_string_holds(end):
+    records = phishtank(20)
+    records[-1] = records[-1].partition("example/")[0] + "example" + end + "x"
+    with pytest.raises(FeedRefused, match="truncated"):
+        read_all("[" + ",".join(records))
+
+
+@pytest.mark.parametrize("cut", [0.3, 0.6, 0.95])
+def test_a_document_without_a_quote_and_without_an_end_is_refused(cut):
+    records = phishtank(50)
+    records[3] = records[3].replace('example/"', "example/")
+    feed = "[" + ",".join(records) + "]"
+    with pytest.raises(FeedRefused, match="truncated"):
+        read_all(feed[: int(len(feed) * cut)])
+
+
+def test_quotes_that_never_pair_up_are_not_looked_at_for_ever(monkeypatch):
+    monkeypatch.setattr(objects, "MAX_VAIN_CHARS", 100_000)
+    unit = '{"}"","[[[",'  # each record seems to go on to the end of the document
+    with pytest.raises(FeedRefused, match="do not pair up"):
+        list(objects.objects(iter(["[", unit * 1000, "]"])))
 
 
 def test_an_attribute_of_a_damaged_type_spoils_no_other():

@@ -1,7 +1,8 @@
 """JSON as it streams by: the objects inside arrays, one at a time, with the path that leads to them.
 
 Only one record is in memory at a time. What is wrong inside a record (a comma too many) is mended or rejected
-there; what is wrong between records is passed over. A document that ends early is refused.
+there; what is wrong between records is passed over. A quote that is missing costs its record: where quotes
+lead to no end, brackets alone have to. A document that ends early is refused.
 """
 
 import json
@@ -12,10 +13,12 @@ from typing import Any, NamedTuple
 from secondlook.feeds.entries.entry import FeedRefused
 
 MAX_RECORD_CHARS = 32 * 1024**2
+MAX_VAIN_CHARS = MAX_RECORD_CHARS  # looked at for ends that are not there, before the next record without one
 MAX_DEPTH = 32
 
 _SPACE = re.compile(r"[\s,:\ufeff]*")
 _BRACKETS = re.compile(r'"(?:[^"\\]|\\.?)*+(?:"|\Z)|[{}\[\]]', re.DOTALL)  # a string without end is one, too
+_BARE_BRACKETS = re.compile(r"[{}\[\]]")
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _SCALAR = re.compile(r"[^\s,:\[\]{}\"]+")
 _DECODER = json.JSONDecoder(strict=False)
@@ -43,6 +46,7 @@ class _Walker:
         self._line = 1
         self._counted = 0  # up to where lines are counted
         self._ended = False
+        self._vain = 0  # characters looked at for ends that were not there
         self._stack: list[str] = []  # "[" an array, "{" an object that waits for a key, "=" one for a value
         self._path: list[str] = []
 
@@ -87,9 +91,9 @@ class _Walker:
                     raise FeedRefused("truncated: the JSON document ends early")
                 self._ended = True
 
-    def _record_end(self) -> int:
+    def _record_end(self, brackets: re.Pattern[str]) -> int:
         depth = 0
-        for found in _BRACKETS.finditer(self._text, self._at):
+        for found in brackets.finditer(self._text, self._at):
             mark = found[0]
             if mark in "{[":
                 depth += 1
@@ -105,17 +109,36 @@ class _Walker:
             try:
                 value, end = _DECODER.raw_decode(self._text, self._at)
             except (ValueError, RecursionError):
-                end = self._record_end()
+                end = self._record_end(_BRACKETS)
                 if end < 0:
-                    if self._more():
+                    if self._held() <= MAX_RECORD_CHARS and self._more():
                         continue
-                    raise FeedRefused("truncated: the JSON document ends early") from None
+                    end = self._end_without_strings()
                 text = self._text[self._at : end]
                 value = _mended(text)
                 self._at = end
                 return Found(line, path, value, text[:200])
             self._at = end
             return Found(line, path, value)
+
+    def _held(self) -> int:
+        return len(self._text) - self._at
+
+    def _end_without_strings(self) -> int:
+        """Return where a record ends whose quotes do not pair up; raises FeedRefused where it does not.
+
+        Whoever gets a quote into a feed must neither keep all of it away nor have it read again and again.
+        """
+        if self._vain > MAX_VAIN_CHARS:
+            raise FeedRefused("too many records of the JSON document have quotes that do not pair up")
+        self._vain += self._held()
+        # a document that was cut ends in the middle of something, and a bracket in a URL is no end of it
+        cut = self._ended and self._text.rstrip()[-1:] not in {"}", "]"}
+        end = -1 if cut else self._record_end(_BARE_BRACKETS)
+        if end < 0:
+            self._more()  # raises what is wrong with a record that is too long
+            raise FeedRefused("truncated: the JSON document ends early")
+        return end
 
     def _scalar(self) -> Any:
         text = self._match(_STRING if self._text[self._at] == '"' else _SCALAR)
