@@ -62,6 +62,11 @@ def test_a_broken_record_is_one_reject():
     assert outcomes(feed) == ["evil.example", "evil.example", "2: not understood"]
 
 
+def test_a_network_in_a_record_is_no_url():
+    records = [{"ip": ip, "port": 443} for ip in ("8.8.4.0/24", "8.8.8.8/32", "8.8.4.4")]
+    assert outcomes(json.dumps(records)) == ["8.8.8.8", "8.8.4.4", "1: address range too wide"]
+
+
 @pytest.mark.parametrize("cut", [0.3, 0.6, 0.95])
 def test_a_truncated_document_is_refused(cut):
     feed = json.dumps({"Event": {"Attribute": [attribute("domain", f"evil{n}.example") for n in range(50)]}})

@@ -60,6 +60,14 @@ def test_json_records_are_read_like_rows(test_data):
             "indicator,type\n8.8.4.0/24,ip\nevil.example,domain\n",
             ["evil.example", "2: address range too wide"],
         ),
+        (
+            "ip,port\n8.8.4.0/24,80\n2001:4860::/32,80\n8.8[.]4.0/30,80\n8.8.8.8/32,80\n2001:4860::8/128,80\n",
+            ["8.8.8.8", "[2001:4860::8]", *(f"{line}: address range too wide" for line in (2, 3, 4))],
+        ),
+        (
+            "indicator,type\n8.8.4.0/24,c2\n8.8.8.8/32,ip\n8.8.8.8/64,ip\n",
+            ["8.8.8.8", "2: address range too wide", "4: malformed IP address"],
+        ),
     ],
 )
 def test_columns_are_found_wherever_they_are_named(feed, found):

@@ -7,10 +7,11 @@ import html
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from ipaddress import ip_network
 
 from secondlook.core.verdict import Threat
 from secondlook.feeds.entries.entry import Entry, RejectClass
-from secondlook.feeds.entries.maker import Maker
+from secondlook.feeds.entries.maker import Maker, refang
 from secondlook.feeds.formats.plain import RANGE
 from secondlook.feeds.formats.qualifier import disqualified
 
@@ -297,9 +298,7 @@ def typed(row: Row, maker: Maker) -> Entry | RejectClass:
         return RejectClass.NOT_UNDERSTOOD
     if said in _DIGEST_TYPES:
         return maker.digest(value)
-    if RANGE.fullmatch(value):
-        return RejectClass.WIDE_RANGE
-    return maker.indicator(value)
+    return _network(value, maker) or maker.indicator(value)
 
 
 def generic(row: Row, maker: Maker) -> Entry | RejectClass:
@@ -316,4 +315,16 @@ def generic(row: Row, maker: Maker) -> Entry | RejectClass:
     text = _filled(row, *_HOST_COLUMNS, *_ANY_COLUMNS)
     if not text:
         return RejectClass.NOT_UNDERSTOOD
-    return maker.any(text)
+    return _network(text, maker) or maker.any(text)
+
+
+def _network(text: str, maker: Maker) -> Entry | RejectClass | None:
+    """Read a network; None where a text is none. A row is one entry, so that of one address alone has any."""
+    plain = refang(text)
+    if not RANGE.fullmatch(plain):
+        return None
+    try:
+        network = ip_network(plain, strict=False)
+    except ValueError:
+        return RejectClass.BAD_ADDRESS
+    return RejectClass.WIDE_RANGE if network.num_addresses > 1 else maker.indicator(str(network[0]))
