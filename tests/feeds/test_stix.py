@@ -7,7 +7,7 @@ from secondlook.feeds.entries.entry import RejectClass
 from secondlook.feeds.formats.stix import comparisons
 from secondlook.feeds.reader import read
 
-SHA, MD5 = "ab" * 32, "cd" * 16
+SHA, SHA1, MD5 = "ab" * 32, "bc" * 20, "cd" * 16
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,18 @@ SHA, MD5 = "ab" * 32, "cd" * 16
         (f"[file:hashes.'SHA-256' = '{SHA}']", [SHA]),
         (f"[file:hashes.sha256='{SHA}']", [SHA]),
         (f"[file:hashes.MD5 = '{MD5}' AND file:hashes.'SHA-256' = '{SHA}']", [SHA]),
+        (
+            f"[file:hashes.MD5 = '{MD5}' AND file:hashes.'SHA-256' = '{SHA}'] OR [file:hashes.'SHA-1' = '{SHA1}']",
+            [SHA, SHA1],
+        ),
+        (
+            f"[file:hashes.MD5 = '{MD5}' OR file:hashes.'SHA-1' = '{SHA1}' AND file:hashes.'SHA-256' = '{SHA}']",
+            [MD5, SHA],
+        ),
+        (
+            f"[(file:hashes.MD5 = '{MD5}' AND file:hashes.SHA1 = '{SHA1}') OR url:value IN ('a', 'b')]",
+            [SHA1, "a", "b"],
+        ),
         (r"[url:value = 'http://a.example/it\'s']", ["http://a.example/it's"]),
     ],
 )
@@ -41,6 +53,16 @@ def test_patterns_that_can_be_said(pattern, values):
         ("[domain-name:value != 'good.example']", RejectClass.PATTERN),
         ("[domain-name:value = 'a.example' AND network-traffic:dst_port = '443']", RejectClass.MODIFIER),
         ("[domain-name:value = 'a.example'] AND [domain-name:value = 'b.example']", RejectClass.MODIFIER),
+        (f"[file:hashes.MD5 = '{MD5}'] AND [file:hashes.'SHA-256' = '{SHA}']", RejectClass.MODIFIER),
+        (f"[file:hashes.MD5 = '{MD5}' AND file:hashes.MD5 = '{MD5[::-1]}']", RejectClass.MODIFIER),
+        (f"[file:hashes.MD5 IN ('{MD5}', 'a') AND file:hashes.SHA1 = '{SHA1}']", RejectClass.MODIFIER),
+        (f"[file:hashes.MD5 = '{MD5}' OR url:value = 'a' AND url:value = 'b']", RejectClass.MODIFIER),
+        (
+            f"[(file:hashes.MD5 = '{MD5}' OR file:hashes.MD5 = 'a') AND file:hashes.SHA1 = '{SHA1}']",
+            RejectClass.MODIFIER,
+        ),
+        (f"[file:hashes.MD5 = '{MD5}' AND (file:hashes.SHA1 = '{SHA1}')]", RejectClass.MODIFIER),
+        (f"[file:hashes.MD5 = '{MD5}' AND]", RejectClass.MODIFIER),
         ("[domain-name:value = 'a.example'] FOLLOWEDBY [file:name = 'b']", RejectClass.NOT_UNDERSTOOD),
         ("[NOT domain-name:value = 'a.example']", RejectClass.NOT_UNDERSTOOD),
         ("[domain-name:value = 'a.example'] WITHIN 5 SECONDS", RejectClass.NOT_UNDERSTOOD),

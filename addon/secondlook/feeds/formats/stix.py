@@ -1,7 +1,8 @@
 """STIX 2.0 and 2.1 bundles and TAXII envelopes: the indicators' patterns, where they have an exact form here.
 
 A pattern is taken when it is one comparison, or several joined by OR, each `=` or IN a list. AND asks for
-more than we look at, so a pattern with it is rejected, unless every part is a digest of the same file.
+more than we look at, so a pattern with it is rejected, unless it joins digests of one file, each of another
+kind, side by side in one observation: AND binds more closely than OR, and the strongest stands for all.
 """
 
 import re
@@ -30,7 +31,10 @@ _WEB_PATHS = frozenset(
 )
 _DIGEST_PATH = re.compile(r"file:hashes\.['\"]?(sha-?256|sha-?1|md5)['\"]?", re.IGNORECASE)
 
+_STRONGEST_FIRST = ("sha256", "sha1", "md5")
+
 type Comparison = tuple[str, str]  # the object path, the value
+type _Together = list[tuple[str, list[str]]]  # comparisons joined by AND: the object path, the values
 
 
 class _Version(NamedTuple):
@@ -131,27 +135,29 @@ def comparisons(pattern: str) -> list[Comparison] | RejectClass:
     tokens = _tokens(pattern)
     if tokens is None or not _is_whole(tokens):
         return RejectClass.NOT_UNDERSTOOD
-    found: list[Comparison] = []
-    joined: set[str] = set()
-    index = 0
+    either: list[_Together] = []
+    index, ended, joins = 0, -1, False
     while index < len(tokens):
         kind, text = tokens[index]
-        if kind == "mark" and text in "[]()":
+        if (kind == "mark" and text in "[]()") or (kind == "word" and text.upper() == "OR"):
             index += 1
-        elif kind == "word" and text.upper() in {"OR", "AND"}:
-            joined.add(text.upper())
+        elif kind == "word" and text.upper() == "AND":
+            joins = index == ended and [kind for kind, _ in tokens[index + 1 : index + 2]] == ["path"]
+            if not joins:  # of whole observations, or of choices
+                return RejectClass.MODIFIER
             index += 1
         elif kind == "path":
             read = _comparison(text, tokens, index + 1)
             if isinstance(read, RejectClass):
                 return read
             index, values = read
-            found += [(text, value) for value in values]
+            if not joins:
+                either.append([])
+            either[-1].append((text, values))
+            ended, joins = index, False
         else:
             return RejectClass.NOT_UNDERSTOOD
-    if not found:
-        return RejectClass.NOT_UNDERSTOOD
-    return _strongest(found) if "AND" in joined else found
+    return _said(either)
 
 
 def _tokens(pattern: str) -> list[tuple[str, str]] | None:
@@ -201,10 +207,27 @@ def _unquoted(text: str) -> str:
     return re.sub(r"\\(.)", r"\1", text[1:-1], flags=re.DOTALL)
 
 
-def _strongest(found: list[Comparison]) -> list[Comparison] | RejectClass:
-    """Of digests that one file must all have, take the strongest kind."""
-    kinds = [_DIGEST_PATH.fullmatch(path) for path, _ in found]
-    if not all(kinds):
-        return RejectClass.MODIFIER
-    longest = max(len(value) for _, value in found)
-    return [(path, value) for path, value in found if len(value) == longest][:1]
+def _said(either: Sequence[_Together]) -> list[Comparison] | RejectClass:
+    """Return what is named by comparisons, of which any of the groups must hold."""
+    found: list[Comparison] = []
+    for together in either:
+        if len(together) > 1:
+            strongest = _strongest(together)
+            if isinstance(strongest, RejectClass):
+                return strongest
+            found.append(strongest)
+        else:
+            found += [(path, value) for path, values in together for value in values]
+    return found or RejectClass.NOT_UNDERSTOOD
+
+
+def _strongest(together: _Together) -> Comparison | RejectClass:
+    """Of digests that one file must all have, one of each kind, take the strongest."""
+    by_kind: dict[str, Comparison] = {}
+    for path, values in together:
+        digest = _DIGEST_PATH.fullmatch(path)
+        kind = digest[1].lower().replace("-", "") if digest else ""
+        if not kind or kind in by_kind or len(values) != 1:
+            return RejectClass.MODIFIER
+        by_kind[kind] = (path, values[0])
+    return next(by_kind[kind] for kind in _STRONGEST_FIRST if kind in by_kind)
