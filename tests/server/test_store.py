@@ -5,6 +5,7 @@ About a second.
 
 import os
 from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 
@@ -34,6 +35,16 @@ def test_it_is_said_whom_one_waits_for(tmp_path, monkeypatch, caplog):
         assert [each.getMessage() for each in caplog.records] == [
             f"waiting for process {os.getpid()}, which holds {tmp_path / 'lock'}"
         ]
+
+
+def test_sources_are_oldest_first_past_the_last_number_of_four_digits(tmp_path):
+    store = make_store(tmp_path, ["evil.example"])
+    [first] = store.sources()
+    store.source_folder(first.id).rename(store.source_folder("9999-first"))
+    store.change_source(replace(first, id="9999-first"))
+    put(store, ["worse.example"], name="second")
+    put(store, ["worst.example"], name="third")
+    assert [each.id for each in store.sources()] == ["9999-first", "10000-second", "10001-third"]
 
 
 @pytest.mark.parametrize("name", [".gone-{}", ".{}"])  # half forgotten; written, and not taken in yet

@@ -24,6 +24,7 @@ from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from string import digits
 from typing import Any, Literal, Self
 
 from secondlook.ground.errors import ConfigError, PatternError
@@ -101,6 +102,11 @@ def _held(lock: int) -> Iterator[None]:
         os.close(lock)
 
 
+def _number_of(folder: Path) -> int:
+    """Return the number of a source; only up to 9999 are names in the order of numbers."""
+    return int(folder.name[: len(folder.name) - len(folder.name.lstrip(digits))])
+
+
 class ServerStore:
     """A server's folder on disk; `root` is made when it is not there."""
 
@@ -158,7 +164,8 @@ class ServerStore:
     def sources(self) -> list[Source]:
         """Return every source, oldest first."""
         found = []
-        for folder in sorted(self.sources_folder.glob("[0-9]*")):  # others are not taken in yet, or gone
+        taken_in = self.sources_folder.glob("[0-9]*")  # others are not taken in yet, or gone
+        for folder in sorted(taken_in, key=_number_of):
             with suppress(FileNotFoundError):
                 found.append(Source.from_json(json.loads((folder / "source.json").read_bytes())))
         return found
@@ -169,7 +176,7 @@ class ServerStore:
 
     def new_source(self, name: str) -> tuple[str, Path]:
         """Make an unfinished folder for a source; `keep_source` puts it in place. Holds the lock already."""
-        numbers = [int(folder.name.split("-", 1)[0]) for folder in self.sources_folder.glob("[0-9]*")]
+        numbers = [_number_of(folder) for folder in self.sources_folder.glob("[0-9]*")]
         slug = "".join(c if c.isascii() and (c.isalnum() or c in "._") else "-" for c in name)[:60]
         source_id = f"{max(numbers, default=0) + 1:04d}-{slug}"
         for left in self.sources_folder.glob(".*"):  # of a writer that was killed: we hold its lock now
