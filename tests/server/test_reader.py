@@ -267,6 +267,42 @@ def test_parts_that_a_store_lost_are_missed_and_put_back(tmp_path, start):
     asyncio.run(scene())
 
 
+def test_publishers_of_one_store_that_load_at_the_same_time_do_not_overrule_one_another(
+    tmp_path, monkeypatch
+):
+    store = make_store(tmp_path, HOSTS)
+    for turn in range(2):
+        put(store, [f"more{turn}.example"], name=f"{turn}.txt")
+        out(store)
+    one, two, three = (Generation(store.generation_folder(number)) for number in (1, 2, 3))
+
+    async def scene():
+        with single(tmp_path / "valkey") as (url, [node]):
+            first, second = ValkeyPublisher(url), ValkeyPublisher(url)
+            write_table = second._push_buckets
+
+            async def and_the_first_publishes_meanwhile(*arguments):
+                await write_table(*arguments)
+                seen_lost.append(await first.lost(1))
+                await first.push(one, now=NOW)
+
+            await first.push(one, now=NOW)
+            await second.push(two, now=NOW)
+            monkeypatch.setattr(second, "_push_buckets", and_the_first_publishes_meanwhile)
+            seen_lost = []
+            await second.push(two, now=NOW)  # again: its manifest is away until the table is whole
+            assert seen_lost == [False]
+            assert await second.missing(two) == 0
+            assert not await second.lost(2)
+            assert not await first.lost(1)  # the second's is served, as it was finished last
+            await second.push(three, now=NOW)
+            assert sorted(node.cli("smembers", "secondlook:generations").split()) == ["1", "2", "3"]
+            for part in (first, second):
+                await part.aclose()
+
+    asyncio.run(scene())
+
+
 def test_nothing_stays_of_generations_that_are_not_kept_or_were_never_served(tmp_path, monkeypatch):
     store = make_store(tmp_path, HOSTS)
     for turn in range(3):

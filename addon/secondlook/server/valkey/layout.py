@@ -2,7 +2,7 @@
 
 ```
 secondlook:current             number of the generation that is served
-secondlook:turn                how often something was loaded: less in a store that came back as it was before
+secondlook:turn                how often something came to be served: less in a store that came back older
 secondlook:N:manifest          its manifest, how many bits of a hash name a bucket, and which loading it is
 secondlook:N:t:BUCKET          hash: 4-byte prefix -> (28 bytes of the hash, u32 detail)…, and a mark
 secondlook:N:d:I               pieces of details.bin

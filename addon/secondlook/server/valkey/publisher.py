@@ -55,7 +55,8 @@ class ValkeyPublisher:
                 return current is None
             if int(current) != number:
                 about = await self._about(int(current))
-                return bool(about.get("turn", 0) < self._turn)  # else somebody else's is served now
+                # else somebody else's is served now, or is being loaded again and has no manifest yet
+                return bool(about) and bool(about.get("turn", 0) < self._turn)
             if not self._turn:  # it was loaded before this process began
                 self._turn = (await self._about(number)).get("turn", 0)
             return not await self._client.exists(key_of(number, "manifest"))
@@ -91,7 +92,7 @@ class ValkeyPublisher:
             raise ServiceError(f"cannot read from the Valkey store: {error}") from error
 
     async def _push(self, generation: Generation, now: float) -> None:
-        number, turn = generation.number, int(await self._client.incr(key_of("turn")))
+        number = generation.number
         bits = max(0, int(generation.entries // BUCKET_ENTRIES).bit_length())
         await self._forget_unfinished(number)
         await self._forget_table(number)
@@ -102,6 +103,8 @@ class ValkeyPublisher:
             # a list that another generation has alike is there already
             if not (key.startswith(key_of("l")) and await self._client.exists(key)):
                 await self._client.set(key, data)
+        # others may have been served while the table was written: turns have the order of serving
+        turn = int(await self._client.incr(key_of("turn")))
         about = {
             "manifest": generation.manifest,
             "bits": bits,
@@ -111,6 +114,7 @@ class ValkeyPublisher:
             "loading": secrets.token_hex(LOADING_BYTES // 2),  # last, where readers look for it
         }
         before = await self._client.get(key_of("current"))
+        await self._client.sadd(key_of("generations"), number)  # another took it for one that broke off
         await self._client.set(key_of(number, "manifest"), json.dumps(about))
         await self._client.set(key_of("current"), number)
         self._turn = turn
@@ -197,10 +201,15 @@ class ValkeyPublisher:
         return replaced is not None and float(replaced) + GRACE_S <= now
 
     async def _forget_unfinished(self, number: int) -> None:
-        """Delete what was loaded of other generations and never served: its room is needed."""
+        """Delete what was loaded of other generations and never served: its room is needed.
+
+        The served one has no manifest while another publisher loads it again.
+        """
+        served = await self._client.get(key_of("current"))
+        spared = {number} if served is None else {number, int(served)}
         for each in await self._client.smembers(key_of("generations")):
             other = int(each)
-            if other != number and not (
+            if other not in spared and not (
                 await self._client.exists(key_of(other, "manifest"))
                 or await self._client.exists(key_of(other, "kept"))
             ):
