@@ -222,6 +222,7 @@ def test_backslashes_are_slashes_as_in_browsers():
         ("good.example", b"//evil.example/x", "good.example/evil.example/x"),
         ("good.example", b"http://evil.example/x", "good.example/http:/evil.example/x"),
         ("good.example", b"@evil.example/x", "good.example/@evil.example/x"),
+        ("good.example", b":80/x", "good.example/:80/x"),
         ("good.example", b"", "good.example/"),
         ("good.example", b"*", "good.example/*"),
         ("good.example", b"/a?b#c", "good.example/a?b%23c"),

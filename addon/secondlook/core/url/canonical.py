@@ -129,6 +129,7 @@ def url_subject_from_parts(scheme: str, host: str, path: str | bytes, suffixes: 
     if (
         clean is not None
         and clean[2] == host
+        and target[:1] == "/"  # `:80/x` would be read as a port
         and len(host) <= MAX_HOST_CHARS
         and len(target) < MAX_TARGET_CHARS
     ):
