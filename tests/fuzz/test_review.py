@@ -37,6 +37,7 @@ FORMS = [
     b"/pause\nminutes=5",
     b"/clients/erase\nclient=10.0.0.9",
     b"/rules/01M85DCQGTFKV0GDPKC3SRB2CA/remove\nback=//evil.example/",
+    b"/rules/undo\nid=01M85DCQGTFKV0GDPKC3SRB2CA&back=//evil.example/",
     b"/quarantine/x/delete\na=b",
 ]
 BODIES = [

@@ -40,7 +40,7 @@ def test_a_rule_of_the_same_meaning_stays_one_with_its_id_and_its_hits(at):
     at(rule_table.put_rule, make_rule(hits=3))
     again = make_rule("other", subject="one.example", created=START + 5, reason="new")
     client = replace(again, client="10.0.0.1")
-    twice = at(rule_table.add_rules, [again, client, client])
+    twice = [placed.rule for placed in at(rule_table.add_rules, [again, client, client])]
     assert twice[0] == make_rule(hits=3, created=START + 5, reason="new")
     assert twice[1] == twice[2]
     assert twice[1].id not in ("one", "other")

@@ -224,10 +224,10 @@ def test_ticked_rows_get_rules_together_and_they_are_undone_together(client, led
         r'name="id" value="(\w+)"', there.partition('class="banner good"')[2].partition("</form>")[0]
     )
     post(client, f"/rules/{made[0]}/remove")  # meanwhile, on another page
-    undone = post(client, "/rules/remove", id=made, back="/log?decision=block")
+    undone = post(client, "/rules/undo", id=made, back="/log?decision=block")
     assert undone.headers["location"].startswith("/log?decision=block")
     assert not ledger.snapshots.rules()
-    assert post(client, "/rules/remove", id=made).status_code == 404
+    assert post(client, "/rules/undo", id=made).status_code == 404
 
 
 def test_ticked_rows_get_rules_all_of_them_or_none(client, ledger):
@@ -294,10 +294,10 @@ def test_a_rule_from_an_entry_can_be_undone(client, ledger):
     assert rule.action == "allow"
     assert rule.expires - rule.created == 600
     shown = client.get(answer.headers["location"]).text
-    assert f'action="/rules/{rule.id}/remove"' in shown
+    assert re.search(rf'action="/rules/undo">.*?name="id" value="{rule.id}"', shown)
     assert f'name="back" value="/log/{event.id}"' in shown
-    undone = post(client, f"/rules/{rule.id}/remove", back=f"/log/{event.id}")
-    assert undone.headers["location"] == f"/log/{event.id}?done=removed"
+    undone = post(client, "/rules/undo", id=rule.id, back=f"/log/{event.id}")
+    assert undone.headers["location"] == f"/log/{event.id}?done=undone"
     assert not ledger.snapshots.rules()
 
 

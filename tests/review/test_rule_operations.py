@@ -2,11 +2,13 @@
 
 import asyncio
 import time
+from dataclasses import replace
 
 import pytest
 
 from review.stage import keep, make_event
 from secondlook.core.event import EventKind
+from secondlook.review.operations import rule_operations
 from secondlook.review.operations.refused import Missing, Refused
 from secondlook.review.operations.rule_operations import MOST_CHOSEN, MOST_RULES_IMPORTED
 
@@ -80,6 +82,46 @@ def test_a_rule_that_is_gone_cannot_be_removed(rules):
     asyncio.run(rules.remove(made["id"]))
     with pytest.raises(Missing):
         asyncio.run(rules.remove(made["id"]))
+
+
+def test_undo_brings_back_the_rule_that_another_took_the_place_of(rules, ledger):
+    add(rules, "block", "a.example", reason="for good")
+    (older,) = ledger.rules.all()
+    made = add(rules, "block", "a.example", for_s=60, reason="for a minute")
+    for _ in range(2):  # a button may be clicked twice
+        asyncio.run(rules.undo(made["id"]))
+        assert ledger.rules.all() == (older,)
+    asyncio.run(rules.remove(older.id))
+    with pytest.raises(Missing):
+        asyncio.run(rules.undo(made["id"]))
+    assert not ledger.rules.all()
+
+
+@pytest.mark.parametrize("for_s", [None, 60])
+def test_undo_takes_back_a_form_that_was_sent_twice(rules, ledger, for_s):
+    made = [add(rules, "allow", "a.example", for_s=for_s)["id"] for _ in range(2)]
+    asyncio.run(rules.undo(made[-1]))
+    assert not ledger.rules.all()
+
+
+def test_undo_leaves_what_was_made_of_a_rule_elsewhere(rules, ledger):
+    made = add(rules, "block", "a.example", for_s=60)
+    (rule,) = ledger.rules.all()
+    ledger.rules.add(replace(rule, expires=None))
+    for undone in (made["id"], "unknown"):
+        with pytest.raises(Missing):
+            asyncio.run(rules.undo(undone))
+    assert [each.expires for each in ledger.rules.all()] == [None]
+
+
+def test_as_many_rules_as_are_remembered_can_be_undone(rules, ledger, monkeypatch):
+    monkeypatch.setattr(rule_operations, "MOST_UNDOABLE", 2)
+    decided = [("a", "first"), ("b", None), ("a", "second"), ("c", None)]
+    made = [add(rules, "block", f"{name}.example", reason=reason)["id"] for name, reason in decided]
+    with pytest.raises(Missing):
+        asyncio.run(rules.undo(made[1]))
+    asyncio.run(rules.undo(*made))
+    assert {rule.subject for rule in ledger.rules.all()} == {"a.example", "b.example"}
 
 
 def test_an_import_keeps_source_and_time_and_leaves_out_what_is_over(rules, ledger):

@@ -1,6 +1,7 @@
 """Rules: made, refused, tested, exported and imported."""
 
 import json
+import re
 from datetime import datetime
 from html import unescape
 
@@ -92,3 +93,18 @@ def test_an_imported_rule_ends_when_the_exported_one_does(client, ledger):
     assert rule.expires == pytest.approx(datetime.fromisoformat(exported["expires"]).timestamp(), abs=1)
     broken = [{"action": "allow", "subject": "a.example", "client": {"a": 1}}]
     assert post(client, "/rules/import", text=json.dumps(broken)).status_code == 400
+
+
+def test_the_undo_that_is_offered_brings_back_the_rule_that_was_replaced(client, ledger):
+    post(client, "/rules", action="block", subject="a.example", reason="for good")
+    (older,) = ledger.rules.all()
+    made = post(client, "/rules", action="block", subject="a.example", **{"for": "1h"})
+    shown = client.get(made.headers["location"]).text
+    action, fields = re.search(
+        r'(?s)banner good.*?<form method="post" action="([^"]+)">(.*?)</form>', shown
+    ).groups()
+    hidden = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', fields))
+    hidden.pop("csrf", None)
+    undone = post(client, action, **hidden)
+    assert ledger.rules.all() == (older,)
+    assert "as they were before" in client.get(undone.headers["location"]).text

@@ -12,6 +12,7 @@ from secondlook.ledger.engine.store import Store
 from secondlook.ledger.log.counts import Counts
 from secondlook.ledger.log.recorder import Recorder
 from secondlook.ledger.operator import rule_table
+from secondlook.ledger.operator.rule_table import Placed
 
 
 class RuleStore:
@@ -46,8 +47,16 @@ class RuleStore:
 
     def add_many(self, added: Sequence[Rule]) -> tuple[Rule, ...]:
         """Commit rules, all or none; one that is there already stays one, with its id and its hits."""
+        return tuple(placed.rule for placed in self.place(added))
+
+    def place(self, added: Sequence[Rule]) -> tuple[Placed, ...]:
+        """As `add_many`; return with each rule the one in whose place it stands, for `take_back`."""
         self._counts.flush()
         return self._store.change_now(lambda connection: rule_table.add_rules(connection, added))
+
+    def take_back(self, placed: Placed) -> bool:
+        """Put back what was before a rule was added; False where it was changed or removed meanwhile."""
+        return self._store.change_now(lambda connection: rule_table.take_back(connection, placed))
 
     def remove(self, rule_id: str) -> bool:
         """Remove a rule; False when there is none with this id."""

@@ -1,7 +1,7 @@
 """What the operator decided, in rows: rules and pauses. Matching them is `core.rules.rulebook`."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
@@ -11,6 +11,14 @@ from secondlook.ledger.engine.change import bump
 from secondlook.ledger.engine.codec import clean, row_pause, row_rule, rule_row
 from secondlook.ledger.engine.statements import upsert
 from secondlook.ledger.engine.tables import pauses, rules
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A rule as it was added, and the one in whose place it stands, if any; both have one id."""
+
+    rule: Rule
+    older: Rule | None
 
 
 def put_rule(connection: sa.Connection, rule: Rule) -> None:
@@ -27,9 +35,10 @@ def put_rule(connection: sa.Connection, rule: Rule) -> None:
     bump(connection, "rules")
 
 
-def add_rules(connection: sa.Connection, added: Sequence[Rule]) -> tuple[Rule, ...]:
+def add_rules(connection: sa.Connection, added: Sequence[Rule]) -> tuple[Placed, ...]:
     """Add rules, each in the place of the one that means the same (the newest reason and time count)."""
-    known = {_meant(rule): rule for rule in read_rules(connection)}
+    before = {_meant(rule): rule for rule in read_rules(connection)}
+    known = dict(before)
     for rule in added:
         same = known.get(_meant(rule))
         place = replace(rule, id=make_id(rule.created)) if same is None else replace(rule, id=same.id)
@@ -37,7 +46,26 @@ def add_rules(connection: sa.Connection, added: Sequence[Rule]) -> tuple[Rule, .
     stored = tuple(known[_meant(rule)] for rule in added)
     for rule in dict.fromkeys(stored):
         put_rule(connection, rule)
-    return stored
+    return tuple(Placed(rule, before.get(_meant(rule))) for rule in stored)
+
+
+def take_back(connection: sa.Connection, placed: Placed) -> bool:
+    """Put back what was before a rule was added; False where that rule was changed or removed meanwhile.
+
+    Done twice it changes nothing more.
+    """
+    row = connection.execute(sa.select(rules).where(rules.c.id == placed.rule.id)).mappings().one_or_none()
+    found = None if row is None else _lasts(row_rule(row))
+    if placed.older is None:
+        return found == _lasts(placed.rule) and remove_rule(connection, placed.rule.id)
+    if found == _lasts(placed.rule):
+        put_rule(connection, placed.older)
+        return True
+    return found == _lasts(placed.older)
+
+
+def _lasts(rule: Rule) -> tuple[float, float | None]:
+    return rule.created, rule.expires
 
 
 def _meant(rule: Rule) -> tuple[object, ...]:

@@ -11,6 +11,7 @@ from secondlook.core.rules.subject import parse_subject
 from secondlook.ground.clock import Clock
 from secondlook.ledger.ledger import Ledger
 from secondlook.ledger.log.shape import rule_json
+from secondlook.ledger.operator.rule_table import Placed
 from secondlook.review import words
 from secondlook.review.operations.log_operations import LogOperations
 from secondlook.review.operations.refused import Missing, Refused, named_client
@@ -18,6 +19,8 @@ from secondlook.review.program import Json, RunningProgram
 from secondlook.suffix import load_suffixes
 
 MOST_CHOSEN = 200
+MOST_UNDOABLE = 1_000
+TWICE_S = 5.0  # within which a form that came again is one click too many
 MOST_RULES_IMPORTED = 100_000
 CONFIG_SOURCE = "config"
 RULE_SOURCES = ("operator", "override", "quarantine", CONFIG_SOURCE)
@@ -52,6 +55,18 @@ def _moment(value: object) -> float | None:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
+def _same_decision(first: Rule, placed: Placed) -> bool:
+    """Whether a rule took the place of another because its form was sent twice: both are undone together."""
+    again, older = placed.rule, placed.older
+    if older is None or older.created != first.created or again.created - first.created > TWICE_S:
+        return False
+    return (again.reason, _lasts_s(again)) == (first.reason, _lasts_s(first))
+
+
+def _lasts_s(rule: Rule) -> int | None:
+    return None if rule.expires is None else round(rule.expires - rule.created)
+
+
 class RuleOperations:
     """Reads and changes the rules."""
 
@@ -60,6 +75,7 @@ class RuleOperations:
         self._program = program
         self._log = log
         self._clock = clock
+        self._placed: dict[str, Placed] = {}  # the latest that were made here, by id: what `undo` puts back
 
     async def all(self) -> list[Json]:
         """Return all rules."""
@@ -71,7 +87,7 @@ class RuleOperations:
         """Make a rule."""
         self._lasting(for_s)
         rule = self._rule(action, subject, for_s=for_s, client=client, reason=reason)
-        return rule_json((await self._ledger.run(self._ledger.rules.add_many, [rule]))[0])
+        return (await self._make([rule]))[0]
 
     async def decide(
         self, event_ids: Sequence[str], action: str, *, hosts: bool, for_s: float | None
@@ -91,8 +107,17 @@ class RuleOperations:
             chosen = choices[-1 if hosts else 0]["subject"]
             rule = self._rule(action, chosen, for_s=for_s, client=None, reason=None)
             rules[rule.scope, rule.subject] = rule
-        made = await self._ledger.run(self._ledger.rules.add_many, list(rules.values()))
-        return [rule_json(rule) for rule in made]
+        return await self._make(list(rules.values()))
+
+    async def _make(self, rules: Sequence[Rule]) -> list[Json]:
+        placed = await self._ledger.run(self._ledger.rules.place, rules)
+        for each in placed:
+            before = self._placed.pop(each.rule.id, None)
+            twice = before is not None and _same_decision(before.rule, each)
+            self._placed[each.rule.id] = replace(each, older=before.older) if before and twice else each
+        while len(self._placed) > MOST_UNDOABLE:
+            del self._placed[next(iter(self._placed))]
+        return [rule_json(each.rule) for each in placed]
 
     def _lasting(self, for_s: float | None) -> None:
         if for_s is not None and not SHORTEST_S <= for_s <= LONGEST_RULE_S:
@@ -129,11 +154,22 @@ class RuleOperations:
             for stronger in [overruling(rule, rules, self._clock.now(), load_suffixes())]
         ]
 
-    async def remove(self, *rule_ids: str) -> None:
-        """Remove rules. Raises Missing where none of them is there."""
-        gone = [await self._ledger.run(self._ledger.rules.remove, rule_id) for rule_id in rule_ids]
-        if not any(gone):
+    async def remove(self, rule_id: str) -> None:
+        """Remove a rule. Raises Missing where there is none."""
+        if not await self._ledger.run(self._ledger.rules.remove, rule_id):
             raise Missing("no such rule: it may have been removed or have ended already")
+
+    async def undo(self, *rule_ids: str) -> None:
+        """Put back what was before some rules were made: nothing, or the rule that one stands in place of.
+
+        Raises Missing where that can be done for none of them.
+        """
+        placed = [self._placed[rule_id] for rule_id in rule_ids if rule_id in self._placed]
+        done = [await self._ledger.run(self._ledger.rules.take_back, each) for each in placed]
+        if not any(done):
+            raise Missing(
+                "nothing was changed: the rule was changed or removed meanwhile, or made before a restart"
+            )
 
     async def firing(self, url: str) -> list[Json]:
         """Return the rules that fire for a URL, the deciding one first."""

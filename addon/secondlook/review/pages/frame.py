@@ -52,7 +52,7 @@ class Frame:
         done = request.query_params.get("done")
         flash = None
         if done:
-            # Only our own forms' undo is offered: removing a rule that was just made.
+            # Only our own forms' undo is offered: taking back a rule that was just made.
             undoable = undo.split(".") if undo and undo.replace(".", "").isalnum() else []
             flash = {
                 "kind": "good",
@@ -88,6 +88,7 @@ DONE = {
     "allowed": "Allowed. The rule is in force within a second.",
     "blocked": "Blocked. The rule is in force within a second.",
     "removed": "The rule is gone.",
+    "undone": "Undone: the rules are as they were before.",
     "imported": "The rules are imported.",
     "paused": "Protection is paused. It comes back by itself.",
     "resumed": "Protection is on again.",

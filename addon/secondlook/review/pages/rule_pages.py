@@ -95,14 +95,22 @@ class RulePages:
         return back_to(local_path(form.get("back"), "/rules"), done, undo=str(rule["id"]))
 
     async def remove(self, request: Request) -> Response:
-        """Remove a rule, or all those that a form names: some may be gone already."""
+        """Remove a rule."""
         form = await request.form()
-        named = [request.path_params["id"]] if "id" in request.path_params else form.getlist("id")
         try:
-            await self.operations.rules.remove(*map(str, named))
+            await self.operations.rules.remove(request.path_params["id"])
         except Refused as error:
             return await self.frame.refuse(request, error, 404)
         return back_to(local_path(str(form.get("back") or ""), "/rules"), "removed")
+
+    async def undo(self, request: Request) -> Response:
+        """Take back the rules that a form names: some may be gone already."""
+        form = await request.form()
+        try:
+            await self.operations.rules.undo(*map(str, form.getlist("id")))
+        except Refused as error:
+            return await self.frame.refuse(request, error, 404)
+        return back_to(local_path(str(form.get("back") or ""), "/rules"), "undone")
 
     async def export(self, _request: Request) -> Response:
         """Hand out all rules as JSON."""
@@ -128,6 +136,6 @@ class RulePages:
             Route("/rules", self.add, methods=["POST"]),
             Route("/rules.json", self.export),
             Route("/rules/import", self.import_, methods=["POST"]),
-            Route("/rules/remove", self.remove, methods=["POST"]),
+            Route("/rules/undo", self.undo, methods=["POST"]),
             Route("/rules/{id}/remove", self.remove, methods=["POST"]),
         ]
