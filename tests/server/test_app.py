@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+import json
+import resource
 from pathlib import Path
 from urllib.parse import quote
 
@@ -408,3 +410,24 @@ def test_an_access_log_that_cannot_be_written_keeps_no_answer_back(store, caplog
     assert [answer.status_code for answer in asyncio.run(asking())] == [200, 200, 404]
     log.close()
     assert caplog.text.count("the access log cannot be written: No space left on device") == 1
+
+
+def test_a_line_that_the_disk_took_in_part_spoils_no_other(tmp_path, caplog):
+    path = tmp_path / "access.log"
+    log = JsonAccessLog(path, now=lambda: 0.0)
+    log("GET", 200, 1, 0.0, "a")
+    whole = path.stat().st_size
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for room in (10, 11, 12):  # within the line, its newline alone, and again within the line
+        resource.setrlimit(resource.RLIMIT_FSIZE, (whole + room, before[1]))
+        try:
+            log("GET", 201, 1, 0.0, "b")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    log("GET", 202, 1, 0.0, "c")
+    log("GET", 203, 1, 0.0, "d")
+    log.close()
+    first, torn, again, *good = path.read_text().splitlines()
+    assert (json.loads(first)["status"], torn, again) == (200, '{"time": 0', "{")
+    assert [json.loads(line)["status"] for line in good] == [202, 203]
+    assert not caplog.text  # each write took something

@@ -144,6 +144,7 @@ class JsonAccessLog:
         self._file = path.open("ab", buffering=0)  # each line is there at once
         self._now = now
         self._fault: str | None = None
+        self._torn = False  # whether the last line was taken in part
 
     def __call__(self, method: str, status: int, size: int, took_s: float, client: str) -> None:
         """Write one line; what the disk does not take is lost, and no answer waits for it."""
@@ -152,7 +153,9 @@ class JsonAccessLog:
             f'"ms": {took_s * 1000:.2f}, "client": "{client}"}}\n'
         )
         try:
-            self._file.write(line.encode("ascii", "replace"))
+            data = b"\n" * self._torn + line.encode("ascii", "replace")
+            written = self._file.write(data)
+            self._torn = not data[:written].endswith(b"\n")
             self._fault = None
         except OSError as error:
             if str(error) != self._fault:
