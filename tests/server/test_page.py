@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from contextlib import asynccontextmanager
 
 import pytest
@@ -11,6 +12,7 @@ from secondlook.config import PublishSettings
 from secondlook.ground.clock import SystemClock
 from secondlook.server.admin.page import MAX_FORM_BYTES, AdminPage
 from secondlook.server.admin.sign_in import TRIES, SignIn
+from secondlook.server.feeds.fetch import FeedState, write_state
 from secondlook.server.findings.desk import FindingDesk
 from secondlook.server.findings.intake import Intake
 from secondlook.server.http.app import AppSettings
@@ -38,13 +40,13 @@ def intake(store):
 
 
 @asynccontextmanager
-async def serving(store, intake, *, mode="ask", publishes=True):
+async def serving(store, intake, *, mode="ask", **options):
     async def publish():
         return
 
     desk = FindingDesk(intake, mode, SystemClock(), publish)
     door = SignIn(HASH, SystemClock().monotonic)
-    admin = AdminPage(store, desk, door, lambda scope: scope["client"][0], publishes=publishes).app
+    admin = AdminPage(store, desk, door, lambda scope: scope["client"][0], **options).app
     async with listening(store, AppSettings(tokens=("secret",), findings=desk, admin=admin)) as (_, client):
         yield client
 
@@ -83,6 +85,21 @@ def test_it_shows_what_is_served_and_what_waits_as_text(store, intake):
     assert "\u202e" not in page.text
     assert "<b>" not in page.text
     assert re.search(r"<dt>mw-8b</dt><dd>2</dd>", page.text)
+
+
+def test_it_shows_which_feeds_fail_and_since_when(store, intake):
+    folder = store.root / "feeds"
+    write_state(folder, "stopped", FeedState(good_at=NOW, error="404"))
+    write_state(folder, "unheard", FeedState(error="no such host"))
+    write_state(folder, "removed", FeedState(good_at=NOW, error="410"))
+    write_state(folder, "fine", FeedState(good_at=NOW))
+    feeds = {"stopped", "unheard", "fine"}
+    page = run(store, intake, lambda client: client.get("/admin"), feeds=feeds).text
+    since = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(NOW))
+    assert re.findall("Feed (.*?)</p>", page) == [
+        f"stopped fails since {since}: 404",
+        "unheard never came: no such host",
+    ]
 
 
 @pytest.mark.parametrize("path", ["/admin", "/admin/findings"])

@@ -121,6 +121,7 @@ class ServerService:
             self._findings,
             SignIn(settings.admin.password, self._clock.monotonic),
             lambda scope: balancers.client((scope["client"] or ("", 0))[0], scope["headers"]),
+            feeds=frozenset(feed.name for feed in settings.feeds if feed.enabled),
             publishes=settings.publish.auto,
         ).app
 

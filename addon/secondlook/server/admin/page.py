@@ -7,7 +7,7 @@ published as what `findings: auto` lists is.
 import base64
 import hmac
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from hashlib import sha256
 from importlib import resources
 from typing import Final
@@ -49,7 +49,10 @@ _HEADERS: Final = {
 
 
 class AdminPage:
-    """The page as a Starlette application; `client` gives the address of who asks."""
+    """The page as a Starlette application; `client` gives the address of who asks.
+
+    `feeds` are the names of those that are fetched: what is kept of others is past.
+    """
 
     def __init__(
         self,
@@ -58,12 +61,14 @@ class AdminPage:
         sign_in: SignIn,
         client: Callable[[Scope], str],
         *,
+        feeds: Collection[str] = (),
         publishes: bool = True,
     ) -> None:
         self._store = store
         self._desk = desk
         self._sign_in = sign_in
         self._client = client
+        self._feeds = feeds
         self._publishes = publishes
         environment = jinja2.Environment(
             loader=jinja2.PackageLoader("secondlook.server.admin"),
@@ -116,6 +121,7 @@ class AdminPage:
             style=Markup(_STYLE),  # noqa: S704 - our own file
             token=self._sign_in.form_token(request.headers.get("authorization")),
             about=about,
+            failing=[feed for feed in about.feeds if feed.error and feed.name in self._feeds],
             findings={state: list(reversed(found))[:MOST_SHOWN] for state, found in by_state.items()},
             counts={state: len(found) for state, found in by_state.items()},
             is_open=self._desk.is_open,
