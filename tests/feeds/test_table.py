@@ -68,6 +68,10 @@ def test_json_records_are_read_like_rows(test_data):
             "indicator,type\n8.8.4.0/24,c2\n8.8.8.8/32,ip\n8.8.8.8/64,ip\n",
             ["8.8.8.8", "2: address range too wide", "4: malformed IP address"],
         ),
+        (
+            "indicator,port\nf00d.de/5,80\nf00d.de:8080/5,80\nbad.cf/12,80\n2001:db8::/32,80\n",
+            ["f00d.de/5", "f00d.de/5", "bad.cf/12", "5: address range too wide"],
+        ),
     ],
 )
 def test_columns_are_found_wherever_they_are_named(feed, found):

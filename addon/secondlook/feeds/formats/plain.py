@@ -24,7 +24,8 @@ _DECLARED = re.compile(
     r'[#!;]+\s*"?(?:number of (?:entries|domains)|entries|domains)\s*:\s*([0-9][0-9,. ]*+)"?\s*+\Z',
     re.IGNORECASE,
 )
-RANGE = re.compile(r"[0-9A-Fa-f:.]+/[0-9]{1,3}", re.ASCII)
+# the letters of `f00d.de:80/5` are hexadecimal too: digits and dots, or two colons, make an address
+RANGE = re.compile(r"(?:[0-9.]++|(?=[0-9A-Fa-f.]*+:[0-9A-Fa-f.]*+:)[0-9A-Fa-f:.]++)/[0-9]{1,3}", re.ASCII)
 _ADDRESS_AND_COUNT = re.compile(r"([0-9A-Fa-f:.]+)[\s,]+[0-9]+", re.ASCII)
 _ADDRESS_AND_NAMES = re.compile(r"([0-9a-fA-F:.%lo]+)\s+([^\s#]*[^\s#0-9.][^#]*)(?:#.*)?", re.ASCII)
 _DATE_OR_MARK = re.compile(r"[0-9/.:-]+|\W+")
