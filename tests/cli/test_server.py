@@ -158,7 +158,12 @@ def test_without_a_configuration_here_it_is_the_server_of_the_proxy_that_command
 
 
 @pytest.mark.parametrize(
-    "beside", ["a server of its own here", "odd settings", "a state that cannot be read"]
+    "beside",
+    [
+        "a server of its own here",
+        "a server of its own here, odd settings there",
+        "a state that cannot be read",
+    ],
 )
 def test_a_proxy_elsewhere_neither_takes_the_place_of_a_server_here_nor_stops_it(
     tmp_path, monkeypatch, beside
@@ -166,9 +171,9 @@ def test_a_proxy_elsewhere_neither_takes_the_place_of_a_server_here_nor_stops_it
     here, home = tmp_path / "here", tmp_path / "home"
     here.mkdir()
     (home / "secondlook" / "ca").mkdir(parents=True)  # a proxy's state
-    if beside == "a server of its own here":
+    if beside != "a state that cannot be read":
         (here / "server-state").mkdir()
-    elif beside == "odd settings":
+    if beside == "a server of its own here, odd settings there":
         (home / "secondlook" / "proxy.yaml").write_text("state: [\n")
     for name in ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
         monkeypatch.setenv(name, str(home))
@@ -177,6 +182,19 @@ def test_a_proxy_elsewhere_neither_takes_the_place_of_a_server_here_nor_stops_it
     command("server", "add", "evil.example", cwd=here)
     assert (here / "server-state" / "own.json").exists()
     assert not (home / "secondlook" / "server").exists()
+
+
+def test_odd_settings_of_the_proxy_elsewhere_make_no_other_server_here(tmp_path, monkeypatch):
+    home = tmp_path / "home"
+    (home / "secondlook").mkdir(parents=True)
+    (home / "secondlook" / "proxy.yaml").write_text("state: [\n")
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+        monkeypatch.setenv(name, str(home))
+    here = tmp_path / "here"
+    here.mkdir()
+    refused = command("server", "add", "evil.example", check=False, cwd=here)
+    assert (refused.returncode, "proxy.yaml" in refused.stderr) == (2, True)
+    assert not list(here.iterdir())
 
 
 def test_a_proxy_that_is_set_up_here_comes_before_a_server_here(tmp_path):

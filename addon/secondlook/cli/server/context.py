@@ -13,7 +13,6 @@ from secondlook.cli.output import fail
 from secondlook.core.lists.name import RISKS, list_name
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import Threat
-from secondlook.ground.errors import ConfigError
 from secondlook.run.supervisor.runfile import SERVER_FOLDER, is_of_a_proxy
 from secondlook.server.store.names import BASE_LISTS, THREATS
 from secondlook.server.store.store import ServerStore
@@ -77,10 +76,13 @@ def _server_of_the_proxy(usual: Path) -> Path | None:
     """Return the embedded server of the proxy that other commands mean; None where `usual` is meant.
 
     A proxy that is set up here comes first, then a server in its usual folder here, then a proxy elsewhere.
+    Raises ConfigError where it is a proxy whose settings are wrong.
     """
     if Path(CONFIG_NAME).is_file():
         return open_context(None, None).state / SERVER_FOLDER
-    with suppress(ConfigError, OSError):  # what is wrong with a proxy elsewhere is nothing to a server here
-        if not usual.is_dir() and is_of_a_proxy(elsewhere := open_context(None, None).state):
+    if usual.is_dir():
+        return None
+    with suppress(OSError):  # a proxy whose folder may not be read is none of this user's
+        if is_of_a_proxy(elsewhere := open_context(None, None).state):
             return elsewhere / SERVER_FOLDER
     return None
