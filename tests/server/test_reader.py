@@ -281,13 +281,19 @@ def test_publishers_of_one_store_that_load_at_the_same_time_do_not_overrule_one_
             first, second = ValkeyPublisher(url), ValkeyPublisher(url)
             write_table = second._push_buckets
 
-            async def and_the_first_publishes_meanwhile(*arguments):
-                await write_table(*arguments)
+            async def and_the_first_publishes_meanwhile(generation, *arguments):
+                await write_table(generation, *arguments)
+                sign = f"secondlook:{generation.number}:being-loaded"
+                await asyncio.to_thread(node.cli, "del", sign)
+                async with asyncio.timeout(30):  # it is renewed, however long a loading takes
+                    while int(await asyncio.to_thread(node.cli, "pttl", sign)) <= 0:
+                        await asyncio.sleep(0.01)
                 seen_lost.append(await first.lost(1))
                 await first.push(one, now=NOW)
 
             await first.push(one, now=NOW)
             await second.push(two, now=NOW)
+            monkeypatch.setattr(publisher_module, "RENEWED_EVERY_S", 0.01)
             monkeypatch.setattr(second, "_push_buckets", and_the_first_publishes_meanwhile)
             seen_lost = []
             await second.push(two, now=NOW)  # again: its manifest is away until the table is whole
@@ -324,6 +330,11 @@ def test_nothing_stays_of_generations_that_are_not_kept_or_were_never_served(tmp
                 patch.setattr(publisher_module, "_pieces", broken)
                 with pytest.raises(ServiceError):
                     await publisher.push(three, now=NOW + 2)
+            node.cli("config", "set", "maxmemory", "1")
+            with pytest.raises(ServiceError, match="maxmemory"):
+                await publisher.push(four, now=NOW + 2)
+            assert of_tables() == ["1", "2"]  # a full store gets room first
+            node.cli("config", "set", "maxmemory", "0")
             node.cli(
                 "del", "secondlook:1:replaced"
             )  # as of a publisher that was killed before it was written
@@ -332,7 +343,8 @@ def test_nothing_stays_of_generations_that_are_not_kept_or_were_never_served(tmp
             await publisher.push(four, now=NOW + 300)
             assert of_tables() == ["4"]
             assert node.cli("smembers", "secondlook:generations").split() == ["4"]
-            kept = {key.split(":")[1] for key in node.cli("keys", "secondlook:*").split()}
+            names = node.cli("keys", "secondlook:*").split()
+            kept = {name.split(":")[1] for name in names if node.cli("ttl", name).strip() == "-1"}
             assert kept == {"4", "current", "generations", "l", "turn"}
             await publisher.aclose()
 
@@ -373,6 +385,13 @@ def test_a_store_that_came_back_as_it_was_before_is_seen_and_another_publisher_i
             await another.push(Generation(other.generation_folder(1)), now=NOW - 100)  # its clock is late
             assert not await publisher.lost(2)
             assert not await another.lost(1)
+            # the served one has no manifest: it is lost, unless somebody is loading it
+            await asyncio.to_thread(node.cli, "set", "secondlook:current", "4")
+            for part in (publisher, later, another):
+                assert await part.lost(2)
+            await asyncio.to_thread(node.cli, "set", "secondlook:4:being-loaded", "", "px", "60000")
+            for part in (publisher, later, another):
+                assert not await part.lost(2)
             for part in (publisher, later, another):
                 await part.aclose()
 

@@ -4,6 +4,7 @@
 secondlook:current             number of the generation that is served
 secondlook:turn                how often something came to be served: less in a store that came back older
 secondlook:N:manifest          its manifest, how many bits of a hash name a bucket, and which loading it is
+secondlook:N:being-loaded      there while somebody loads it, and up to a minute longer: it expires
 secondlook:N:t:BUCKET          hash: 4-byte prefix -> (28 bytes of the hash, u32 detail)…, and a mark
 secondlook:N:d:I               pieces of details.bin
 secondlook:l:CHECKSUM:I        pieces of a list's sorted entries, shared by generations with the same list

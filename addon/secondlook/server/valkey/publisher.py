@@ -1,8 +1,10 @@
 """Loading published generations into a Valkey store; `server.valkey.layout` describes how they lie there."""
 
+import asyncio
 import json
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
@@ -10,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from secondlook.ground.errors import ServiceError
+from secondlook.ground.tasks import Tasks
 from secondlook.server.publish.generation import Generation
 from secondlook.server.publish.table import DETAIL, DETAILS, PREFIX, REST, map_file
 from secondlook.server.valkey.layout import (
@@ -27,6 +30,8 @@ BUCKET_ENTRIES: Final = 16
 BATCH_BUCKETS: Final = 500
 BLOCK_ROWS: Final = 16_384
 GRACE_S: Final = 60.0
+BEING_LOADED_S: Final = 60  # after which a loading that gave no sign has broken off
+RENEWED_EVERY_S: Final = 10.0
 
 
 class ValkeyPublisher:
@@ -40,14 +45,16 @@ class ValkeyPublisher:
     async def push(self, generation: Generation, *, now: float) -> None:
         """Load a generation and make it the served one. Raises ServiceError; nothing is served half."""
         try:
-            await self._push(generation, now)
+            async with self._being_loaded(generation.number):
+                await self._push(generation, now)
         except FAULTS as error:
             raise ServiceError(f"cannot write to the Valkey store: {error}") from error
 
     async def lost(self, number: int | None) -> bool:
         """Return whether the store lost a generation that it was given (None: any); raises ServiceError.
 
-        A store that came back with what it had before lost it too, as from an older snapshot.
+        A store that came back with what it had before lost it too, as from an older snapshot. So did one that
+        serves another generation without a manifest, which nobody is loading.
         """
         try:
             current = await self._client.get(key_of("current"))
@@ -55,8 +62,9 @@ class ValkeyPublisher:
                 return current is None
             if int(current) != number:
                 about = await self._about(int(current))
-                # else somebody else's is served now, or is being loaded again and has no manifest yet
-                return bool(about) and bool(about.get("turn", 0) < self._turn)
+                if not about:  # it is being loaded again, or whoever loaded it was stopped on the way
+                    return not await self._client.exists(key_of(int(current), "being-loaded"))
+                return bool(about.get("turn", 0) < self._turn)  # else somebody else's is served now
             if not self._turn:  # it was loaded before this process began
                 self._turn = (await self._about(number)).get("turn", 0)
             return not await self._client.exists(key_of(number, "manifest"))
@@ -90,6 +98,31 @@ class ValkeyPublisher:
             return await eviction_of(self._client)
         except FAULTS as error:
             raise ServiceError(f"cannot read from the Valkey store: {error}") from error
+
+    @asynccontextmanager
+    async def _being_loaded(self, number: int) -> AsyncIterator[None]:
+        """Let other publishers see that a generation is being loaded: it has no manifest until it is whole.
+
+        The key is left to expire: whoever missed the manifest just before it was written still finds the key.
+        """
+
+        async def renew() -> None:
+            # a full store gets room only as the loading goes on, which meets every other fault itself
+            with suppress(*FAULTS):
+                await self._client.set(key_of(number, "being-loaded"), b"", ex=BEING_LOADED_S)
+
+        async def keep_renewing() -> None:
+            while True:
+                await asyncio.sleep(RENEWED_EVERY_S)
+                await renew()
+
+        tasks = Tasks()
+        await renew()
+        tasks.start("sign of a loading into Valkey", keep_renewing())
+        try:
+            yield
+        finally:
+            await tasks.aclose()
 
     async def _push(self, generation: Generation, now: float) -> None:
         number = generation.number
