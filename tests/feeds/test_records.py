@@ -4,6 +4,7 @@ from itertools import chain
 import pytest
 
 from feedkit import outcomes, read_all, texts
+from fuzzkit.effort import grows_evenly
 from secondlook.feeds.entries.entry import FeedRefused
 from secondlook.feeds.formats import objects
 
@@ -133,6 +134,29 @@ def test_quotes_that_never_pair_up_are_not_looked_at_for_ever(monkeypatch):
     unit = '{"}"","[[[",'  # each record seems to go on to the end of the document
     with pytest.raises(FeedRefused, match="do not pair up"):
         list(objects.objects(iter(["[", unit * 1000, "]"])))
+
+
+COMMA_TOO_MANY = '{"url":"http://e.example/",},\n'
+DAMAGED = {
+    "escaped quotes that never pair up": lambda size: '[{"url": "' + '\\"' * size + ' },{"url":"x"}]',
+    "a missing quote before commas too many": lambda size: (
+        '[{"url":"x},' + COMMA_TOO_MANY * size + '{"a":"b"}]'
+    ),
+    "a long record before commas too many": lambda size: (
+        '[{"url":"' + "x" * 30 * size + '"},' + COMMA_TOO_MANY * size + "{}]"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_record_does_not_make_the_others_dear(name):
+    def reading(size):
+        text = DAMAGED[name](size)
+        found = list(objects.objects(iter([text])))
+        assert [one.value for one in found].count({"url": "http://e.example/"}) == text.count(COMMA_TOO_MANY)
+        assert found[-1].line == 1 + text.count("\n")
+
+    assert grows_evenly(reading, 4_000)
 
 
 def test_an_attribute_of_a_damaged_type_spoils_no_other():

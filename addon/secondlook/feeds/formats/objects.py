@@ -15,6 +15,8 @@ from secondlook.feeds.entries.entry import FeedRefused
 MAX_RECORD_CHARS = 32 * 1024**2
 MAX_VAIN_CHARS = MAX_RECORD_CHARS  # looked at for ends that are not there, before the next record without one
 MAX_DEPTH = 32
+PIECE_CHARS = 64 * 1024
+MAX_HELD_CHARS = 2 * PIECE_CHARS  # after an error
 
 _SPACE = re.compile(r"[\s,:\ufeff]*")
 _BRACKETS = re.compile(r'"(?:[^"\\]|\\.?)*+(?:"|\Z)|[{}\[\]]', re.DOTALL)  # a string without end is one, too
@@ -22,7 +24,7 @@ _BARE_BRACKETS = re.compile(r"[{}\[\]]")
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _SCALAR = re.compile(r"[^\s,:\[\]{}\"]+")
 _DECODER = json.JSONDecoder(strict=False)
-_TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\.)*")|,(?=\s*[\]}])', re.DOTALL)
+_TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\.?)*+(?:"|\Z))|,(?=\s*[\]}])', re.DOTALL)
 
 type Path = tuple[str, ...]
 
@@ -39,6 +41,7 @@ class Found(NamedTuple):
 class _Walker:
     def __init__(self, pieces: Iterator[str], enter: frozenset[str], *, top: bool) -> None:
         self._pieces = pieces
+        self._returned: list[str] = []  # pieces read too early, the next one last
         self._top = top  # objects that stand alone are records too
         self._enter = enter  # keys whose arrays hold containers to walk into, not records
         self._text = ""
@@ -59,7 +62,7 @@ class _Walker:
         parts = [held]
         wanted = len(held)
         while wanted >= 0:
-            piece = next(self._pieces, None)
+            piece = self._returned.pop() if self._returned else next(self._pieces, None)
             if piece is None:
                 self._ended = True
                 break
@@ -110,16 +113,34 @@ class _Walker:
                 value, end = _DECODER.raw_decode(self._text, self._at)
             except (ValueError, RecursionError):
                 end = self._record_end(_BRACKETS)
-                if end < 0:
+                paired = end >= 0
+                if not paired:
                     if self._held() <= MAX_RECORD_CHARS and self._more():
                         continue
                     end = self._end_without_strings()
                 text = self._text[self._at : end]
                 value = _mended(text)
                 self._at = end
+                self._let_go(ahead=paired)
                 return Found(line, path, value, text[:200])
             self._at = end
             return Found(line, path, value)
+
+    def _let_go(self, *, ahead: bool) -> None:
+        """Hold little after an error: the decoder's next one counts lines in all that is held before it.
+
+        With `ahead`, what was read too early is given back, too. Where quotes do not pair up it stays: the
+        next record may need all of it, and would have to read it again.
+        """
+        if len(self._text) <= MAX_HELD_CHARS:
+            return
+        self._here()
+        self._text = self._text[self._at :]
+        self._at = self._counted = 0
+        if ahead:
+            starts = range(0, len(self._text), PIECE_CHARS)
+            self._returned += [self._text[at : at + PIECE_CHARS] for at in reversed(starts)]
+            self._text, self._ended = "", False
 
     def _held(self) -> int:
         return len(self._text) - self._at
