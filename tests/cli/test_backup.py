@@ -51,10 +51,19 @@ def test_the_configuration_of_the_package_is_nobodys_own(tmp_path, monkeypatch):
         assert "settings/proxy.yaml" not in tar.getnames()
 
 
+@pytest.fixture
+def terminal():
+    """Let programs end with their terminal, though the tests themselves may run under `nohup`."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize(
     ("before", "number", "status"),
     [([], signal.SIGTERM, 143), ([], signal.SIGHUP, 129), (["nohup"], signal.SIGHUP, 0)],
 )
+@pytest.mark.usefixtures("terminal")
 def test_one_that_is_ended_leaves_nothing(tmp_path, before, number, status):
     state, folder = tmp_path / "state", tmp_path / "backups"
     folder.mkdir()
