@@ -14,7 +14,6 @@ Everything is written beside and renamed into place, so a reader never sees half
 writer may be killed at any byte.
 """
 
-import asyncio
 import json
 import logging
 import os
@@ -135,6 +134,8 @@ class ServerStore:
     @asynccontextmanager
     async def writing_from_loop(self) -> AsyncGenerator[None]:
         """Hold the writer's lock as `writing` does; the event loop goes on, and a wait can be cancelled."""
+        import asyncio  # noqa: PLC0415 - slow to import, and commands about a server run no loop
+
         tries = self._tries()
         while (lock := next(tries)) is None:  # noqa: ASYNC110 - processes share no event
             await asyncio.sleep(_LOOK_AGAIN_S)
