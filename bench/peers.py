@@ -145,16 +145,22 @@ def make_authority(folder: Path) -> Path:
     return both
 
 
+def checkout_program(checkout: Path) -> tuple[list[str], dict[str, str]]:
+    """Return command and environment of another checkout: its own `.venv`, or else its package in ours."""
+    own = checkout / ".venv" / "bin" / "python"
+    package = checkout / "addon"
+    if not package.is_dir():
+        raise SystemExit(f"--against: {checkout} is no checkout of Second Look")
+    program = [str(own if own.exists() else sys.executable), "-m", "secondlook"]
+    return program, {**os.environ, "PYTHONPATH": str(package)}
+
+
 class CheckoutProxy(Proxy):
-    """The proxy of another checkout: with its own `.venv`, or else its package in ours."""
+    """The proxy of another checkout."""
 
     def __init__(self, checkout: Path, state: Path, config: Path) -> None:
-        own = checkout / ".venv" / "bin" / "python"
-        package = checkout / "addon"
-        if not package.is_dir():
-            raise SystemExit(f"--against: {checkout} is no checkout of Second Look")
-        self.program = [str(own if own.exists() else sys.executable), "-m", "secondlook"]
-        super().__init__(state, config, env={**os.environ, "PYTHONPATH": str(package)})
+        self.program, env = checkout_program(checkout)
+        super().__init__(state, config, env=env)
 
 
 @contextlib.contextmanager

@@ -29,9 +29,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from e2e.processes import Proxy, Server, server_import, server_publish
+from e2e.processes import Proxy, Server
 from load import FRESH, MIB, PLAIN, Load, download, h2load, hey, wrk
-from peers import Peer, make_authority, mitmdump, nginx, secondlook, squid
+from peers import Peer, checkout_program, make_authority, mitmdump, nginx, secondlook, squid
 from secondlook.server.publish.publishing import publish
 from secondlook.server.store.store import ServerStore
 from synthetic import add_source
@@ -91,8 +91,21 @@ def compare(
     )
 
 
-def real_lists(folder: Path) -> Path:
-    """A proxy's state with more than a million real entries published in its embedded server."""
+def real_lists(folder: Path, checkout: Path = HERE.parent) -> Path:
+    """A proxy's state with more than a million real entries published in its embedded server.
+
+    `checkout` is whose commands write it: an earlier one cannot read what a later one wrote.
+    """
+    program, env = checkout_program(checkout)
+
+    def run(*arguments: str | Path) -> None:
+        subprocess.run(
+            [*program, "server", *map(str, arguments), "--state", str(server)],
+            env=env,
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+
     state = folder / "listed"
     server = state / "server"
     server.mkdir(parents=True)
@@ -101,9 +114,9 @@ def real_lists(folder: Path) -> Path:
             unpacked = folder / name.removesuffix(".xz")
             with unpacked.open("wb") as out:
                 subprocess.run(["xz", "-dc", str(DATA / name)], stdout=out, check=True)
-            server_import(server, target, unpacked)
+            run("import", unpacked, "--list", target)
             unpacked.unlink()
-        server_publish(server)
+        run("publish")
     else:
         store = ServerStore(server)
         add_source(store, 1_000_000, seed=1)
@@ -217,7 +230,7 @@ def remote(stand: Stand) -> None:
 
 def throughput(folder: Path, rows: set[str], rounds: int, seconds: float, against: Path | None) -> None:
     """P1, P2, P3, P6 and P15."""
-    real_lists(folder)
+    real_lists(folder, against or HERE.parent)
     with nginx(folder) as (plain, tls):
         stand = Stand(folder, plain, tls, against, rounds, seconds)
         forward(stand, rows)
