@@ -6,7 +6,8 @@ import h2.events
 import h2.settings
 import pytest
 
-from secondlook.proxy.mitm.http.http2_connection import JOINED_BYTES, Http2Connection
+from secondlook.proxy.mitm.http.http2_connection import Http2Connection
+from secondlook.proxy.mitm.http.http2_sending import JOINED_BYTES
 
 ASK = [(":method", "GET"), (":scheme", "https"), (":authority", "files.test"), (":path", "/")]
 ANSWER = [(b":status", b"200")]

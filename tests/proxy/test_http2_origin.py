@@ -1,13 +1,15 @@
 """HTTP/2 towards the origin: ends of streams and connections, and answers of any form."""
 
+import threading
 import time
 
 import h2.errors
 import h2.events
 import pytest
+from h2.settings import SettingCodes
 from hyperframe.frame import GoAwayFrame
 
-from proxykit.http2 import Peer, holding, reply
+from proxykit.http2 import TIMEOUT_S, Peer, holding, reply
 
 CANCEL, REFUSED_STREAM = 8, 7
 NO_ERROR = 0
@@ -202,3 +204,39 @@ def test_an_answer_with_small_faults_is_put_right(make_http2_origin, connect_htt
     assert ("x-capital", "y") in got.headers
     assert not {"connection", "transfer-encoding"} & {name for name, _ in got.headers}
     assert [value for name, value in got.headers if name == "content-length"] == ["2"]
+
+
+def test_an_origin_may_narrow_its_window_in_the_middle_of_an_upload(make_http2_origin, connect_http2):
+    """What is sent before its settings are here makes the window less than nothing (RFC 9113, 6.9.2)."""
+    received, narrow = 0, threading.Event()
+
+    def handle(peer: Peer, event: h2.events.Event) -> None:
+        nonlocal received
+        match event:
+            case h2.events.RequestReceived(stream_id=1):
+                peer.state.update_settings({SettingCodes.INITIAL_WINDOW_SIZE: 1000})
+            case h2.events.SettingsAcknowledged(changed_settings=changed) if (
+                SettingCodes.INITIAL_WINDOW_SIZE in changed
+            ):
+                narrow.set()
+            case h2.events.DataReceived():
+                received += len(event.data)
+            case h2.events.StreamEnded(stream_id=1):
+                reply(peer, 1)
+                peer.state.increment_flow_control_window(200_000, 3)
+            case h2.events.StreamEnded(stream_id=stream_id):
+                reply(peer, stream_id, b"%d" % received)
+
+    client = connect_http2(make_http2_origin(handle))
+    while client.state.remote_settings.initial_window_size < 120_000:
+        client.read()  # what the proxy takes
+    other = client.ask(client.head("POST", "/other"), end=False)
+    upload = client.ask(client.head("POST"), end=False)
+    for piece in range(12):
+        if piece == 6:
+            assert narrow.wait(TIMEOUT_S)
+        client.state.send_data(upload, b"x" * 10_000)
+        client.send()
+    client.state.end_stream(upload)
+    client.state.end_stream(other)
+    assert client.finish(other, upload).body == b"120000"

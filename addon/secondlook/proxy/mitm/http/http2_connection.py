@@ -47,15 +47,14 @@ from hyperframe.frame import (
     RstStreamFrame,
     WindowUpdateFrame,
 )
-from mitmproxy.proxy.layers.http._http_h2 import BufferedH2Connection, SendH2Data
 
 from secondlook.proxy.mitm.http.header_coding import Field, HeadDecoder, HeadEncoder
 from secondlook.proxy.mitm.http.http2_head import MalformedHeadError, read_answer, read_request, read_trailers
+from secondlook.proxy.mitm.http.http2_sending import SendingConnection
 
 RESETS, RESETS_PER_S = 400, 33  # a browser that closes a tab with 100 streams is far below it
 IDLE_FRAMES, IDLE_FRAMES_PER_S = 1000, 200
 IDLE_FRAMES_PER_FRAME = 4  # for each frame of honest work: gRPC sends two updates and a PING for a message
-JOINED_BYTES = 4 << 10  # pieces that wait become one up to here: a body may come byte by byte
 _UPDATE_BYTES = 13
 _PREFACE_BYTES = 24
 _DATA = bytes([DataFrame.type])
@@ -149,7 +148,7 @@ class _Frames(FrameBuffer):
         return super()._update_header_buffer(f)
 
 
-class Http2Connection(BufferedH2Connection):
+class Http2Connection(SendingConnection):
     """The state of an HTTP/2 connection, either side of it.
 
     `head_max` bounds a head that is received, as SETTINGS_MAX_HEADER_LIST_SIZE counts it; `fields_max` is the
@@ -355,23 +354,9 @@ class Http2Connection(BufferedH2Connection):
         reset.error_code = code
         return [reset], [StreamFailed(stream.stream_id, reason)]
 
-    def forget(self, stream_id: int) -> None:
-        """Drop what waits to be sent on a stream."""
-        self.stream_buffers.pop(stream_id, None)
-        self.stream_trailers.pop(stream_id, None)
-
-    def reset_stream(self, stream_id: int, error_code: ErrorCodes | int = 0) -> None:
-        """End a stream."""
-        self.stream_trailers.pop(stream_id, None)
-        super().reset_stream(stream_id, error_code)
-
     def send_data(  # type: ignore[override]  # as mitmproxy's has it, of which it is one
         self, stream_id: int, data: bytes, end_stream: bool = False, pad_length: None = None
     ) -> None:
-        """Send a piece of a body, now or when there is room."""
+        """Send a piece of a body, now or when there is room; it is honest work."""
         self._idle.give(IDLE_FRAMES_PER_FRAME + (len(data) >> 10))
-        waiting = self.stream_buffers.get(stream_id)
-        if waiting and len(waiting[-1].data) + len(data) <= JOINED_BYTES:
-            waiting[-1] = SendH2Data(waiting[-1].data + data, end_stream)
-        else:
-            super().send_data(stream_id, data, end_stream, pad_length)
+        super().send_data(stream_id, data, end_stream, pad_length)

@@ -25,7 +25,8 @@ from mitmproxy.proxy.layers.http._http2 import Http2Client, StreamState
 
 from secondlook.config import TrafficLimitsSettings
 from secondlook.proxy.mitm.http.http2 import Acknowledge, Side, Streams
-from secondlook.proxy.mitm.http.http2_connection import JOINED_BYTES, StreamFailed
+from secondlook.proxy.mitm.http.http2_connection import StreamFailed
+from secondlook.proxy.mitm.http.http2_sending import JOINED_BYTES
 from secondlook.proxy.mitm.streams.stream_events import (
     GOING_AWAY,
     InterimResponse,
