@@ -48,7 +48,8 @@ def test_the_systems_answers():
         assert [each.text for each in await names.places("127.0.0.1")] == ["127.0.0.1"]
         assert "127.0.0.1" in {each.text for each in await names.places("localhost")}
         assert [each.text for each in await names.places("0x7f.1")] == ["127.0.0.1"], "as the system reads it"
-        for name in ("no-such-name.invalid", "x" * 300, "a..b"):
+        # the system reads a name up to its first NUL: what was judged would not be what is connected to
+        for name in ("no-such-name.invalid", "x" * 300, "a..b", "localhost\0.a.test", "\0"):
             with pytest.raises(socket.gaierror):
                 await names.places(name)
 

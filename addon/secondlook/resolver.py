@@ -55,10 +55,13 @@ type Found = tuple[Place, ...] | OSError
 
 def look_up(host: str) -> Found:
     """Ask the system for every address of a host; blocks."""
+    no_name = socket.gaierror(socket.EAI_NONAME, f"{host[:100]!r} is no name")
+    if "\0" in host:  # the system reads no further: it would not be the name that was judged
+        return no_name
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except UnicodeError:
-        return socket.gaierror(socket.EAI_NONAME, f"{host[:100]!r} is no name")
+        return no_name
     except OSError as error:
         return error
     return tuple(dict.fromkeys(_place(family, address) for family, *_, address in found))

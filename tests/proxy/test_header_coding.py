@@ -81,3 +81,11 @@ def test_a_head_of_fields_without_number_is_not_read_to_its_end():
     assert (decoder.decode(b"\x82" * 8000), decoder.oversized) == ([], True)
     with pytest.raises(HPACKError, match="far too many"):
         decoder.decode(b"\x82" * 500_000)  # a quarter of a second
+
+
+def test_the_table_does_not_change_its_size_without_number():
+    """RFC 7541, 4.2: two changes say all there is to say; h2 as the other side says each."""
+    decoder = HeadDecoder(262_144, 1000)
+    assert decoder.decode(b"\x20\x3f\x01" * 50 + b"\x82") == [(b":method", b"GET")]
+    with pytest.raises(HPACKDecodingError, match="too often"):
+        decoder.decode(b"\x20" * 500_000 + b"\x82")  # half a second

@@ -49,6 +49,7 @@ def test_a_request_is_its_line_and_its_headers():
         {"authority": b"a.test\\b"},
         {"authority": b"a.test:port"},
         {"authority": b"a.test:99999"},
+        {"authority": b"a.test:" + b"0" * 1020 + b"80"},
         {"authority": b""},
         {"authority": None},
     ],

@@ -15,7 +15,7 @@ What goes on is written anew from what was understood, so nobody behind us reads
 | codings beside `chunked` | as they are | 502: we asked for none |
 | bytes above 127 in the target | escaped, as browsers do | |
 | another Host than that of an absolute target | kept: either is checked | |
-| more than one Host | 400 | |
+| more than one Host, or one of more than 1024 bytes | 400 | |
 
 Fields that belong to one connection end here (RFC 9110, 7.6.1): `Connection` and what it names, `Keep-Alive`,
 `Proxy-Connection`, `TE`, and `Upgrade` where no other protocol than HTTP is asked for or gone over to.
@@ -124,7 +124,7 @@ def read_request(head: bytes) -> tuple[Request, Framing]:
     if method.upper() == b"CONNECT":
         if method != b"CONNECT":
             raise HeadError("its method is CONNECT in another case")
-        authority, path = target, b""
+        authority, path = _bounded(target, "its target"), b""
         host, port = _destination(b"", target)
     elif target[:1] != b"/" and target != b"*":
         scheme, authority, host, port, path = _absolute(target)
@@ -223,8 +223,10 @@ def _read_odd_fields(lines: bytes, *, repair: bool) -> list[Field]:
 
 def _frame_request(fields: list[Field], *, new: bool) -> tuple[list[Field], Framing]:
     kept, lasting, codings, lengths, hosts = _without_own(fields, new=new, switching=True)
-    if hosts > 1:
+    if len(hosts) > 1:
         raise HeadError("it names its host more than once")
+    if hosts:
+        _bounded(hosts[0], "its Host")
     if codings:
         if lengths or not new or len(codings) > 1:
             raise HeadError("it says in two ways how long it is")
@@ -284,14 +286,14 @@ def _coded(
 
 def _without_own(  # noqa: C901, PLR0912 - one branch for each length of a name
     fields: list[Field], *, new: bool, switching: bool
-) -> tuple[list[Field], bool, list[bytes], list[bytes], int]:
+) -> tuple[list[Field], bool, list[bytes], list[bytes], list[bytes]]:
     """Take off what belongs to one connection: what is kept, whether it lasts, codings, lengths, hosts."""
     codings: list[bytes] = []
     lengths: list[bytes] = []
     named: list[bytes] = []
     upgrade = b""
+    hosts: list[bytes] = []
     own = False
-    hosts = 0
     for name, value in fields:
         match len(name):
             case 2 | 10 | 16 | 7:
@@ -303,7 +305,8 @@ def _without_own(  # noqa: C901, PLR0912 - one branch for each length of a name
                 elif lower in _OWN:
                     own = True
             case 4:
-                hosts += name.lower() == b"host"
+                if name.lower() == b"host":
+                    hosts.append(value)
             case 14:
                 if name.lower() == b"content-length":
                     lengths.append(value)
@@ -340,9 +343,7 @@ def _absolute(target: bytes) -> tuple[bytes, bytes, str, int, bytes]:
     parts = _ABSOLUTE.fullmatch(target)
     if parts is None:
         raise HeadError(f"its target is neither a path nor an address: {_shown(target)}")
-    scheme, authority, path = parts[1].lower(), parts[2], parts[3]
-    if len(authority) > AUTHORITY_MAX_BYTES:
-        raise HeadError(f"its target's host has more than {AUTHORITY_MAX_BYTES} bytes: {_shown(authority)}")
+    scheme, authority, path = parts[1].lower(), _bounded(parts[2], "its target's host"), parts[3]
     if not authority.isascii():
         try:
             name, colon, number = authority.decode().partition(":")
@@ -351,6 +352,12 @@ def _absolute(target: bytes) -> tuple[bytes, bytes, str, int, bytes]:
             raise HeadError(f"its target names no host: {_shown(authority)}") from None
     host, port = _destination(scheme, authority)
     return scheme, authority, host, port, path if path[:1] == b"/" else b"/" + path
+
+
+def _bounded(authority: bytes, what: str) -> bytes:
+    if len(authority) > AUTHORITY_MAX_BYTES:
+        raise HeadError(f"{what} has more than {AUTHORITY_MAX_BYTES} bytes: {_shown(authority)}")
+    return authority
 
 
 @lru_cache(maxsize=4096)

@@ -29,6 +29,7 @@ BEYOND = (
 )
 ENTRY_BYTES = 32  # what a field counts beside its name and value (RFC 7541, 4.1)
 SHORT_BYTES = 64  # coded strings up to here are remembered
+_RESIZED_MOST = 100  # times in a block; two would do (RFC 7541, 4.2), `hpack` writes each that there was
 _SHORT_KEPT = 4096
 _INTEGER_MAX_BYTES = 5
 _CODES = [
@@ -124,7 +125,7 @@ class HeadDecoder(Decoder):
         table = self.header_table
         fields: list[Field] = []
         self.oversized = False
-        size = at = beyond = 0
+        size = at = beyond = resized = 0
         field: Field
         try:
             while at < len(data):
@@ -136,6 +137,9 @@ class HeadDecoder(Decoder):
                     if fields or self.oversized:
                         raise HPACKDecodingError("a table size update stands after a field")
                     index, at = _integer(data, at, 0x1F)
+                    resized += 1
+                    if resized > _RESIZED_MOST:
+                        raise HPACKDecodingError("the table changes its size too often")
                     if index > self.max_allowed_table_size:
                         raise InvalidTableSizeError("the table is larger than allowed")
                     self.header_table_size = index

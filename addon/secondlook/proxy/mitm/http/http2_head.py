@@ -13,7 +13,7 @@ from functools import lru_cache
 from hpack.struct import HeaderTuple
 from mitmproxy.net.http.url import parse_authority
 
-from secondlook.proxy.mitm.http.head import SPACED, escape
+from secondlook.proxy.mitm.http.head import AUTHORITY_MAX_BYTES, SPACED, escape
 from secondlook.proxy.mitm.http.header_coding import Field
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+").fullmatch
@@ -21,7 +21,7 @@ _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+").fullmatch
 _CONTROL = re.compile(rb"[\0-\x08\x0a-\x1f\x7f]").search
 _UNSAFE = re.compile(rb"[\0\r\n]").search
 _TARGET = re.compile(rb"/[^\0-\x20\x7f#]*").fullmatch  # bytes beyond ASCII are escaped
-_AUTHORITY = re.compile(rb"[^\0-\x20\x7f#/?@\\]+").fullmatch
+_AUTHORITY = re.compile(rb"[^\0-\x20\x7f#/?@\\]{1,%d}" % AUTHORITY_MAX_BYTES).fullmatch
 _STATUS = re.compile(rb"[1-9][0-9]{2}").fullmatch
 _LENGTH = re.compile(rb"[0-9]{1,18}").fullmatch
 _SPACE = b" \t"

@@ -1,7 +1,7 @@
-"""What waits in an HTTP/2 connection for room at the other side: mitmproxy's buffer, which holds whatever comes.
+"""What waits in an HTTP/2 connection for room at the other side, whatever that changes meanwhile.
 
-- The other side's settings may make a window less than nothing (RFC 9113, 6.9.2) and frames smaller than a piece
-  is that waits. Both are errors in mitmproxy's buffer, and end the connection in the middle of a body.
+- The other side's settings may make a window less than nothing (RFC 9113, 6.9.2) and frames smaller than a
+  piece is that waits. Both are errors in mitmproxy's buffer, and end the connection in the middle of a body.
 - Small pieces that wait become one: a body may come byte by byte.
 - The end of a body goes with the last piece that waits for room, as nobody gives room for an end alone.
 """
@@ -19,7 +19,11 @@ class SendingConnection(BufferedH2Connection):
     """The sending half of an HTTP/2 connection."""
 
     def send_data(  # type: ignore[override]  # as mitmproxy's has it, of which it is one
-        self, stream_id: int, data: bytes, end_stream: bool = False, pad_length: None = None
+        self,
+        stream_id: int,
+        data: bytes,
+        end_stream: bool = False,
+        pad_length: None = None,  # noqa: ARG002
     ) -> None:
         """Send a piece of a body, now or when there is room."""
         most = self.max_outbound_frame_size
@@ -62,8 +66,8 @@ class SendingConnection(BufferedH2Connection):
     def _send_what_fits(self, stream_id: int, piece: SendH2Data) -> SendH2Data | None:
         """Send what the windows have room for; return what is left of a piece.
 
-        An end that comes alone needs no room (6.9.1), but a window below nothing is waited for: h2 as the other
-        side takes it for an error.
+        An end that comes alone needs no room (6.9.1), but a window below nothing is waited for: h2 as the
+        other side takes it for an error.
         """
         data, ends = piece
         room, most, at = self.local_flow_control_window(stream_id), self.max_outbound_frame_size, 0
