@@ -54,6 +54,18 @@ def test_where_all_are_too_many_the_address_with_most_gives_way():
     assert [each.ended for each in (*few, *many)] == [0, 0, 1, 0, 0]
 
 
+def test_who_gives_way_makes_room_for_one():
+    """It is idle until it has gone, which takes a turn of the loop; sixty-four may come in one."""
+    crowd = Crowd(100, 2)
+    leave, _ = fill(crowd, "192.0.2.1", old := Line(), Line(idle=False))
+    assert crowd.admits("192.0.2.1")
+    fill(crowd, "192.0.2.1", Line(idle=False))
+    assert not crowd.admits("192.0.2.1")
+    leave()
+    assert (old.ended, len(crowd)) == (1, 2)
+    assert not crowd.admits("192.0.2.1")
+
+
 def test_of_ipv6_the_network_is_counted():
     crowd = Crowd(100, 2)
     fill(crowd, "2001:db8:0:1::1", Line(idle=False))

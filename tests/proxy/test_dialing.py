@@ -1,14 +1,19 @@
 """Connections to origins: several addresses, dead ones among them, and none left behind."""
 
 import asyncio
+import collections
+import contextlib
 import errno
 import gc
 import socket
 
 import pytest
+from mitmproxy.connection import Server
+from mitmproxy.proxy import commands, events
+from mitmproxy.test.tflow import tclient_conn
 
-from secondlook.proxy.mitm.transport.dialing import connect
-from secondlook.resolver import Place
+from secondlook.proxy.mitm.transport.dialing import Dialer, connect
+from secondlook.resolver import Place, Resolver
 
 
 @pytest.fixture
@@ -19,6 +24,66 @@ def listening():
 
 def four(text):
     return Place(socket.AF_INET, text)
+
+
+@contextlib.contextmanager
+def full(silent):
+    """Fill the queue of connections that nobody accepts: whoever comes now gets no answer."""
+    with contextlib.ExitStack() as crowd:
+        for _ in range(4):
+            one = crowd.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(silent.getsockname())
+        yield
+
+
+class Handler:
+    """What a dialer asks of a client's connection, and what it was given."""
+
+    def __init__(self):
+        self.client = tclient_conn()
+        self.max_conns = collections.defaultdict(lambda: asyncio.Semaphore(5))
+        self.transports = {}
+        self.hooks: asyncio.Queue = asyncio.Queue()
+        self.errors: asyncio.Queue = asyncio.Queue()
+
+    def log(self, _message):
+        pass
+
+    async def handle_hook(self, hook):
+        self.hooks.put_nowait(hook)
+
+    async def server_event(self, event):
+        assert isinstance(event, events.OpenConnectionCompleted)
+        self.errors.put_nowait(event.reply)
+
+
+class Open:
+    def judged(self, _client, _destination, places, _listening=None):
+        return places, ""
+
+
+def test_who_is_being_connected_to_counts_as_connected(listening):
+    """A socket of nobody's answer takes a descriptor for two minutes: those of all would soon be taken."""
+
+    async def scene():
+        handler, dialer = Handler(), Dialer(Open(), Resolver(), most=1)
+        with socket.create_server(("127.0.0.2", listening), backlog=0) as silent, full(silent):
+            first = asyncio.ensure_future(
+                dialer.open(handler, commands.OpenConnection(Server(address=("127.0.0.2", listening))))
+            )
+            await handler.hooks.get()
+            second = commands.OpenConnection(Server(address=("127.0.0.1", listening)))
+            await dialer.open(handler, second)
+            assert "too many connections" in await handler.errors.get()
+            first.cancel()
+            await asyncio.wait((first,))
+            assert await handler.errors.get() == "connection cancelled"
+        closed = commands.OpenConnection(Server(address=("127.0.0.3", 9)))
+        await dialer.open(handler, closed)
+        assert "Connect call failed" in await handler.errors.get(), "the place is free again"
+
+    asyncio.run(scene())
 
 
 def test_the_first_that_answers_is_taken(listening):
@@ -46,17 +111,9 @@ def test_families_take_turns(monkeypatch):
 def test_a_silent_address_is_not_waited_for(listening):
     async def scene():
         with socket.create_server(("127.0.0.2", listening), backlog=0) as silent:
-            crowd = []
-            for _ in range(4):  # fills the queue of connections that nobody accepts
-                one = socket.socket()
-                one.setblocking(False)
-                one.connect_ex(silent.getsockname())
-                crowd.append(one)
             found = [four("127.0.0.2"), four("127.0.0.1")]
-            with await connect(found, listening, stagger_s=0.01) as sock:
+            with full(silent), await connect(found, listening, stagger_s=0.01) as sock:
                 assert sock.getpeername()[0] == "127.0.0.1"
-            for one in crowd:
-                one.close()
         await asyncio.sleep(0)
 
     asyncio.run(scene())

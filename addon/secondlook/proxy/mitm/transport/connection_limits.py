@@ -14,6 +14,7 @@ import collections
 import resource
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Protocol
 
 from secondlook.core.url.address import counted_address
@@ -68,41 +69,48 @@ class Crowd:
 
         `for_many`: the host is a load balancer, and stands for its clients.
         """
-        of_it = self._of.get(counted_address(host))
-        if not for_many and of_it is not None and len(of_it) >= self._most_of_one:
-            return _one_gives_way(of_it)
-        return self._all < self._most or _one_gives_way(max(self._of.values(), key=len))
+        address = counted_address(host)
+        if not for_many and len(self._of.get(address, ())) >= self._most_of_one:
+            return self._one_gives_way(address)
+        return self._all < self._most or self._one_gives_way(
+            max(self._of, key=lambda each: len(self._of[each]))
+        )
 
     def add(self, connection: Counted, host: str) -> Callable[[], None]:
         """Count one in; return what counts it out."""
         address = counted_address(host)
-        of_it = self._of.setdefault(address, collections.OrderedDict())
-        of_it[connection] = None
+        self._of.setdefault(address, collections.OrderedDict())[connection] = None
         self._change(1)
+        return partial(self._count_out, address, connection)
 
-        def leave() -> None:
-            del of_it[connection]
-            self._change(-1)
-            if not of_it:
-                self._of.pop(address, None)
-
-        return leave
+    def _count_out(self, address: str, connection: Counted) -> None:
+        of_it = self._of.get(address)
+        if of_it is None or connection not in of_it:  # it gave way, and has gone only now
+            return
+        del of_it[connection]
+        if not of_it:
+            del self._of[address]
+        self._change(-1)
 
     def _change(self, by: int) -> None:
         self._all += by
         if self._changed is not None:
             self._changed(self._all)
 
+    def _one_gives_way(self, address: str) -> bool:
+        """End the oldest idle one; those found busy go to the end, so that looking costs little each time.
 
-def _one_gives_way(among: "collections.OrderedDict[Counted, None]") -> bool:
-    """End the oldest idle one; those found busy go to the end, so that looking costs little each time."""
-    for _ in range(min(_LOOKED_AT, len(among))):
-        connection = next(iter(among))
-        among.move_to_end(connection)
-        if connection.is_idle():
-            connection.end()
-            return True
-    return False
+        It counts no more: it takes a moment to go, and would make room for all who come meanwhile.
+        """
+        among = self._of[address]
+        for _ in range(min(_LOOKED_AT, len(among))):
+            connection = next(iter(among))
+            among.move_to_end(connection)
+            if connection.is_idle():
+                connection.end()
+                self._count_out(address, connection)
+                return True
+        return False
 
 
 class Complaint:

@@ -10,10 +10,11 @@ not answered for a quarter of a second.
 
 import asyncio
 import collections
+import contextlib
 import errno
 import socket
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, zip_longest
 from typing import Final, Protocol
 
@@ -71,29 +72,36 @@ class Dialer:
             await self._fail(handler, command, data, f"Connection killed: {server.error}")
             return
         async with handler.max_conns[server.address]:
-            try:
-                server.timestamp_start = time.time()
-                if self._most is not None and self._open >= self._most:
-                    raise OSError(errno.EMFILE, "too many connections to origins are open")  # noqa: TRY301
-                io = await self._reach(handler, server)
-            except ClosedError as error:
-                server.error = str(error)
-                await self._fail(handler, command, data, f"Connection killed: {error}")
-            except (OSError, asyncio.CancelledError) as error:
-                server.error = str(error) or "connection cancelled"
-                await self._fail(handler, command, data, server.error)
-                if isinstance(error, asyncio.CancelledError):
-                    raise
-            else:
-                self._open += 1
-                assert io.writer is not None
-                sock = io.writer.get_extra_info("socket", None)
-                forget = fair_selector.assign(sock, peer_text(handler.client.peername))
+            with contextlib.ExitStack() as held:
                 try:
+                    server.timestamp_start = time.time()
+                    places = await self._places(handler, server)
+                    held.enter_context(self._one_more())
+                    io = await self._reach(server, places)
+                except ClosedError as error:
+                    server.error = str(error)
+                    await self._fail(handler, command, data, f"Connection killed: {error}")
+                except (OSError, asyncio.CancelledError) as error:
+                    server.error = str(error) or "connection cancelled"
+                    await self._fail(handler, command, data, server.error)
+                    if isinstance(error, asyncio.CancelledError):
+                        raise
+                else:
+                    assert io.writer is not None
+                    sock = io.writer.get_extra_info("socket", None)
+                    held.callback(fair_selector.assign(sock, peer_text(handler.client.peername)))
                     await self._serve(handler, command, data, io)
-                finally:
-                    forget()
-                    self._open -= 1
+
+    @contextlib.contextmanager
+    def _one_more(self) -> Iterator[None]:
+        """Count a connection from its first attempt on, which takes a descriptor; raise OSError for want."""
+        if self._most is not None and self._open >= self._most:
+            raise OSError(errno.EMFILE, "too many connections to origins are open")
+        self._open += 1
+        try:
+            yield
+        finally:
+            self._open -= 1
 
     async def _serve(
         self,
@@ -132,8 +140,8 @@ class Dialer:
         await handler.handle_hook(server_hooks.ServerConnectErrorHook(data))
         await handler.server_event(events.OpenConnectionCompleted(command, error))
 
-    async def _reach(self, handler: ConnectionHandler, server: Server) -> ConnectionIO:
-        """Connect to the first judged address that answers; raise OSError."""
+    async def _places(self, handler: ConnectionHandler, server: Server) -> Sequence[Place]:
+        """Return the addresses that are open to a client; raise OSError."""
         assert server.address is not None
         host, port = server.address[:2]
         client = peer_text(handler.client.peername)
@@ -141,6 +149,13 @@ class Dialer:
         places, reason = self._access.judged(client, (host, port), found, listening(handler.client))
         if not places:
             raise ClosedError(reason)
+        return places
+
+    @staticmethod
+    async def _reach(server: Server, places: Sequence[Place]) -> ConnectionIO:
+        """Connect to the first judged address that answers; raise OSError."""
+        assert server.address is not None
+        port = server.address[1]
         task = asyncio.current_task()
         if server.transport_protocol == "udp":
             stream = await mitmproxy_rs.udp.open_udp_connection(
