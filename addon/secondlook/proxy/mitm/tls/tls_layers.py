@@ -17,6 +17,7 @@ from mitmproxy.proxy.layers.tls import ClientTLSLayer, ServerTLSLayer, TlsFailed
 from mitmproxy.proxy.tunnel import TunnelState
 from mitmproxy.tls import TlsData
 
+from secondlook.proxy.mitm.tls.client_hello import HELLO_MAX_BYTES, HelloBuffer
 from secondlook.proxy.mitm.tls.tls_sessions import keep_session
 from secondlook.proxy.mitm.tls.tunnel import Opening
 
@@ -116,6 +117,24 @@ class OriginTls(_Bounded, ServerTLSLayer):
 
 class BoundedClientTls(_Bounded, ClientTLSLayer):
     """TLS towards a client that speaks it with the proxy itself, or of a mode that begins with it."""
+
+    _hello_read = False
+
+    @cached_property
+    def _hello(self) -> HelloBuffer:
+        return HelloBuffer()
+
+    def receive_handshake_data(self, data: bytes) -> layer.CommandGenerator[tuple[bool, str | None]]:
+        """Take data; a ClientHello is read when it is whole, not again for each piece of it."""
+        if not (self._hello_read or self.is_dtls):
+            self._hello_read = self._hello.add(data)
+            if self._hello.is_too_large:
+                return False, f"its ClientHello is larger than {HELLO_MAX_BYTES} bytes"
+            if not self._hello_read:
+                return False, None
+            data = bytes(self._hello.data)
+            del self._hello
+        return (yield from super().receive_handshake_data(data))
 
 
 class ClientTls(BoundedClientTls):
