@@ -45,7 +45,6 @@ WITHOUT = set(
     feeds/unpacking/stream.py
     feeds/entries/tally.py
     feeds/unpacking/text.py
-    ledger/engine/salvage.py
     ledger/engine/statements.py
     ledger/log/filter.py
     ledger/log/search.py

@@ -12,7 +12,7 @@ from agentkit.servers import FakeServer
 from secondlook.agent.actions.file_search import index_files
 from secondlook.agent.check.groups import Policies
 from secondlook.agent.recheck import rescan as module
-from secondlook.agent.recheck.rechecker import Rechecker
+from secondlook.agent.recheck.rechecker import PassReport, Rechecker
 from secondlook.agent.recheck.renewal import Renewal
 from secondlook.agent.recheck.rescan import Rescan
 from secondlook.core.answer import Tier
@@ -253,6 +253,24 @@ def test_so_many_files_of_one_pass_and_no_more(place, monkeypatch):
     place.save()
     assert place.look().unverifiable == 1
     assert place.scanner.asked == []
+
+
+@pytest.mark.parametrize("age_s", [0.0, 40 * 86_400.0], ids=["waiting", "about to expire"])
+def test_another_second_look_keeps_off_what_takes_longer_than_its_lease(place, age_s):
+    place.flag()
+    place.house.sleep(age_s)
+    place.save()
+    beside = []
+
+    async def scan(_, __):
+        for _minute in range(10):
+            await asyncio.sleep(60)
+            beside.append(await place.house.rechecker.look(everything=True))
+        return [NOTHING]
+
+    place.scanner.scan = scan
+    assert place.look().cleared == 1
+    assert beside == [PassReport()] * 10
 
 
 def test_a_new_version_looks_at_what_was_let_through(place):

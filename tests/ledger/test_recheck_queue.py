@@ -103,8 +103,20 @@ async def test_postponing_counts_and_frees(any_ledger):
 async def test_overdue_entries_are_those_first_seen_long_ago(any_ledger):
     for number in range(4):
         await any_ledger.flags.flag(*make_flag(number, START + number))
-    old = await any_ledger.queue.overdue(older_than=START + 2, limit=9)
+    old = await any_ledger.queue.take_due(START + 5, limit=9, lease_s=30, older_than=START + 2)
     assert [entry.first_seen for entry in old] == [START, START + 1]
+    assert await any_ledger.queue.take_due(START + 5, limit=9, lease_s=30, older_than=START + 2) == []
+
+
+async def test_a_lease_is_renewed_and_one_that_was_given_back_is_not(any_ledger):
+    for number in range(2):
+        await any_ledger.flags.flag(*make_flag(number, START + number))
+    one, other = await any_ledger.queue.take_due(START + 1000, limit=9, lease_s=30)
+    await any_ledger.queue.postpone([other], [START + 1000], "still away")
+    await any_ledger.queue.renew([one.id, other.id], START + 1050)
+    taken = await any_ledger.queue.take_due(START + 1040, limit=9, lease_s=30)
+    assert [entry.id for entry in taken] == [other.id]
+    assert len(await any_ledger.queue.take_due(START + 1051, limit=9, lease_s=30)) == 1
 
 
 async def test_two_recheckers_do_no_work_twice(place, open_ledger):

@@ -114,14 +114,25 @@ class Queue:
         )
 
     async def take_due(
-        self, now: float, *, limit: int, lease_s: float, everything: bool = False
+        self,
+        now: float,
+        *,
+        limit: int,
+        lease_s: float,
+        everything: bool = False,
+        older_than: float | None = None,
     ) -> list[QueueEntry]:
         self._ledger.writable()
         due = [
             row
             for row in self.rows.values()
             if not now < row.lease_until <= now + lease_s
-            and (everything or not now < row.entry.next_attempt <= now + 7200.0)
+            and (older_than is None or row.entry.first_seen < older_than)
+            and (
+                everything
+                or older_than is not None
+                or not now < row.entry.next_attempt <= now + 7200.0
+            )
         ]
         due.sort(key=lambda row: row.entry.first_seen)
         for row in due[:limit]:
@@ -152,9 +163,11 @@ class Queue:
                 row.entry = replace(row.entry, attempts=attempts, next_attempt=at, reason=reason)
                 row.lease_until = 0.0
 
-    async def overdue(self, *, older_than: float, limit: int) -> list[QueueEntry]:
-        old = [row.entry for row in self.rows.values() if row.entry.first_seen < older_than]
-        return sorted(old, key=lambda entry: entry.first_seen)[:limit]
+    async def renew(self, entries: Sequence[str], until: float) -> None:
+        self._ledger.writable()
+        for row in self.rows.values():
+            if row.entry.id in entries and row.lease_until:
+                row.lease_until = until
 
 
 class Confirmed:

@@ -142,9 +142,22 @@ class Queue(Protocol):
     """The queue as the second look sees it."""
 
     async def take_due(
-        self, now: float, *, limit: int, lease_s: float, everything: bool = False
+        self,
+        now: float,
+        *,
+        limit: int,
+        lease_s: float,
+        everything: bool = False,
+        older_than: float | None = None,
     ) -> list[QueueEntry]:
-        """Lease due entries, oldest first (`everything`: due or not); other recheckers skip leased ones."""
+        """Lease due entries, oldest first; other recheckers skip leased ones.
+
+        `everything`: due or not; `older_than`: those first seen before it (Unix seconds), due or not.
+        """
+        ...
+
+    async def renew(self, entries: Sequence[str], until: float) -> None:
+        """Make the leases of entries (by id) last until then, as work on them goes on."""
         ...
 
     async def close(self, closings: Sequence[tuple[QueueEntry, Event]]) -> None:
@@ -155,10 +168,6 @@ class Queue(Protocol):
         self, entries: Sequence[QueueEntry], next_attempt: Sequence[float], reason: str
     ) -> None:
         """Count an attempt that decided nothing, and end the lease."""
-        ...
-
-    async def overdue(self, *, older_than: float, limit: int) -> list[QueueEntry]:
-        """Entries first seen before `older_than` (Unix seconds): they expire."""
         ...
 
 

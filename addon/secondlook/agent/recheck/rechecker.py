@@ -16,8 +16,9 @@ ever raises into its loop, and a ledger that fails stops a pass, not the recheck
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import batched
 
 from secondlook.agent import metrics
 from secondlook.agent.actions.enforcement import Enforcement
@@ -37,6 +38,7 @@ logger = logging.getLogger(__name__)
 
 _BATCH_ENTRIES = 1000
 _MOST_POSTPONED = 50_000  # kept leased until a pass ends, so that it does not meet them twice
+_RENEWALS = 3  # of a lease in the time that it lasts
 _SCHEDULE_S = 5.0  # how often due entries are looked for
 _SET_BACK_S = 1.0  # a wall clock that runs behind by more was set back
 
@@ -171,7 +173,8 @@ class Rechecker:
                 fresh = [entry for entry in entries if entry.id not in known]
                 if not fresh:
                     return report
-                done, unanswered = await self._batch(fresh)
+                async with self._holding([*known, *(entry.id for entry in fresh)]):
+                    done, unanswered = await self._batch(fresh)
                 report = report.plus(done)
                 later += unanswered
                 # nobody answers at all: the rest would fare no better
@@ -179,6 +182,25 @@ class Rechecker:
                     return report
         finally:
             await self._postpone(later)
+
+    @contextlib.asynccontextmanager
+    async def _holding(self, entries: Sequence[str]) -> AsyncIterator[None]:
+        """Keep other recheckers off entries (by id) however long the work takes."""
+        renewing = asyncio.create_task(self._renew_leases(entries))
+        try:
+            yield
+        finally:
+            renewing.cancel()
+            await asyncio.gather(renewing, return_exceptions=True)
+
+    async def _renew_leases(self, entries: Sequence[str]) -> None:
+        while True:
+            await asyncio.sleep(self._lease_s / _RENEWALS)
+            try:
+                for part in batched(entries, _BATCH_ENTRIES):
+                    await self._queue.renew(part, self._clock.now() + self._lease_s)
+            except LedgerError as error:
+                logger.warning("a lease of the second look was not renewed: %s", error)
 
     async def _batch(self, entries: Sequence[QueueEntry]) -> tuple[PassReport, list[tuple[QueueEntry, str]]]:
         evidences = await self._batch_check.check(entries)
@@ -227,13 +249,16 @@ class Rechecker:
         """Take a last look at what nobody could answer for too long, then end it, always with an event."""
         report = PassReport()
         while True:
-            entries = await self._queue.overdue(
-                older_than=self._settled.now() - self._expire_after_s,
+            entries = await self._queue.take_due(
+                self._clock.now(),
                 limit=_BATCH_ENTRIES,
+                lease_s=self._lease_s,
+                older_than=self._settled.now() - self._expire_after_s,
             )
             if not entries:
                 return report
-            done, unanswered = await self._batch(entries)
+            async with self._holding([entry.id for entry in entries]):
+                done, unanswered = await self._batch(entries)
             now = self._clock.now()
             await self._queue.close(
                 [

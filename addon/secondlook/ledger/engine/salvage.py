@@ -2,7 +2,7 @@
 
 Never wiped: `ledger.sqlite3` becomes `ledger.sqlite3.damaged-<time>` (with its WAL), a new ledger takes
 its place, and rows of the tables that matter (queue, confirmed set, rules, pauses, quarantine, history) are
-copied as far as they can be read. The flags journal is a file of its own and is replayed as always.
+copied as far as they can be read, also out of a ledger of an older schema. The flags journal is a file of its own and is replayed as always.
 The event log stays in the damaged file.
 """
 
@@ -137,7 +137,10 @@ def _salvage(source: Path, target: Path) -> dict[str, int]:
 
 
 def _copy(old: sqlite3.Connection, new: sqlite3.Connection, table: sa.Table) -> int:
-    names = [f'"{column.name}"' for column in table.columns]
+    there = _columns(old, table.name)
+    names = [f'"{column.name}"' for column in table.columns if column.name in there]
+    if not names:
+        return 0
     insert = f"INSERT OR IGNORE INTO {table.name} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608
     count = 0
     for order in ("", " ORDER BY 1 DESC"):  # from the other end past a broken page
@@ -151,3 +154,11 @@ def _copy(old: sqlite3.Connection, new: sqlite3.Connection, table: sa.Table) -> 
         new.execute("COMMIT")
         break
     return count
+
+
+def _columns(old: sqlite3.Connection, table: str) -> set[str]:
+    """Return which columns a table has there: an older schema has fewer."""
+    try:
+        return {row[0] for row in old.execute("SELECT name FROM pragma_table_info(?)", (table,))}
+    except sqlite3.DatabaseError:
+        return set()

@@ -84,15 +84,25 @@ def add_flags(connection: sa.Connection, entries: Sequence[FlagEntry], *, first_
 
 
 def take_due(
-    connection: sa.Connection, now: float, *, limit: int, lease_s: float, everything: bool
+    connection: sa.Connection,
+    now: float,
+    *,
+    limit: int,
+    lease_s: float,
+    everything: bool,
+    older_than: float | None = None,
 ) -> list[QueueEntry]:
-    """Lease entries, oldest first.
+    """Lease entries, oldest first (`older_than`: those first seen before it, due or not).
 
     What lies further ahead than anybody ever writes was written before the clock was set back.
     """
     lease, attempt = flagged.c.lease_until, flagged.c.next_attempt
     free = sa.or_(lease.is_(None), lease <= now, lease > now + lease_s)
-    due = free if everything else sa.and_(free, sa.or_(attempt <= now, attempt > now + LONGEST_WAIT_S))
+    due = free
+    if older_than is not None:
+        due = sa.and_(free, flagged.c.first_seen < older_than)
+    elif not everything:
+        due = sa.and_(free, sa.or_(attempt <= now, attempt > now + LONGEST_WAIT_S))
     chosen = sa.select(flagged.c.id).where(due).order_by(flagged.c.first_seen).limit(limit)
     chosen = chosen.with_for_update(skip_locked=True)  # of no meaning on SQLite, where one writes at a time
     statement = (
@@ -105,15 +115,11 @@ def take_due(
     return _with_clients(connection, sorted(rows, key=lambda row: (row["first_seen"], row["id"])))
 
 
-def overdue(connection: sa.Connection, *, older_than: float, limit: int) -> list[QueueEntry]:
-    """Entries first seen before `older_than`, oldest first."""
-    query = (
-        sa.select(flagged)
-        .where(flagged.c.first_seen < older_than)
-        .order_by(flagged.c.first_seen)
-        .limit(limit)
-    )
-    return _with_clients(connection, connection.execute(query).mappings().all())
+def renew(connection: sa.Connection, entries: Iterable[str], until: float) -> None:
+    """Make the leases of entries (by id) last until then; one whose lease was given back stays free."""
+    for chunk in _chunks(sorted(entries)):
+        leased = sa.and_(flagged.c.id.in_(chunk), flagged.c.lease_until.is_not(None))
+        connection.execute(sa.update(flagged).where(leased).values(lease_until=until))
 
 
 def remove(connection: sa.Connection, entries: Iterable[str]) -> set[str]:

@@ -18,14 +18,27 @@ class RecheckQueue:
         self._recorder = recorder
 
     async def take_due(
-        self, now: float, *, limit: int, lease_s: float, everything: bool = False
+        self,
+        now: float,
+        *,
+        limit: int,
+        lease_s: float,
+        everything: bool = False,
+        older_than: float | None = None,
     ) -> list[QueueEntry]:
-        """Lease due entries, oldest first (`everything`: due or not); leased ones are passed over."""
+        """Lease due entries, oldest first; leased ones are passed over.
+
+        `everything`: due or not; `older_than`: those first seen before it (Unix seconds), due or not.
+        """
         return await self._store.commit(
             lambda connection: flagged.take_due(
-                connection, now, limit=limit, lease_s=lease_s, everything=everything
+                connection, now, limit=limit, lease_s=lease_s, everything=everything, older_than=older_than
             )
         )
+
+    async def renew(self, entries: Sequence[str], until: float) -> None:
+        """Make the leases of entries (by id) last until then."""
+        await self._store.commit(lambda connection: flagged.renew(connection, entries, until))
 
     async def close(self, closings: Sequence[tuple[QueueEntry, Event]]) -> None:
         """End entries, each with its event, in one transaction; one that another ended is passed over."""
@@ -42,13 +55,6 @@ class RecheckQueue:
         """Count an attempt that decided nothing, and end the leases."""
         await self._store.commit(
             lambda connection: flagged.postpone(connection, entries, next_attempt, reason)
-        )
-
-    async def overdue(self, *, older_than: float, limit: int) -> list[QueueEntry]:
-        """Entries first seen before `older_than` (Unix seconds)."""
-        return await self._store.run(
-            self._store.read,
-            lambda connection: flagged.overdue(connection, older_than=older_than, limit=limit),
         )
 
     def page(self, *, after: tuple[float, str] | None = None, limit: int = 1_000) -> list[QueueEntry]:
