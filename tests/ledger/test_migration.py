@@ -8,6 +8,7 @@ from alembic.migration import MigrationContext
 from ledgerkit.old_schema import upgrade
 from ledgerkit.rows import all_rows, put_rows
 from secondlook.ground.errors import LedgerError
+from secondlook.ledger.engine import migration
 from secondlook.ledger.engine.database import Place, bare_engine, find_place
 from secondlook.ledger.engine.migration import HEAD, known_revisions, migrate
 from secondlook.ledger.engine.tables import metadata

@@ -128,11 +128,7 @@ class Queue:
             for row in self.rows.values()
             if not now < row.lease_until <= now + lease_s
             and (older_than is None or row.entry.first_seen < older_than)
-            and (
-                everything
-                or older_than is not None
-                or not now < row.entry.next_attempt <= now + 7200.0
-            )
+            and (everything or older_than is not None or not now < row.entry.next_attempt <= now + 7200.0)
         ]
         due.sort(key=lambda row: row.entry.first_seen)
         for row in due[:limit]:

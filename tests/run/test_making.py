@@ -51,6 +51,7 @@ FILES = {
     "ledger.sqlite3.lock": b"",
     "ledger.sqlite3.damaged-20260101T000000": b"old",
     "flags.journal.replay": b"",
+    "flags.journal.unread": b"{}\n",
     "before-restore-20260101T000000Z/site.key": b"old",
     ".write-1": b"",
 }
@@ -58,6 +59,7 @@ KEPT = {
     "ca/mitmproxy-ca.pem",
     "site.key",
     "outlets.json",
+    "flags.journal.unread",
     "new-room/of-somebody",
     "pattern/confirmed.json",
     "server/current",

@@ -180,13 +180,9 @@ class Journal:
         twice (a crash may fall between it and the emptying). What is appended meanwhile is handed over too.
         Errors of `take` pass through and nothing is emptied.
         """
-        try:
-            gate = take_lock(Path(f"{self.path}.replay"), wait=False)
-        except BlockingIOError:
-            return 0
-        except OSError as error:
-            raise LedgerError(f"flags journal {self.path}: {error.strerror or error}") from error
-        try:
+        with self.replaying() as alone:
+            if not alone:
+                return 0
             taken, at = 0, _HEADER
             while True:
                 with self._lock, _locked(self._file):
@@ -198,6 +194,19 @@ class Journal:
                 take([record for _, record in batch])
                 taken += len(batch)
                 at = batch[-1][0]
+
+    @contextmanager
+    def replaying(self) -> Iterator[bool]:
+        """Keep other processes from replaying; gives False where one of them does."""
+        try:
+            gate = take_lock(Path(f"{self.path}.replay"), wait=False)
+        except BlockingIOError:
+            yield False
+            return
+        except OSError as error:
+            raise LedgerError(f"flags journal {self.path}: {error.strerror or error}") from error
+        try:
+            yield True
         finally:
             os.close(gate)
 

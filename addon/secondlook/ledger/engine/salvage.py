@@ -2,8 +2,8 @@
 
 Never wiped: `ledger.sqlite3` becomes `ledger.sqlite3.damaged-<time>` (with its WAL), a new ledger takes
 its place, and rows of the tables that matter (queue, confirmed set, rules, pauses, quarantine, history) are
-copied as far as they can be read, also out of a ledger of an older schema. The flags journal is a file of its own and is replayed as always.
-The event log stays in the damaged file.
+copied as far as they can be read, also out of a ledger of an older schema. The flags journal is a file of its
+own and is replayed as always. The event log stays in the damaged file.
 """
 
 import sqlite3

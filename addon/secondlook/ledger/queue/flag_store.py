@@ -8,21 +8,22 @@
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 
 from secondlook.core.event import Event, FlagEntry
 from secondlook.ground.errors import LedgerError
-from secondlook.ledger.engine.journal import Journal
+from secondlook.ledger.engine.journal import Journal, Record
 from secondlook.ledger.engine.store import Store
 from secondlook.ledger.log.append import Appender
 from secondlook.ledger.log.privacy import Discretion
 from secondlook.ledger.log.recorder import Recorder
 from secondlook.ledger.queue import flagged
 from secondlook.ledger.queue.journal_record import flag_record, read_flag
+from secondlook.ledger.queue.unread_flags import UnreadFlags
 
 JOURNAL_DEADLINE_S: Final = 2.0  # the last resort: past it the request is refused
 
@@ -59,6 +60,8 @@ class FlagStore:
         self._recorder = recorder
         self._rows = rows
         self.journal = journal
+        self.unread = None if journal is None else UnreadFlags(journal.path)
+        self._read_again = self.unread is not None and self.unread.path.exists()
         self.journaled = 0
         self._journal_full = False  # as far as is known; meant only while the ledger cannot be written
 
@@ -108,15 +111,60 @@ class FlagStore:
         self._journal_full = self.journal is not None and not self.journal.has_room()
 
     def replay(self) -> int:
-        """Bring the journal into the ledger; return the number of flags, 0 when another process does it."""
-        if self.journal is None or not self.journal.waiting():
+        """Bring the journal into the ledger; return the number of flags, 0 when another process does it.
+
+        What cannot be read is put aside for a program that can, and read once more at the next start.
+        """
+        if self.journal is None or self.unread is None:
             return 0
+        unread = self.unread
+        count = 0
+        if self._read_again:
+            with self.journal.replaying() as alone:
+                if not alone:
+                    return 0
+                waiting = unread.read()
+                left = self._take(waiting)
+                unread.replace(left)
+                count += len(waiting) - len(left)
+            self._read_again = False
+        if self.journal.waiting():
+            strange = 0
 
-        def take(records: list[dict[str, Any]]) -> None:
-            flags = [read_flag(one) for one in records]
-            self._writer.submit(partial(self._rows.write, batch=flags)).result()
+            def take(records: list[Record]) -> None:
+                nonlocal strange
+                left = self._take(records)
+                strange += len(left)
+                unread.add(left)
 
-        count = self.journal.replay(take)
+            count += self.journal.replay(take) - strange
+            if strange:
+                self._store.report(
+                    f"{strange} flags of the journal were written by another version of the program: they "
+                    f"wait in {unread.path.name} for one that can read them"
+                )
         if count:
             self._store.report(f"{count} flags came back from the journal")
         return count
+
+    def _take(self, records: Sequence[Record]) -> list[Record]:
+        """Bring records into the ledger; return those that cannot be read."""
+        flags: list[tuple[Event, FlagEntry]] = []
+        left: list[Record] = []
+        for record in records:
+            try:
+                flags.append(read_flag(record))
+            except LedgerError:
+                left.append(record)
+        if flags:
+            self._writer.submit(partial(self._rows.write, batch=flags)).result()
+        return left
+
+    def rewrite_unread(self, change: Callable[[Record], Record]) -> None:
+        """Change every record that waits for another program."""
+        if self.journal is None or self.unread is None or not self.unread.path.exists():
+            return
+        with self.journal.replaying() as alone:
+            if not alone:
+                raise LedgerError("another process reads flags of the journal; try again")
+            self.unread.replace([change(record) for record in self.unread.read()])

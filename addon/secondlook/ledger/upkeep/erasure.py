@@ -208,6 +208,24 @@ def _chunks(identities: Iterable[bytes]) -> Iterator[tuple[bytes, ...]]:
     return batched(sorted(identities), _CHUNK)
 
 
+def mention(client: str) -> re.Pattern[str]:
+    """Make a pattern that finds a client's name in a text, and no longer name that it begins or ends."""
+    return re.compile(rf"(?<![\w.:]){re.escape(client)}(?![\w:]|\.\w)")
+
+
+def without_name(value: Any, name: re.Pattern[str]) -> Any:
+    """Take a client's name out of every text of a JSON value."""
+    match value:
+        case str():
+            return name.sub(ERASED, value)
+        case list():
+            return [without_name(each, name) for each in value]
+        case dict():
+            return {key: without_name(each, name) for key, each in value.items()}
+        case _:
+            return value
+
+
 def _erase_mentions(connection: sa.Connection, client: str) -> None:
     """Take a client's name out of events about others' visits ("got through: 10.0.0.7 at …")."""
     like = "%" + client.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
@@ -215,7 +233,7 @@ def _erase_mentions(connection: sa.Connection, client: str) -> None:
         _is_ending,
         sa.or_(events.c.detail.like(like, escape="\\"), events.c.extra.like(like, escape="\\")),
     )
-    name = re.compile(rf"(?<![\w.:]){re.escape(client)}(?![\w:]|\.\w)")
+    name = mention(client)
     for seq, detail, extra in connection.execute(query).all():
         connection.execute(
             sa.update(events)

@@ -33,7 +33,7 @@ from secondlook.ledger.operator import rule_table
 from secondlook.ledger.queue import confirmed, flagged, history
 from secondlook.ledger.queue.allowed_history import AllowedHistory
 from secondlook.ledger.queue.flag_store import FlagStore
-from secondlook.ledger.upkeep.erasure import erase
+from secondlook.ledger.upkeep.erasure import erase, mention, without_name
 
 logger = logging.getLogger(__name__)
 
@@ -309,6 +309,7 @@ class Upkeep:
         gone = erase(store, client, self._delete_events)
         if self._flags.journal is not None:
             self._flags.journal.scrub()
+        self._flags.rewrite_unread(partial(without_name, name=mention(client)))
         self._reclaim(everything=True)
         return gone
 

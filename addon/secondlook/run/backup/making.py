@@ -30,6 +30,7 @@ from secondlook.ground.errors import PatternError
 from secondlook.ground.lock import locked, take_lock
 from secondlook.ledger.engine.database import find_place
 from secondlook.ledger.engine.migration import HEAD
+from secondlook.ledger.queue.unread_flags import UnreadFlags
 from secondlook.ledger.upkeep.copying import copy_out
 from secondlook.run.assembly.opening import JOURNAL_FILE
 from secondlook.run.backup.archive import SETTINGS, BackupError, Writer, writing
@@ -139,6 +140,8 @@ def _add_journal(writer: Writer, state: Path) -> None:
     if path.exists():
         with locked(path):  # the lock of those who append
             writer.add(f"{STATE}/{JOURNAL_FILE}", path)
+    unread = UnreadFlags(path).path
+    writer.add(f"{STATE}/{unread.name}", unread)
 
 
 def _add_state(writer: Writer, state: Path, *, quarantine: bool) -> None:
