@@ -5,6 +5,8 @@ import os
 import stat
 import subprocess
 import sys
+from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,7 @@ from secondlook.run.supervisor.runfile import (
     StateLock,
     is_of_a_proxy,
     last_run,
+    process_mark,
     read_run_file,
     remove_run_file,
     write_run_file,
@@ -37,6 +40,37 @@ def test_that_of_a_dead_process_counts_not(tmp_path):
 def test_that_of_a_stranger_with_the_same_number_counts_not(tmp_path):
     write_run_file(tmp_path, {"pid": 1})  # init is no Second Look
     assert read_run_file(tmp_path) is None
+
+
+def test_that_of_another_proxy_with_the_same_number_counts_not(tmp_path):
+    """As in a container, where the proxy of before and the command of now are both process 1."""
+    with _secondlook() as before, _secondlook() as now:
+        mark = process_mark(before.pid)
+        write_run_file(tmp_path, {"pid": before.pid, "process": mark})
+        assert read_run_file(tmp_path) == {"pid": before.pid, "process": mark}
+        write_run_file(tmp_path, {"pid": now.pid})  # as an earlier version wrote it
+        assert read_run_file(tmp_path) == {"pid": now.pid}
+        write_run_file(tmp_path, {"pid": now.pid, "process": "another boot 1"})
+        assert read_run_file(tmp_path) is None
+
+
+@contextmanager
+def _secondlook():
+    """A process whose command line is one of ours."""
+    child = subprocess.Popen([sys.executable, "-c", "input()", "secondlook"], stdin=subprocess.PIPE)
+    try:
+        yield child
+    finally:
+        child.communicate(b"\n")
+
+
+def test_a_mark_is_of_this_process_and_boot():
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    assert process_mark(os.getpid()) == process_mark(os.getpid())
+    assert process_mark(os.getpid()).startswith(f"{boot} ")
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    assert process_mark(child.pid) is None
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"pid": "x"}', "\0"])

@@ -12,6 +12,7 @@ from secondlook.run.supervisor.heartbeat import Heartbeats
 from secondlook.run.supervisor.listening import Sockets, address_of, visited
 from secondlook.run.supervisor.plan import Plan
 from secondlook.run.supervisor.rereading import Rereading
+from secondlook.run.supervisor.runfile import process_mark
 
 
 def service_of(children: Sequence[Child]) -> Child:
@@ -29,6 +30,7 @@ def facts_of(
     servers = [address_of(sock) for sock in sockets.of("server")]
     return {
         "pid": os.getpid(),
+        "process": process_mark(os.getpid()),
         "proxy": proxies[0] if proxies else None,
         "listen": proxies,
         "review": reviews[0] if reviews else None,

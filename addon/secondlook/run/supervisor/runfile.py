@@ -53,7 +53,7 @@ def write_run_file(state: Path, facts: dict[str, Any]) -> None:
 def read_run_file(state: Path) -> dict[str, Any] | None:
     """Read the facts of the proxy that runs on this state; None when none does (whatever a dead one left)."""
     facts = _read(state / RUN_FILE)
-    return facts if facts is not None and _alive(facts["pid"]) else None
+    return facts if facts is not None and _alive(facts["pid"], facts.get("process")) else None
 
 
 def last_run(state: Path) -> dict[str, Any] | None:
@@ -76,7 +76,24 @@ def _read(path: Path) -> dict[str, Any] | None:
     return facts if isinstance(facts, dict) and isinstance(facts.get("pid"), int) else None
 
 
-def _alive(pid: int) -> bool:
+def process_mark(pid: int) -> str | None:
+    """Name a process as no other is named before or after it; None where it or the system does not say.
+
+    Numbers come again: in a container the first process is always 1. (proc(5): `boot_id`; field 22 of `stat`
+    is when the process began.)
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        return f"{boot} {int(fields[19])}"
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _alive(pid: int, mark: object) -> bool:
+    """Return whether a process runs; one that left its mark is known by it."""
+    if isinstance(mark, str) and (present := process_mark(pid)) is not None:
+        return present == mark
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
