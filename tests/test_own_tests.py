@@ -57,7 +57,6 @@ WITHOUT = set(
     run/assembly/backtesting.py
     run/assembly/explaining.py
     run/assembly/metrics.py
-    run/assembly/parts.py
     run/assembly/reviewing.py
     run/assembly/updates.py
     run/assembly/viewing.py

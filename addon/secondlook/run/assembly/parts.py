@@ -34,7 +34,6 @@ from secondlook.ground import keyfile
 from secondlook.ground.clock import Clock, SystemClock
 from secondlook.ground.errors import LedgerError
 from secondlook.ground.files import write_whole
-from secondlook.ground.lanes import STATE
 from secondlook.ground.ulid import Identifiers, make_id
 from secondlook.ledger.ledger import EventFilter, Ledger
 from secondlook.ledger.log.shape import rfc3339
@@ -307,7 +306,7 @@ async def site_key(state: Path, ledger: Ledger) -> bytes:
         return own
     try:
         async with asyncio.timeout(SHARED_KEY_S):
-            shared = await STATE.run(ledger.shared_keys.get, SITE_KEY_FILE, own)
+            shared = await ledger.run(ledger.shared_keys.get, SITE_KEY_FILE, own)
     except (LedgerError, TimeoutError) as error:
         logger.warning("the key that the proxies share cannot be read, the last one is used: %s", error)
         return own
