@@ -38,6 +38,13 @@ def test_what_stands_beside_an_entry(line, text):
 def test_small_ranges_are_spelled_out_and_wide_ones_rejected():
     assert texts("8.8.4.0/30\n") == ["8.8.4.0", "8.8.4.1", "8.8.4.2", "8.8.4.3"]
     assert len(texts("8.8.4.0/24\n")) == 256
+    assert texts("8.8.4.0/255.255.255.252\n") == texts("8.8.4.0/0.0.0.3\n") == texts("8.8.4.0/30\n")
+    assert outcomes("8.8.4.4\n8.8.4.0/255.255.254.0\n8.8.4.0/255.0.255.0\n8.8.4.0 255.255.255.0\n") == [
+        "8.8.4.4",
+        "2: address range too wide",
+        "3: malformed IP address",
+        "4: not understood",
+    ]
     assert outcomes("8.8.4.4\n8.8.4.0/23\n1.1.1.1-1.1.1.9\n2606:4700::/32\n8.8.4.0/99\n") == [
         "8.8.4.4",
         "2: address range too wide",

@@ -72,6 +72,10 @@ def test_json_records_are_read_like_rows(test_data):
             "indicator,port\nf00d.de/5,80\nf00d.de:8080/5,80\nbad.cf/12,80\n2001:db8::/32,80\n",
             ["f00d.de/5", "f00d.de/5", "bad.cf/12", "5: address range too wide"],
         ),
+        (
+            "ip,port\n8.8.4.0/255.255.255.0,80\n8.8.8.8/255.255.255.255,80\n8.8.4.4/255.0.255.0,80\n8.8.4.0 255.255.255.0,80\n",
+            ["8.8.8.8", "2: address range too wide", "4: malformed IP address", "5: not understood"],
+        ),
     ],
 )
 def test_columns_are_found_wherever_they_are_named(feed, found):

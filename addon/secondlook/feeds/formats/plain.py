@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_network
 
+from secondlook.core.url.address import NETWORK
 from secondlook.feeds.entries.entry import Entry, RejectClass
 from secondlook.feeds.entries.maker import ANY_DIGEST, CLEAN_HOST, WEB_URL, Maker
 from secondlook.feeds.entries.tally import Tally
@@ -24,8 +25,6 @@ _DECLARED = re.compile(
     r'[#!;]+\s*"?(?:number of (?:entries|domains)|entries|domains)\s*:\s*([0-9][0-9,. ]*+)"?\s*+\Z',
     re.IGNORECASE,
 )
-# the letters of `f00d.de:80/5` are hexadecimal too: digits and dots, or two colons, make an address
-RANGE = re.compile(r"(?:[0-9.]++|(?=[0-9A-Fa-f.]*+:[0-9A-Fa-f.]*+:)[0-9A-Fa-f:.]++)/[0-9]{1,3}", re.ASCII)
 _ADDRESS_AND_COUNT = re.compile(r"([0-9A-Fa-f:.]+)[\s,]+[0-9]+", re.ASCII)
 _ADDRESS_AND_NAMES = re.compile(r"([0-9a-fA-F:.%lo]+)\s+([^\s#]*[^\s#0-9.][^#]*)(?:#.*)?", re.ASCII)
 _DATE_OR_MARK = re.compile(r"[0-9/.:-]+|\W+")
@@ -99,7 +98,7 @@ def one(number: int, text: str, maker: Maker, tally: Tally, *, exception: bool =
             return
     if ANY_DIGEST.fullmatch(text):
         made = maker.digest(text, exception=exception)
-    elif RANGE.fullmatch(text):
+    elif NETWORK.fullmatch(text):
         yield from spell_out(number, text, maker, tally, exception=exception)
         return
     elif _ADDRESSES_FROM_TO.fullmatch(text):

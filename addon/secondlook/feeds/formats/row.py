@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from ipaddress import ip_network
 
+from secondlook.core.url.address import NETWORK
 from secondlook.core.verdict import Threat
 from secondlook.feeds.entries.entry import Entry, RejectClass
 from secondlook.feeds.entries.maker import Maker, refang
-from secondlook.feeds.formats.plain import RANGE
 from secondlook.feeds.formats.qualifier import disqualified
 
 MIN_CONFIDENCE = 50
@@ -321,7 +321,7 @@ def generic(row: Row, maker: Maker) -> Entry | RejectClass:
 def _network(text: str, maker: Maker) -> Entry | RejectClass | None:
     """Read a network; None where a text is none. A row is one entry, so that of one address alone has any."""
     plain = refang(text)
-    if not RANGE.fullmatch(plain):
+    if not NETWORK.fullmatch(plain):
         return None
     try:
         network = ip_network(plain, strict=False)

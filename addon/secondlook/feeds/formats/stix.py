@@ -9,11 +9,12 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from secondlook.core.url.address import NETWORK
 from secondlook.feeds.entries.entry import Entry, FeedRefused, RejectClass
 from secondlook.feeds.entries.maker import Maker
 from secondlook.feeds.entries.tally import Tally
 from secondlook.feeds.formats.objects import objects
-from secondlook.feeds.formats.plain import RANGE, spell_out
+from secondlook.feeds.formats.plain import spell_out
 from secondlook.feeds.formats.row import instant
 from secondlook.feeds.unpacking.text import text_chunks
 
@@ -118,7 +119,7 @@ def _entries(line: int, path: str, value: str, maker: Maker, tally: Tally) -> It
     digest = _DIGEST_PATH.fullmatch(path)
     if digest is not None:
         made = maker.digest(value)
-    elif path in {"ipv4-addr:value", "ipv6-addr:value"} and RANGE.fullmatch(value):
+    elif path in {"ipv4-addr:value", "ipv6-addr:value"} and NETWORK.fullmatch(value):
         yield from spell_out(line, value, maker, tally)
         return
     elif path in _WEB_PATHS:
