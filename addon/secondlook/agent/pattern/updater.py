@@ -19,7 +19,7 @@ byte, the folder holds the old stamp with its files or the new one with its file
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -82,12 +82,15 @@ class PatternUpdater:
         poll_s: float = 30.0,
         reachable: Callable[[Tier], bool] = lambda _: True,
         on_change: Callable[[], None] | None = None,
+        tiers: Collection[Tier] = tuple(Tier),
     ) -> None:
+        """`tiers` are those for which the settings name a server, be it one that is not there yet."""
         self.folder = state_dir / FOLDER
         self._rota = Rota(sources, clock.monotonic, poll_s=poll_s, reachable=reachable)
         self._clock = clock
         self._settings = settings
         self._on_change = on_change
+        self._tiers = frozenset(tier.value for tier in tiers)
         self._wake = asyncio.Event()
         self._guarded: Mapping[bytes, str] | None = None
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -123,6 +126,7 @@ class PatternUpdater:
     async def update_now(self, *, only_due: bool = False, accept_shrink: bool = False) -> list[UpdateOutcome]:
         """Look at one server of each tier. Never raise for what a server does."""
         outcomes = []
+        self._give_up_tiers()
         in_use: set[str] = set()
         with suppress(PatternError):  # reported where the lists are looked at
             in_use = {each.server for each in self._stamp().servers}
@@ -168,6 +172,29 @@ class PatternUpdater:
             text = f"{each.name} is damaged and is fetched again: {reason}"
             self.alerts.alert(f"list {each.server}/{each.name}", text, name=each.name, server=each.server)
         return [each.name for each in faults]
+
+    def _give_up_tiers(self) -> None:
+        """Take what came from servers out of force where the settings name none of their tier any more."""
+        try:
+            stamp = self._stamp()
+            if all(each.tier in self._tiers for each in (*stamp.lists, *stamp.servers)):
+                return
+            with folder_lock(self.folder):
+                stamp = self._stamp()
+                lists = tuple(each for each in stamp.lists if each.tier in self._tiers)
+                servers = tuple(each for each in stamp.servers if each.tier in self._tiers)
+                self._put(replace(stamp, lists=lists, servers=servers))
+        except PatternError:
+            return  # reported where the lists are looked at
+        except OSError as error:
+            self.alerts.alert("pattern", f"cannot write the pattern: {error}")
+            return
+        for each in set(stamp.lists) - set(lists):
+            text = f"given up, as no server of the tier {each.tier} is in the settings (-{each.count})"
+            self.alerts.record(EventKind.UPDATE, text, name=each.name, server=each.server)
+        self.alerts.keep_refusals({source.name for source in self._rota.sources})
+        if self._on_change:
+            self._on_change()
 
     async def _compare_members(self, *, only_due: bool) -> None:
         """Compare the servers whose lists are not used with the one of their tier whose lists are."""

@@ -6,7 +6,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from secondlook.agent.pattern.source import UpdateSource
 from secondlook.agent.pattern.updater import PatternUpdater
-from secondlook.config import RemoteServer
+from secondlook.config import RemoteServer, Settings
 from secondlook.core.answer import GOOGLE, Tier
 from secondlook.ground.errors import ConfigError
 from secondlook.run.assembly.parts import Parts
@@ -26,7 +26,19 @@ def make_updater(parts: Parts, *, on_change: Callable[[], None] | None = None) -
         poll_s=parts.settings.servers.poll,
         reachable=parts.lookup.reachable,
         on_change=on_change,
+        tiers=list(_tiers_of(parts.settings)),
     )
+
+
+def _tiers_of(settings: Settings) -> Iterator[Tier]:
+    """Name the tiers that the settings have servers of, whether they are there now or not."""
+    servers = settings.servers
+    if servers.embedded.enabled:
+        yield Tier.LOCAL
+    if servers.intranet:
+        yield Tier.INTRANET
+    if servers.network:
+        yield Tier.NETWORK
 
 
 def sources_of(parts: Parts) -> Iterator[UpdateSource]:
