@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import os
 import resource
 from pathlib import Path
 from urllib.parse import quote
@@ -410,6 +411,32 @@ def test_an_access_log_that_cannot_be_written_keeps_no_answer_back(store, caplog
     assert [answer.status_code for answer in asyncio.run(asking())] == [200, 200, 404]
     log.close()
     assert caplog.text.count("the access log cannot be written: No space left on device") == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "kept"), [("", []), ("{}\n", ["{}"]), ('{}\n{"time": 0', ["{}", '{"time": 0'])]
+)
+def test_a_line_that_a_crash_broke_off_spoils_none_of_the_next_start(before, kept, tmp_path):
+    path = tmp_path / "access.log"
+    path.write_text(before)
+    log = JsonAccessLog(path, now=lambda: 0.0)
+    log("GET", 200, 1, 0.0, "a")
+    log("GET", 201, 1, 0.0, "b")
+    log.close()
+    *found, first, second = path.read_text().splitlines()
+    assert found == kept
+    assert [json.loads(line)["status"] for line in (first, second)] == [200, 201]
+
+
+def test_an_access_log_may_be_a_pipe(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    log = JsonAccessLog(path, now=lambda: 0.0)
+    log("GET", 200, 1, 0.0, "a")
+    log.close()
+    assert json.loads(os.read(reader, 1000))["status"] == 200
+    os.close(reader)
 
 
 def test_a_line_that_the_disk_took_in_part_spoils_no_other(tmp_path, caplog):

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import socket
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -144,7 +145,7 @@ class JsonAccessLog:
         self._file = path.open("ab", buffering=0)  # each line is there at once
         self._now = now
         self._fault: str | None = None
-        self._torn = False  # whether the last line was taken in part
+        self._torn = _ends_in_a_line(path)  # whether the last line was taken in part
 
     def __call__(self, method: str, status: int, size: int, took_s: float, client: str) -> None:
         """Write one line; what the disk does not take is lost, and no answer waits for it."""
@@ -165,3 +166,14 @@ class JsonAccessLog:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _ends_in_a_line(path: Path) -> bool:
+    """Return whether a file ends within a line, as what was stopped by a crash left it."""
+    try:
+        if not path.is_file():  # a pipe, for instance, must not be read
+            return False
+        with path.open("rb") as file:
+            return file.seek(0, os.SEEK_END) > 0 and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n"
+    except OSError:
+        return False
