@@ -183,6 +183,46 @@ def test_what_fails_everywhere_is_not_on_record(there, certificate, journal, tmp
     assert kept == ([places[1].target] if there else [])  # a copy that could not be taken up afresh
 
 
+@pytest.mark.parametrize("tool", ["none", "fails"])
+def test_where_no_nss_store_can_be_made_none_is_there(tool, certificate, journal, tmp_path, monkeypatch):
+    home, tools = tmp_path / "home", tmp_path / "tools"
+    home.mkdir()
+    tools.mkdir()
+    if tool == "fails":
+        (tools / "certutil").write_text("#!/bin/sh\nexit 1\n")
+        (tools / "certutil").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tools))
+    (outcome,) = authority.trust(certificate, journal, [NssStore(str(home / ".pki" / "nssdb"))])
+    assert not outcome.done
+    assert "libnss3-tools" in outcome.hint
+    assert list(home.iterdir()) == []
+    assert journal.changes() == []
+
+
+def test_what_could_not_be_taken_up_is_taken_up_the_next_time(certificate, journal, tmp_path, monkeypatch):
+    """Another program had the store's command for too long: the copy is gone, and is trusted still."""
+    folder, busy = tmp_path / "anchors", tmp_path / "busy"
+    folder.mkdir()
+    tool = tmp_path / "bin" / "take-up"
+    tool.parent.mkdir()
+    tool.write_text(f"#!/bin/sh\n[ -e {busy} ] && exit 1\nls {folder} > {tmp_path}/trusted\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr(authority, "LINUX_STORES", ((str(folder), ("take-up",)),))
+    monkeypatch.setattr(authority, "PAUSES_S", ())
+    authority.trust(certificate, journal, [LinuxStore(str(folder), ("take-up",))])
+    assert (tmp_path / "trusted").read_text()
+    busy.touch()
+    (failed,) = undo(journal)
+    assert not failed.done
+    assert "run this command again" in failed.hint
+    busy.unlink()
+    (taken,) = undo(journal)
+    assert taken.done
+    assert not (tmp_path / "trusted").read_text()
+    assert journal.changes() == []
+
+
 def test_what_was_trusted_before_stays_on_record_when_it_fails_again(
     certificate, journal, tmp_path, monkeypatch
 ):

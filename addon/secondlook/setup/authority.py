@@ -31,6 +31,10 @@ LINUX_STORES = (
 )
 _NICKNAME = re.compile(r"Second Look [0-9a-f]{12}")
 _SHA1 = re.compile(r"[0-9a-f]{40}")
+_AGAIN = {  # what helps where a store could not be changed, by its kind and whether this is not root
+    ("linux", True): "run this command again as root",
+    ("linux", False): "another program may be changing the same store: run this command again",
+}
 PAUSES_S = (0.5, 2.0)  # before a store's command that failed is run again
 NSS_HOMES = (".pki/nssdb", ".local/share/pki/nssdb")  # Chromium reads the first that is there
 NSS_FILES = {"cert9.db", "key4.db", "pkcs11.txt"}  # all that a new database consists of
@@ -105,9 +109,9 @@ class LinuxStore:
                 self._take_up_afresh()
 
     def remove(self, name: str, sha1: str) -> None:  # noqa: ARG002 (the nickname finds it here)
-        """Delete the copy and have that taken up."""
+        """Delete the copy and have that taken up; one that is gone may not have been taken up yet."""
         copied = self._file(name)
-        if not copied.exists():
+        if not copied.exists() and not os.access(self.folder, os.W_OK):
             return
         with locked_folder(Path(self.folder)):
             copied.unlink(missing_ok=True)
@@ -141,8 +145,7 @@ class NssStore:
         """Add it as an authority for web sites (trust flags `C,,`)."""
         folder = Path(self.folder)
         if not (folder / "cert9.db").exists():
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            tool.run("certutil", "-N", "-d", f"sql:{folder}", "--empty-password")
+            self._make(folder)
         tool.run(
             "certutil",
             "-A",
@@ -155,6 +158,18 @@ class NssStore:
             "-i",
             str(certificate),
         )
+
+    def _make(self, folder: Path) -> None:
+        """Make an empty database; where that fails no folder of it stays, as Chromium would use it."""
+        made = [path for path in (folder, folder.parent) if not path.exists()]
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            tool.run("certutil", "-N", "-d", f"sql:{folder}", "--empty-password")
+        except tool.ToolError:
+            with contextlib.suppress(OSError):  # something is in it
+                for path in made:
+                    path.rmdir()
+            raise
 
     def remove(self, name: str, sha1: str) -> None:  # noqa: ARG002 (the nickname finds it here)
         """Delete it by its nickname."""
@@ -332,6 +347,6 @@ def distrust(change: Change) -> Outcome:
         if isinstance(store, NssStore) and change.before.get("made") and not store.made_by_us():
             store.unmake()
     except (tool.ToolError, OSError) as error:
-        hint = "run this command again as root" if scheme == "linux" and os.geteuid() else None
+        hint = _AGAIN.get((scheme, os.geteuid() != 0))
         return Outcome(done=False, text=f"{change.target}: {error}", hint=hint)
     return Outcome(done=True, text=f"{change.target}: no longer trusted")
