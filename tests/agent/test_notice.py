@@ -16,29 +16,17 @@ from secondlook.agent.actions.enforcement import FileOutcome
 from secondlook.agent.actions.notice import (
     AppriseSender,
     Notice,
-    Notifier,
     confirmed_notice,
     defanged,
     harmless,
     message_of,
 )
+from secondlook.agent.actions.notifier import Notifier
 from secondlook.config import UpstreamProxySettings
 from secondlook.core.answer import Tier
 from secondlook.ground.clock import SystemClock
 
 HOSTILE = "http://ev\u202eil.test/<script>@everyone](http://x.test)`code`\x1b[31m\n**bold**"
-
-
-class Sender:
-    def __init__(self, fail=False) -> None:
-        self.sent = []
-        self.fail = fail
-
-    def send(self, title, body):
-        if self.fail:
-            raise RuntimeError("planted")
-        self.sent.append((title, body))
-        return True
 
 
 @pytest.fixture
@@ -78,46 +66,6 @@ def test_the_privacy_level_is_obeyed(privacy, there, missing):
     _, body = message_of([notice()], 0, privacy)
     assert there in body
     assert missing is None or missing not in body
-
-
-def test_many_are_told_together(house):
-    sender = Sender()
-    notifier = Notifier(sender, house.clock, at_most_every_s=60.0)
-
-    async def scenario():
-        running = asyncio.create_task(notifier.run())
-        notifier.notify(notice())
-        await asyncio.sleep(1)
-        for _ in range(37):
-            notifier.notify(notice())
-        await asyncio.sleep(30)
-        assert len(sender.sent) == 1
-        await asyncio.sleep(40)
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-
-    house.run(scenario())
-    assert len(sender.sent) == 2
-    title, body = sender.sent[1]
-    assert "37 of them" in title
-    assert body.endswith("… and 27 more.")
-
-
-def test_a_sender_that_fails_harms_nobody(house, caplog):
-    notifier = Notifier(Sender(fail=True), house.clock)
-    notifier.notify(notice())
-    house.run(notifier.send_due())
-    assert "could not be sent" in caplog.text
-    assert house.run(notifier.send("test", "a test")) is False
-
-
-def test_what_waits_is_bounded(house):
-    sender = Sender()
-    notifier = Notifier(sender, house.clock)
-    for _ in range(3000):
-        notifier.notify(notice())
-    house.run(notifier.send_due())
-    assert "3000 of them" in sender.sent[0][0]
 
 
 def test_the_notice_names_clients_and_what_was_done(house):

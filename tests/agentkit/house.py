@@ -8,7 +8,8 @@ from agentkit.ledger import FakeLedger
 from agentkit.servers import FakeLookup, FakeServer
 from agentkit.virtual import FakeClock, VirtualLoop
 from secondlook.agent.actions.enforcement import Enforcement, FileAction
-from secondlook.agent.actions.notice import AppriseSender, Notice, Notifier
+from secondlook.agent.actions.notice import AppriseSender, Notice
+from secondlook.agent.actions.notifier import Notifier
 from secondlook.agent.check.checker import Checker
 from secondlook.agent.check.gatekeeper import Gatekeeper
 from secondlook.agent.check.groups import Policies

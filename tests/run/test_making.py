@@ -45,6 +45,7 @@ FILES = {
     "spool/1": b"1",
     "judged/1": b"1",
     "setup.json": b"[]",
+    "notices.json": b"{}",
     "run.json": b"{}",
     "last-run.json": b"{}",
     "lock": b"1 proxy\n",

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from secondlook.agent import metrics
-from secondlook.agent.actions.notice import Notifier, confirmed_notice
+from secondlook.agent.actions.notice import confirmed_notice
+from secondlook.agent.actions.notifier import Notifier
 from secondlook.agent.check.reblock import reblock_entry
 from secondlook.agent.check.record import closing_event, confirmed_from_entry, let_through
 from secondlook.agent.check.view import LocalView

@@ -1,12 +1,9 @@
-"""Notices to people: their text, how often they are sent, and through whom.
+"""Notices to people: their text, and through whom they are sent; `notifier` says when.
 
 The text of a notice is made here from hostile input (URLs, hosts, file names), as text that no mail or
-chat program turns into a link, a mention, markup or control characters. Sending runs in its own thread,
-one message at a time; nobody ever waits for it. Messages of one kind come at most every so often: what
-comes in between is reported together.
+chat program turns into a link, a mention, markup or control characters.
 """
 
-import asyncio
 import contextlib
 import logging
 import os
@@ -14,27 +11,23 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote, urlsplit
 
-from secondlook.agent import metrics
 from secondlook.config import UpstreamProxySettings
 from secondlook.core.event import ConfirmedEntry, Event
 from secondlook.core.neutralize import inert
 from secondlook.core.subject import SubjectKind
-from secondlook.ground.clock import Clock
-from secondlook.ground.lanes import OUTSIDE
 
 logger = logging.getLogger(__name__)
 
 _MOST_CHARS = 300
 _MOST_TOLD = 10  # things named in one message
-_MOST_WAITING = 1000
-_HOSTS_ONLY = 2  # privacy level from which no URL is shown
-_COUNTS_ONLY = 3
+HOSTS_ONLY = 2  # privacy level from which no URL is shown
+COUNTS_ONLY = 3
 # markup of mail and chat, each sign shown as a look-alike that means nothing to a program
 _DEFANGED = str.maketrans(
     "<>`*_[]|\\&#~$",
@@ -96,81 +89,17 @@ class Sender(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class _Pending:
-    sent_at: float = float("-inf")
-    waiting: list[Notice] = field(default_factory=list)
-    more: int = 0
-
-
-class Notifier:
-    """Collects notices and sends them; `privacy` is the level of `log.privacy`."""
-
-    def __init__(
-        self, sender: Sender, clock: Clock, *, at_most_every_s: float = 60.0, privacy: int = 0
-    ) -> None:
-        self._sender = sender
-        self._clock = clock
-        self._at_most_every_s = at_most_every_s
-        self._privacy = privacy
-        self._pending: dict[str, _Pending] = {}
-        self._wake = asyncio.Event()
-
-    def notify(self, notice: Notice) -> None:
-        """Take a notice; never waits, never raises."""
-        pending = self._pending.setdefault(notice.kind, _Pending())
-        if len(pending.waiting) < _MOST_WAITING:
-            pending.waiting.append(notice)
-        else:
-            pending.more += 1
-        self._wake.set()
-
-    async def run(self) -> None:
-        """Send what is due, until cancelled."""
-        while True:
-            wait_s = await self.send_due()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), wait_s)
-            self._wake.clear()
-
-    async def send_due(self) -> float | None:
-        """Send what is due now. Return in how many seconds more is due, None: nothing waits."""
-        soonest: float | None = None
-        for pending in list(self._pending.values()):
-            if not pending.waiting:
-                continue
-            left_s = pending.sent_at + self._at_most_every_s - self._clock.monotonic()
-            if left_s > 0:
-                soonest = left_s if soonest is None else min(soonest, left_s)
-                continue
-            waiting, more = pending.waiting, pending.more
-            pending.waiting, pending.more = [], 0
-            pending.sent_at = self._clock.monotonic()
-            await self.send(*message_of(waiting, more, self._privacy))
-        return soonest
-
-    async def send(self, title: str, body: str) -> bool:
-        """Send one message in a thread; False when it failed, which is logged and counted."""
-        try:
-            sent = await OUTSIDE.run(self._sender.send, title, body)
-        except Exception:
-            logger.exception("a notice could not be sent")
-            sent = False
-        metrics.ACTIONS.labels("notify", "done" if sent else "failed").inc()
-        return sent
-
-
 def message_of(notices: Sequence[Notice], more: int, privacy: int) -> tuple[str, str]:
     """Put notices of one kind together as title and plain-text body, as much as the privacy level allows."""
     count = len(notices) + more
     title = notices[0].title if count == 1 else f"{notices[0].title} ({count} of them)"
-    if privacy >= _COUNTS_ONLY:
+    if privacy >= COUNTS_ONLY:
         return title, "Open the review page of Second Look for details."
     lines = []
     for notice in notices[:_MOST_TOLD]:
-        named = notice.host if privacy >= _HOSTS_ONLY else (notice.subject or notice.host)
+        named = notice.host if privacy >= HOSTS_ONLY else (notice.subject or notice.host)
         shown = defanged(named) if named else "(not kept)"
-        lines.append(f"- {shown}: {notice.text}" if privacy < _HOSTS_ONLY else f"- {shown}")
+        lines.append(f"- {shown}: {notice.text}" if privacy < HOSTS_ONLY else f"- {shown}")
     if count > len(lines):
         lines.append(f"… and {count - len(lines)} more.")
     return title, "\n".join(lines)

@@ -4,7 +4,8 @@ import random
 from dataclasses import dataclass
 
 from secondlook.agent.actions.enforcement import Enforcement
-from secondlook.agent.actions.notice import AppriseSender, Notifier
+from secondlook.agent.actions.notice import AppriseSender
+from secondlook.agent.actions.notifier import Notifier
 from secondlook.agent.actions.quarantine import Quarantine
 from secondlook.agent.recheck.batch_check import BatchCheck
 from secondlook.agent.recheck.rechecker import Rechecker
@@ -21,6 +22,7 @@ from secondlook.run.assembly.parts import LedgerTail, Parts
 from secondlook.scan.rule_set import FOLDER
 
 QUARANTINE_FOLDER = "quarantine"
+NOTICES = "notices.json"  # that wait to be sent
 SCANNED_WITH = "history.json"  # versions of the engines that have seen the history
 SERVER_EVENTS = EventFilter(kind=EventKind.SERVER.value)
 HEAR_EVERY_S = 1.0
@@ -36,6 +38,7 @@ def make_notifier(settings: Settings, parts: Parts) -> Notifier | None:
         parts.clock,
         at_most_every_s=notify.at_most_every,
         privacy=settings.log.privacy,
+        kept=settings.state / NOTICES,
     )
 
 

@@ -56,7 +56,8 @@ _NEVER: Final = (".", ASIDE, LEDGER_FILE, JOURNAL_FILE)  # beginnings of names; 
 LEFT_OUT: Final = frozenset(
     {
         LOCK_FILE, RUN_FILE, LAST_RUN_FILE, "command.sock", "metrics", "cache", "spool", "judged",
-        "connections", "setup.json", UNFINISHED_FILE, FOLDER, SERVER_FOLDER, QUARANTINE_FOLDER,
+        "connections", "setup.json", "notices.json", UNFINISHED_FILE, FOLDER, SERVER_FOLDER,
+        QUARANTINE_FOLDER,
     }
 )  # fmt: skip
 

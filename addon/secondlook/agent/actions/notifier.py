@@ -1,0 +1,187 @@
+"""When notices are sent, and that a stop or a crash loses none of them.
+
+```
+notify ─► waiting, by kind ─► kept in the state folder ─► one message of a kind every so often ─► gone
+                                  └─ a stop, a crash: taken up again at the next start
+```
+
+Sending runs in its own thread, one message at a time; nobody ever waits for it. What comes between two
+messages of one kind is reported together. A stop waits a moment for the message that is on its way; one of
+which nobody knows then whether it arrived is sent again, as is one around a crash.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+from dataclasses import astuple, dataclass, field, replace
+from pathlib import Path
+
+from secondlook.agent import metrics
+from secondlook.agent.actions.notice import COUNTS_ONLY, HOSTS_ONLY, Notice, Sender, message_of
+from secondlook.ground.clock import Clock
+from secondlook.ground.files import write_whole
+from secondlook.ground.lanes import OUTSIDE, STATE
+
+logger = logging.getLogger(__name__)
+
+_MOST_WAITING = 1000
+_ON_ITS_WAY_S = 6.0  # how long a stop waits for a message
+
+
+@dataclass(slots=True)
+class _Pending:
+    sent_at: float = float("-inf")
+    waiting: list[Notice] = field(default_factory=list)
+    more: int = 0
+
+
+class Notifier:
+    """Collects notices and sends them; `privacy` is the level of `log.privacy`.
+
+    What waits is kept in the file `kept`; None: it is lost with the process.
+    """
+
+    def __init__(
+        self,
+        sender: Sender,
+        clock: Clock,
+        *,
+        at_most_every_s: float = 60.0,
+        privacy: int = 0,
+        kept: Path | None = None,
+    ) -> None:
+        self._sender = sender
+        self._clock = clock
+        self._at_most_every_s = at_most_every_s
+        self._privacy = privacy
+        self._kept = kept
+        self._pending: dict[str, _Pending] = {}
+        self._wake = asyncio.Event()
+        self._taken_up = kept is None
+        self._written = b""  # what the file holds, nothing where there is none
+
+    def notify(self, notice: Notice) -> None:
+        """Take a notice; never waits, never raises."""
+        self._put(notice)
+        self._wake.set()
+
+    def _put(self, notice: Notice) -> None:
+        pending = self._pending.setdefault(notice.kind, _Pending())
+        if len(pending.waiting) < _MOST_WAITING:
+            pending.waiting.append(notice)
+        else:
+            pending.more += 1
+
+    async def run(self) -> None:
+        """Send what is due, until cancelled; what is left then is for the next start."""
+        if not self._taken_up:
+            self._taken_up = True
+            self._take_up(await STATE.run(self._read))
+        try:
+            while True:
+                await self._keep()
+                wait_s = await self.send_due()
+                await self._keep()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), wait_s)
+                self._wake.clear()
+        finally:
+            await self._keep()
+
+    async def send_due(self) -> float | None:
+        """Send what is due now. Return in how many seconds more is due, None: nothing waits."""
+        soonest: float | None = None
+        for pending in list(self._pending.values()):
+            if not pending.waiting:
+                continue
+            left_s = pending.sent_at + self._at_most_every_s - self._clock.monotonic()
+            if left_s > 0:
+                soonest = left_s if soonest is None else min(soonest, left_s)
+                continue
+            await self._send_all(pending)
+        return soonest
+
+    async def _send_all(self, pending: _Pending) -> None:
+        """Send what waits of a kind; it goes when it was sent, or could not be."""
+        count, more = len(pending.waiting), pending.more
+        pending.sent_at = self._clock.monotonic()
+        message = message_of(pending.waiting, more, self._privacy)
+        sending = asyncio.ensure_future(self.send(*message))
+        try:
+            await asyncio.shield(sending)
+        except asyncio.CancelledError:
+            await asyncio.wait([sending], timeout=_ON_ITS_WAY_S)
+            raise
+        finally:
+            if sending.done():
+                del pending.waiting[:count]
+                pending.more -= more
+
+    async def send(self, title: str, body: str) -> bool:
+        """Send one message in a thread; False when it failed, which is logged and counted."""
+        try:
+            sent = await OUTSIDE.run(self._sender.send, title, body)
+        except Exception:
+            logger.exception("a notice could not be sent")
+            sent = False
+        metrics.ACTIONS.labels("notify", "done" if sent else "failed").inc()
+        return sent
+
+    async def _keep(self) -> None:
+        """Write what waits, where that is something else than what is written."""
+        if self._kept is None:
+            return
+        waiting = {
+            kind: {
+                "more": pending.more,
+                "waiting": [astuple(_private(notice, self._privacy)) for notice in pending.waiting],
+            }
+            for kind, pending in self._pending.items()
+            if pending.waiting
+        }
+        content = json.dumps(waiting).encode() if waiting else b""
+        if content == self._written:
+            return
+        try:
+            await STATE.run(_write, self._kept, content)
+            self._written = content
+        except OSError as error:
+            logger.warning("notices that wait cannot be kept: %s", error)
+
+    def _read(self) -> dict[str, tuple[list[Notice], int]]:
+        assert self._kept is not None
+        try:
+            self._written = self._kept.read_bytes()
+            return {
+                str(kind): ([Notice(*notice) for notice in about["waiting"]], int(about["more"]))
+                for kind, about in json.loads(self._written).items()
+            }
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            logger.warning("notices of before the start cannot be read: %s", error)
+            return {}
+
+    def _take_up(self, kept: dict[str, tuple[list[Notice], int]]) -> None:
+        for kind, (notices, more) in kept.items():
+            for notice in notices:
+                self._put(notice)
+            if kind in self._pending:
+                self._pending[kind].more += more
+
+
+def _write(path: Path, content: bytes) -> None:
+    if content:
+        write_whole(path, content, private=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _private(notice: Notice, privacy: int) -> Notice:
+    """Return what a message will show of a notice at most."""
+    if privacy >= COUNTS_ONLY:
+        return replace(notice, host=None, subject=None, text="")
+    if privacy >= HOSTS_ONLY:
+        return replace(notice, subject=None, text="")
+    return notice
