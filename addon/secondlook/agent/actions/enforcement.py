@@ -97,9 +97,13 @@ class Enforcement:
     async def late(self, found: Mapping[bytes, Evidence]) -> Late:
         """Report what is remembered of subjects that are bad by now, and act. Raise LedgerError.
 
-        What another service deals with is passed over, and files that half the lease does not suffice for
-        are left: both stay remembered.
+        What no policy blocks stays remembered, as risk or level may rise; so does what another service
+        deals with, and files that half the lease does not suffice for.
         """
+        policies = self._view.current.policies
+        found = {name: evidence for name, evidence in found.items() if policies.anybody_blocks(evidence.risk)}
+        if not found:
+            return Late(0, left=False)
         began = self._clock.now()
         taken = await self._visits.take(list(found), began, lease_s=self._lease_s)
         reported = await self._visits.reported([source for source, _ in taken])

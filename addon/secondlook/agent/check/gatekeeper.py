@@ -1,14 +1,15 @@
 """From a decision to what is written about it: the flag first, the traffic after.
 
 ```
-decision ─┬─ allow ─► remembered (history), unless listed ────────► go on
+decision ─┬─ allow ─► remembered (history), unless listed so ─────► go on
           ├─ block ─► event (late is fine) ──────────────────────► refuse
           └─ flag ──► event + queue entry COMMITTED ─► remembered ► go on
                       └─ nothing could store it ─► refuse, stage=ledger
 ```
 
-What was known to be listed and was let through all the same (by a rule, an exception, a pause, assessment
-mode or the level) is not remembered: a late verdict about it would be no news.
+What was known to be listed, as what is blocked, and was let through all the same (by a rule, an exception, a
+pause or assessment mode) is not remembered: a late verdict about it would be no news. What no policy blocks
+is: its risk or the level may rise.
 
 A local hit's event has `detail: pending` until one query has shown what stands behind it; a positive
 answer joins the confirmed set here at once and in the ledger as soon as it commits.
@@ -303,7 +304,7 @@ class Gatekeeper:
         return event_of(kind, decision, subject, context, time=now, event_id=self._identifiers.new(now))
 
     def _remember(self, subject: Subject, context: RequestContext, decision: Decision) -> None:
-        if not self._history or self.checker.knew(subject, decision.evidence):
+        if not self._history or self._is_no_news(subject, decision.evidence):
             return
         # the same bytes may have been looked into further than before: that is to be remembered as well
         key = (subject.hashes[0], hash(subject.hashes), context.client, context.user)
@@ -315,6 +316,13 @@ class Gatekeeper:
         self._remembered[key] = now
         event = visit_of(decision, subject, context, time=now)
         self._memory.remember(subject.hashes[0], subject.hashes, subject.kind, event)
+
+    def _is_no_news(self, subject: Subject, evidence: Evidence) -> bool:
+        """Return whether it was known that a subject is listed as what somebody is kept from."""
+        if not self.checker.knew(subject, evidence):
+            return False
+        policies = self.checker.view.current.policies
+        return evidence.stage is Stage.RULES or policies.anybody_blocks(evidence.risk)
 
     def _confirm(self, subject: Subject, context: RequestContext, decision: Decision) -> None:
         """Put a positive answer in force: here at once, everywhere when the ledger has it."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from secondlook.core.rules.client import names_client
 from secondlook.core.rules.policy import Policy
 from secondlook.core.rules.rule import Pause
+from secondlook.core.verdict import Risk
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,10 @@ class Policies:
                 self._known.clear()
             known = self._known[key] = self._find(client, user)
         return known
+
+    def anybody_blocks(self, risk: Risk) -> bool:
+        """Return whether a listed subject of this risk is blocked for some client at least."""
+        return any(policy.blocks(risk) for policy in (self.common, *(group.policy for group in self._groups)))
 
     def _find(self, client: str | None, user: str | None) -> Policy:
         for group in self._groups:

@@ -2,8 +2,8 @@
 
 ```
 new pattern generation ──┐
-positive answer, recheck ┼─► every remembered hash ─► listed by now ─► event late_verdict, actions, notice
-(confirmed set grew) ────┤   of the last `history`                     └─► forgotten
+positive answer, recheck ┼─► every remembered hash ─► blocked by now ─► event late_verdict, actions, notice
+(confirmed set grew) ────┤   of the last `history`                      └─► forgotten
 start, a lease that ended┘
 ```
 
