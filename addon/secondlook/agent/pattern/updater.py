@@ -177,7 +177,7 @@ class PatternUpdater:
         """Take what came from servers out of force where the settings name none of their tier any more."""
         try:
             stamp = self._stamp()
-            if all(each.tier in self._tiers for each in (*stamp.lists, *stamp.servers)):
+            if {each.tier for each in stamp.lists} | {each.tier for each in stamp.servers} <= self._tiers:
                 return
             with folder_lock(self.folder):
                 stamp = self._stamp()
