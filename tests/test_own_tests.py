@@ -91,7 +91,6 @@ WITHOUT = set(
     server/store/builtin.py
     server/store/manual_entries.py
     server/valkey/layout.py
-    server/valkey/publisher.py
     server/valkey/reader.py
     setup/browser.py
     setup/tool.py

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 
 import httpx
 
@@ -142,8 +143,8 @@ def test_a_valkey_store_that_lost_its_data_is_filled_again(tmp_path):
             await until(lambda: publisher.reader.number == 1)
             prefix = full_hash("evil.example/")[:4]
             assert await publisher.reader.search([prefix])
-            for loss in (["flushall"], ["del", "secondlook:1:t:0"]):
-                await asyncio.to_thread(node.cli, *loss)
+            for loss in (partial(node.cli, "flushall"), partial(node.lose, "secondlook:1:*:t:0")):
+                await asyncio.to_thread(loss)
                 for _ in range(3000):
                     with suppress(ServiceError, PatternError):
                         if (await publisher.reader.search([prefix]))[1]:

@@ -238,9 +238,9 @@ def test_parts_that_a_store_lost_are_missed_and_put_back(tmp_path, start):
             await reader.refresh()
             assert await publisher.missing(generation) == 0
             checksum = generation.lists["mw-8b"].checksum.hex()
-            for key in ("1:t:7", "1:t:8", "1:d:0", f"l:{checksum}:0"):
+            for key in ("1:*:t:7", "1:*:t:8", "1:*:d:0", f"l:{checksum}:0"):
                 for node in nodes:
-                    await asyncio.to_thread(node.cli, "del", f"secondlook:{key}")
+                    await asyncio.to_thread(node.lose, f"secondlook:{key}")
             assert await publisher.missing(generation) == 4
             assert reader.trouble is None
             found = 0
@@ -348,7 +348,7 @@ def test_nothing_stays_of_generations_that_are_not_kept_or_were_never_served(tmp
             assert kept == {"4", "current", "generations", "l", "turn"}
             await publisher.aclose()
 
-    def broken(_):
+    def broken(*_):
         raise ConnectionResetError("the connection broke")
 
     asyncio.run(scene())

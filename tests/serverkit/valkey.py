@@ -64,6 +64,11 @@ class Node:
         )
         return done.stdout
 
+    def lose(self, pattern: str) -> None:
+        """Delete the keys whose names fit."""
+        for name in self.cli("keys", pattern).split():
+            self.cli("del", name)
+
     def wait(self) -> None:
         for _ in range(500):
             if "PONG" in self.cli("ping"):

@@ -5,22 +5,25 @@ secondlook:current             number of the generation that is served
 secondlook:turn                how often something came to be served: less in a store that came back older
 secondlook:N:manifest          its manifest, how many bits of a hash name a bucket, and which loading it is
 secondlook:N:being-loaded      there while somebody loads it, and up to a minute longer: it expires
-secondlook:N:t:BUCKET          hash: 4-byte prefix -> (28 bytes of the hash, u32 detail)…, and a mark
-secondlook:N:d:I               pieces of details.bin
+secondlook:N:L:being-loaded    there while this loading goes on; it expires where that broke off
+secondlook:N:L:t:BUCKET        hash: 4-byte prefix -> (28 bytes of the hash, u32 detail)…, and a mark
+secondlook:N:L:d:I             pieces of details.bin
 secondlook:l:CHECKSUM:I        pieces of a list's sorted entries, shared by generations with the same list
 ```
 
 The bucket of a prefix is its upper bits, about 16 hashes each, so the entries of a generation spread
 over all nodes of a Cluster and each small hash is stored compactly. Every bucket is there, even an empty
 one, and holds a mark: one without it was evicted or deleted, and a search in it fails instead of finding
-nothing. A generation is loaded whole under its own number before `current` names it: there is no gap.
+nothing. A generation is loaded whole before `current` names it, each loading (L) under names of its own
+before the manifest names that: there is no gap, and publishers that load the same number at once, or one that
+goes on after a long sleep, mix nothing (earlier versions had names without L).
 The one before it stays until the next publication, and is deleted beginning with its manifest, which
 every search looks at: a reader that was left behind fails (its clients ask another server) instead of
 finding nothing. So does one under which other data were loaded with the number that it knows, as from a
 folder that was set up anew: the loading, last in the manifest, is another one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from redis.asyncio import Redis
@@ -33,6 +36,7 @@ SPACE: Final = "secondlook"
 PIECE_BYTES: Final = 1 << 20
 MARK: Final = b""  # the field that every bucket has
 LOADING_BYTES: Final = 32  # that tell one loading of a generation from another
+NAMED_CHARS: Final = 8  # of these, in the names of keys
 TIMEOUT_S: Final = 2.0
 FAULTS: Final = (RedisError, RedisClusterException, OSError)  # all that a store that is away can raise
 
@@ -68,6 +72,11 @@ async def learn_topology(client: Client) -> None:
 def key_of(*parts: object) -> str:
     """Return the name of a key of ours."""
     return ":".join((SPACE, *map(str, parts)))
+
+
+def table_of(number: int, about: Mapping[str, Any]) -> tuple[object, ...]:
+    """Return how the names of a loading's table and details begin; `about` is what is beside its manifest."""
+    return (number, about["loading"][:NAMED_CHARS]) if about.get("apart") else (number,)
 
 
 def pieces_of(data: memoryview) -> Iterator[bytes]:

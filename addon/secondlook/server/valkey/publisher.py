@@ -19,11 +19,13 @@ from secondlook.server.valkey.layout import (
     FAULTS,
     LOADING_BYTES,
     MARK,
+    NAMED_CHARS,
     connect,
     eviction_of,
     key_of,
     pieces_of,
     pipeline_of,
+    table_of,
 )
 
 BUCKET_ENTRIES: Final = 16
@@ -44,9 +46,10 @@ class ValkeyPublisher:
 
     async def push(self, generation: Generation, *, now: float) -> None:
         """Load a generation and make it the served one. Raises ServiceError; nothing is served half."""
+        loading = secrets.token_hex(LOADING_BYTES // 2)
         try:
-            async with self._being_loaded(generation.number):
-                await self._push(generation, now)
+            async with self._being_loaded(generation.number, loading):
+                await self._push(generation, loading, now)
         except FAULTS as error:
             raise ServiceError(f"cannot write to the Valkey store: {error}") from error
 
@@ -81,10 +84,11 @@ class ValkeyPublisher:
     async def repair(self, generation: Generation) -> int:
         """Put back what the store lost of a loaded generation, and count it; raises ServiceError."""
         try:
+            about = await self._about(generation.number)
             gone = await self._lost_buckets(generation)
             if gone:
-                bits = (await self._about(generation.number))["bits"]
-                await self._push_buckets(generation, bits, gone.__contains__)
+                table = table_of(generation.number, about)
+                await self._push_buckets(generation, table, about["bits"], gone.__contains__)
             pieces = [each async for each in self._lost(generation)]
             for name, data in pieces:
                 await self._client.set(name, data)
@@ -100,16 +104,19 @@ class ValkeyPublisher:
             raise ServiceError(f"cannot read from the Valkey store: {error}") from error
 
     @asynccontextmanager
-    async def _being_loaded(self, number: int) -> AsyncIterator[None]:
+    async def _being_loaded(self, number: int, loading: str) -> AsyncIterator[None]:
         """Let other publishers see that a generation is being loaded: it has no manifest until it is whole.
 
-        The key is left to expire: whoever missed the manifest just before it was written still finds the key.
+        The number's key is left to expire: whoever missed the manifest just before it was written still finds
+        the key.
         """
+        own = key_of(number, loading[:NAMED_CHARS], "being-loaded")
 
         async def renew() -> None:
             # a full store gets room only as the loading goes on, which meets every other fault itself
             with suppress(*FAULTS):
-                await self._client.set(key_of(number, "being-loaded"), b"", ex=BEING_LOADED_S)
+                for name in (key_of(number, "being-loaded"), own):
+                    await self._client.set(name, b"", ex=BEING_LOADED_S)
 
         async def keep_renewing() -> None:
             while True:
@@ -123,49 +130,53 @@ class ValkeyPublisher:
             yield
         finally:
             await tasks.aclose()
+            with suppress(*FAULTS):
+                await self._client.delete(own)
 
-    async def _push(self, generation: Generation, now: float) -> None:
+    async def _push(self, generation: Generation, loading: str, now: float) -> None:
         number = generation.number
         bits = max(0, int(generation.entries // BUCKET_ENTRIES).bit_length())
+        about = {"bits": bits, "marked": True, "apart": True, "pushed_at": now, "loading": loading}
+        table = table_of(number, about)
         await self._forget_unfinished(number)
-        await self._forget_table(number)
-        await self._client.delete(key_of(number, "kept"))
+        await self._forget_other_tables(number)
         await self._client.sadd(key_of("generations"), number)
-        await self._push_buckets(generation, bits)
-        for key, data in _pieces(generation):
+        await self._push_buckets(generation, table, bits)
+        for key, data in _pieces(generation, table):
             # a list that another generation has alike is there already
             if not (key.startswith(key_of("l")) and await self._client.exists(key)):
                 await self._client.set(key, data)
         # others may have been served while the table was written: turns have the order of serving
         turn = int(await self._client.incr(key_of("turn")))
-        about = {
-            "manifest": generation.manifest,
-            "bits": bits,
-            "marked": True,
-            "pushed_at": now,
-            "turn": turn,
-            "loading": secrets.token_hex(LOADING_BYTES // 2),  # last, where readers look for it
-        }
+        # the loading is last, where readers look for it
+        about = {"manifest": generation.manifest, "turn": turn} | about
         before = await self._client.get(key_of("current"))
         await self._client.sadd(key_of("generations"), number)  # another took it for one that broke off
         await self._client.set(key_of(number, "manifest"), json.dumps(about))
         await self._client.set(key_of("current"), number)
+        for past in ("kept", "replaced"):
+            await self._client.delete(key_of(number, past))
         self._turn = turn
         if before is not None and int(before) != number:
             await self._client.set(key_of(int(before), "replaced"), now)
+        await self._forget_other_tables(number)
         await self._sweep(number, now)
 
     async def _push_buckets(
-        self, generation: Generation, bits: int, wanted: Callable[[int], bool] | None = None
+        self,
+        generation: Generation,
+        table: tuple[object, ...],
+        bits: int,
+        wanted: Callable[[int], bool] | None = None,
     ) -> None:
         """Write the buckets of a table, the empty ones too; `wanted` chooses (default: all)."""
-        number, pipe, waiting, following = generation.number, pipeline_of(self._client), 0, 0
+        pipe, waiting, following = pipeline_of(self._client), 0, 0
         marked = {MARK: b""}
 
         async def write(bucket: int, fields: dict[bytes, bytes]) -> None:
             nonlocal waiting
             if wanted is None or wanted(bucket):
-                pipe.hset(key_of(number, "t", bucket), mapping=fields | marked)
+                pipe.hset(key_of(*table, "t", bucket), mapping=fields | marked)
                 waiting += 1
             if waiting >= BATCH_BUCKETS:
                 await pipe.execute()
@@ -186,19 +197,25 @@ class ValkeyPublisher:
         return found
 
     async def _lost_buckets(self, generation: Generation) -> frozenset[int]:
-        """Return the buckets that are not there, of a generation whose every bucket was written."""
+        """Return the buckets that are not there, of a generation whose every bucket was written.
+
+        None of one that only has the same number, as of a publisher with another folder.
+        """
         about = await self._about(generation.number)
-        if not about.get("marked"):
+        if not about.get("marked") or about["manifest"] != generation.manifest:
             return frozenset()
         there = bytearray(1 << about["bits"])
-        async for name in self._client.scan_iter(match=key_of(generation.number, "t", "*"), count=10_000):
+        pattern = key_of(*table_of(generation.number, about), "t", "*")
+        async for name in self._client.scan_iter(match=pattern, count=10_000):
             there[int(name.rpartition(b":")[2])] = 1
         return frozenset(bucket for bucket, is_there in enumerate(there) if not is_there)
 
     async def _lost(self, generation: Generation) -> AsyncIterator[tuple[str, bytes]]:
-        for key, data in _pieces(generation):
-            if not await self._client.exists(key):
-                yield key, data
+        about = await self._about(generation.number)
+        if about.get("manifest") == generation.manifest:
+            for key, data in _pieces(generation, table_of(generation.number, about)):
+                if not await self._client.exists(key):
+                    yield key, data
 
     async def _sweep(self, current: int, now: float) -> None:
         """Delete tables replaced long enough ago, and what no kept generation has."""
@@ -252,9 +269,23 @@ class ValkeyPublisher:
     async def _forget_table(self, number: int) -> None:
         """Delete a generation's table: first what every search looks at."""
         await self._client.delete(key_of(number, "manifest"))
-        pattern = key_of(number, "[td]", "*")
+        await self._forget_other_tables(number)
+
+    async def _forget_other_tables(self, number: int) -> None:
+        """Delete what was loaded of a generation and is neither named by its manifest nor being loaded."""
+        about = await self._about(number)
+        spared = {key_of(number): False}  # by how the names begin; where earlier versions loaded it
+        if about:
+            spared[key_of(*table_of(number, about))] = True
         batch = []
-        async for key in self._client.scan_iter(match=pattern, count=10_000):
+        async for key in self._client.scan_iter(match=key_of(number, "*[td]", "*"), count=10_000):
+            beginning, _, kind = key.decode().rpartition(":")[0].rpartition(":")
+            if kind not in {"t", "d"}:
+                continue
+            if beginning not in spared:
+                spared[beginning] = bool(await self._client.exists(f"{beginning}:being-loaded"))
+            if spared[beginning]:
+                continue
             batch.append(key)
             if len(batch) >= BATCH_BUCKETS:
                 await self._unlink(batch)
@@ -279,10 +310,10 @@ class ValkeyPublisher:
         await self._client.aclose()
 
 
-def _pieces(generation: Generation) -> Iterator[tuple[str, bytes]]:
+def _pieces(generation: Generation, table: tuple[object, ...]) -> Iterator[tuple[str, bytes]]:
     """Return what is stored of a generation beside its table and manifest: key and value."""
     for at, piece in enumerate(pieces_of(map_file(generation.folder / DETAILS))):
-        yield key_of(generation.number, "d", at), piece
+        yield key_of(*table, "d", at), piece
     for name, entry in generation.lists.items():
         raw, checksum = generation.raw(name), entry.checksum.hex()
         for at, piece in enumerate(pieces_of(raw)):

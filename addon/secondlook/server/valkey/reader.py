@@ -24,6 +24,7 @@ from secondlook.server.valkey.layout import (
     key_of,
     learn_topology,
     pipeline_of,
+    table_of,
 )
 from secondlook.wire.version import ListVersion
 
@@ -43,6 +44,7 @@ class ValkeyReader:
         self._wanted: frozenset[str] = frozenset()  # checksums of the lists of the kept generations
         self._number: int | None = None
         self._loading = b""  # how its manifest ends
+        self._table: tuple[object, ...] = ()  # how the names of its table begin
         self._bits = 0
         self._marked = False  # whether a bucket without its mark is known to be one that the store lost
         self._lost_bucket: int | None = None
@@ -90,14 +92,15 @@ class ValkeyReader:
 
     async def search(self, prefixes: Sequence[bytes]) -> tuple[bytes, int]:
         """Look every prefix up, in one round trip to each node concerned."""
-        number, bits, details, loading = self._number, self._bits, self._details, self._loading
+        number, table, bits = self._number, self._table, self._bits
+        details, loading = self._details, self._loading
         if number is None:
             raise PatternError("there is no generation to search")
         pipe = pipeline_of(self._client)
         pipe.getrange(key_of(number, "manifest"), *_LOADING)
         buckets = [int.from_bytes(prefix) >> (32 - bits) for prefix in prefixes]
         for bucket, prefix in zip(buckets, prefixes, strict=True):
-            pipe.hmget(key_of(number, "t", bucket), prefix, MARK)
+            pipe.hmget(key_of(*table, "t", bucket), prefix, MARK)
         try:
             found_loading, *values = await pipe.execute()
         except FAULTS as error:
@@ -181,7 +184,7 @@ class ValkeyReader:
 
     async def _look_for_lost_bucket(self) -> None:
         bucket = self._lost_bucket
-        if bucket is not None and await self._client.hexists(key_of(self._number, "t", bucket), MARK):
+        if bucket is not None and await self._client.hexists(key_of(*self._table, "t", bucket), MARK):
             self._lost_bucket = None
 
     async def _open(self, number: int) -> None:
@@ -189,8 +192,9 @@ class ValkeyReader:
         if raw is None:
             raise PatternError(f"generation {number} is not in the Valkey store")
         about = json.loads(raw)
+        table = table_of(number, about)
         pieces: list[bytes] = []
-        while (piece := await self._client.get(key_of(number, "d", len(pieces)))) is not None:
+        while (piece := await self._client.get(key_of(*table, "d", len(pieces)))) is not None:
             pieces.append(piece)
         details = _split_details(b"".join(pieces))
         generations: list[Generation] = [_Stored(self._folder, about["manifest"])]
@@ -203,7 +207,8 @@ class ValkeyReader:
         current = generations[-1]
         self._kept = keep(generations)
         self._updaters = {name: Updater(self._kept, entry) for name, entry in current.lists.items()}
-        self._bits, self._details, self._lists = about["bits"], details, current.lists
+        self._table, self._bits, self._details = table, about["bits"], details
+        self._lists = current.lists
         self._created_at = current.created_at
         self._key = current.manifest.get("key")
         self._marked, self._lost_bucket = about.get("marked", False), None

@@ -1,0 +1,199 @@
+"""Publishers of one Valkey store that meet, or are killed, between any two steps: nothing is ever mixed.
+
+Each command that a publisher sends is a step. After each, a reader that has been there and one that comes now
+look: they find what the one publisher has, or what the other has, or fail.
+"""
+
+import asyncio
+from contextlib import asynccontextmanager
+from random import Random
+
+import pytest
+
+from secondlook.ground.errors import SecondLookError
+from secondlook.server.publish.generation import Generation
+from secondlook.server.valkey import publisher as publisher_module
+from secondlook.server.valkey.layout import connect
+from secondlook.server.valkey.publisher import ValkeyPublisher
+from secondlook.server.valkey.reader import ValkeyReader
+from secondlook.wire import safebrowsing_pb2 as pb
+from serverkit import NOW, full_hash, make_store, out, put
+from serverkit.valkey import single
+
+COUNT = 40  # hosts of each publisher: several buckets
+NAMES = {name: [f"{name}{number}.example" for number in range(COUNT)] for name in ("one", "two")}
+HASHES = {name: {full_hash(f"{host}/") for host in hosts} for name, hosts in NAMES.items()}
+PREFIXES = [each[:4] for hashes in HASHES.values() for each in sorted(hashes)]
+FAILED = "failed"
+
+
+class Stepwise:
+    """A publisher that loads a generation command by command."""
+
+    def __init__(self, url, generation):
+        self.publisher = ValkeyPublisher(url)
+        self.generation = generation
+        self._waits, self._goes = asyncio.Event(), asyncio.Event()
+        self._work = None
+        client = self.publisher._client
+        client.execute_command = self._gated(client.execute_command)
+        make_pipeline = client.pipeline
+
+        def pipeline(*arguments, **named):
+            pipe = make_pipeline(*arguments, **named)
+            pipe.execute = self._gated(pipe.execute)
+            return pipe
+
+        client.pipeline = pipeline
+
+    def _gated(self, send):
+        async def gated(*arguments, **named):
+            if asyncio.current_task() is self._work:  # the sign of a loading is no step of it
+                self._waits.set()
+                await self._goes.wait()
+                self._goes.clear()
+            return await send(*arguments, **named)
+
+        return gated
+
+    async def step(self):
+        """Go on to the next command, or to the end; return whether that was reached."""
+        if self._work is None:
+            self._work = asyncio.create_task(self.publisher.push(self.generation, now=NOW))
+        else:
+            self._goes.set()
+        waits = asyncio.create_task(self._waits.wait())
+        await asyncio.wait([waits, self._work], return_when=asyncio.FIRST_COMPLETED)
+        waits.cancel()
+        self._waits.clear()
+        if self._work.done():
+            self._work.result()
+        return self._work.done()
+
+    async def kill(self):
+        """End where it stands."""
+        if self._work is not None and not self._work.done():
+            self._work.cancel()
+            self.publisher._client.execute_command = _gone  # nothing that it would tidy up is done
+            await asyncio.gather(self._work, return_exceptions=True)
+        await self.publisher.aclose()
+
+
+async def _gone(*_, **__):
+    raise ConnectionResetError
+
+
+async def seen(reader, *, refreshed=True):
+    """Return whose hosts a reader finds, or that it fails."""
+    try:
+        if refreshed:
+            await reader.refresh()
+        packed, _ = await reader.search(PREFIXES)
+    except SecondLookError:
+        return FAILED
+    answer = pb.SearchHashesResponse.FromString(packed)
+    found = {
+        each.full_hash: {detail.list for detail in each.full_hash_details} for each in answer.full_hashes
+    }
+    assert all(lists == {"mw-8b"} for lists in found.values())
+    (whose,) = [name for name, hashes in HASHES.items() if hashes == found.keys()]
+    return whose
+
+
+async def keeps(publisher, generation):
+    """Do what a publisher that goes on does every few seconds."""
+    if await publisher.lost(generation.number):
+        await publisher.push(generation, now=NOW + 1)
+    await publisher.repair(generation)
+
+
+@pytest.fixture
+def one(tmp_path):
+    return Generation(make_store(tmp_path / "one", NAMES["one"]).generation_folder(1))
+
+
+@pytest.fixture(params=[1, 2], ids=["the same number", "another number"])
+def two(request, tmp_path):
+    store = make_store(tmp_path / "two", NAMES["two"])
+    if request.param == 2:
+        put(store, ["more.example"], name="more.txt")
+        out(store)
+    return Generation(store.generation_folder(request.param))
+
+
+@pytest.fixture(autouse=True)
+def _a_bucket_a_step(monkeypatch):
+    monkeypatch.setattr(publisher_module, "BATCH_BUCKETS", 1)
+
+
+@asynccontextmanager
+async def closing(*parts):
+    try:
+        yield
+    finally:
+        for part in parts:
+            await part.aclose()
+
+
+def test_one_that_is_killed_at_any_step_mixes_nothing_and_the_next_one_repairs(tmp_path, one, two):
+    async def killed_after(url, steps):
+        publisher = ValkeyPublisher(url)
+        before, after = ValkeyReader(url), ValkeyReader(url)
+        async with closing(publisher, before, after):
+            await publisher.push(one, now=NOW)
+            assert await seen(before) == "one"
+            other = Stepwise(url, two)
+            ended = False
+            for _ in range(steps):
+                ended = ended or await other.step()
+            left = {await seen(before, refreshed=False), await seen(before), await seen(after)}
+            await other.kill()
+            assert left <= {"one", "two", FAILED}
+            await keeps(publisher, one)
+            whose = await seen(after)
+            assert whose != FAILED
+            assert await seen(before) == whose
+        return ended
+
+    async def scene():
+        with single(tmp_path / "valkey") as (url, _):
+            admin = connect(url)
+            async with closing(admin):
+                steps, ended = 1, False
+                while not ended:
+                    await admin.flushall()
+                    ended = await killed_after(url, steps)
+                    steps += 1 if two.number == one.number else 4
+                assert steps > 30
+
+    asyncio.run(scene())
+
+
+def test_two_that_load_at_once_in_any_order_mix_nothing(tmp_path, one, two):
+    async def at_once(url, random):
+        publishers = [Stepwise(url, one), Stepwise(url, two)]
+        reader = ValkeyReader(url)
+        async with closing(reader):
+            loading = list(publishers)
+            while loading:
+                goes_on = random.choice(loading)
+                for _ in range(random.choice([1, 3, 10])):
+                    if await goes_on.step():
+                        loading.remove(goes_on)
+                        break
+                await seen(reader, refreshed=False)
+                await seen(reader)
+            assert await seen(reader) != FAILED
+            for each in publishers:
+                assert await each.publisher.missing(each.generation) == 0
+                await each.kill()
+
+    async def scene():
+        with single(tmp_path / "valkey") as (url, _):
+            admin = connect(url)
+            async with closing(admin):
+                for seed in range(12):
+                    await admin.flushall()
+                    await at_once(url, Random(seed))
+
+    asyncio.run(scene())
