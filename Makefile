@@ -26,7 +26,7 @@ help:  ## show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 venv: $(COMPILED)  ## prepare .venv with what is needed to run
-extras: $(EXTRA_STAMP) $(COMPILED)  ## prepare .venv with what a ledger in PostgreSQL, a store in Valkey and notices by Apprise need
+extras: $(EXTRA_STAMP) $(COMPILED)  ## prepare .venv with what a ledger in PostgreSQL, a store in Valkey, notices by Apprise and YARA rules need
 dev: $(DEV_STAMP) $(COMPILED)  ## prepare .venv with what is needed to test and to build
 
 $(BIN)/python:

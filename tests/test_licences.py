@@ -29,7 +29,7 @@ def test_every_package_of_the_lock_has_a_licence_that_spdx_knows(licences, repos
     found = licences.packages()
     locked = set(re.findall(r"^([a-z0-9.-]+)==", (repository / "requirements.txt").read_text(), re.MULTILINE))
     assert locked - licences.BUILDING == {each.name for each in found if each.extra is None}
-    assert {each.extra for each in found} == {None, "notices", "postgresql", "valkey"}
+    assert {each.extra for each in found} == {None, "notices", "postgresql", "valkey", "yara"}
     spdx = get_spdx_licensing()
     for each in found:
         faults = spdx.validate(re.sub(r"LicenseRef-[\w-]+", "MIT", each.licence)).errors
@@ -40,10 +40,11 @@ def test_every_package_of_the_lock_has_a_licence_that_spdx_knows(licences, repos
 
 def test_what_an_extra_brings_is_told(licences):
     extras = {each.name: each.extra for each in licences.packages()}
-    assert (extras["psycopg-binary"], extras["redis"], extras["requests"]) == (
+    assert (extras["psycopg-binary"], extras["redis"], extras["requests"], extras["yara-x"]) == (
         "postgresql",
         "valkey",
         "notices",
+        "yara",
     )
     assert extras["numpy"] is None
 

@@ -153,6 +153,8 @@ OF_A_PROXY = [
     ["backup", "backup"],
     ["restore", "--check", "backup"],
     ["notify", "test"],
+    ["check", "--offline", "list.txt"],
+    ["scan", "--offline", "list.txt"],
 ]
 RUN_BARE = """
 import contextlib, json, sys
@@ -184,5 +186,11 @@ def test_no_command_wants_an_extra_that_no_setting_does(tmp_path):
         env={"PYTHONPATH": str(Path(__file__).parents[2] / "addon"), "HOME": str(tmp_path)},
     )
     assert done.returncode == 0, done.stderr
-    for shown in ("generation 000002 of", "bad.example: listed", "generation 000001 is served", "whole"):
+    for shown in (
+        "generation 000002 of",
+        "bad.example: listed",
+        "generation 000001 is served",
+        "whole",
+        "no engine looked into",
+    ):
         assert shown in done.stdout, done.stdout + done.stderr

@@ -10,6 +10,8 @@ WANTING = {
     "ledger: postgresql://a@b/c\n": ("postgresql", "psycopg"),
     "ledger: {url: 'postgres://a@b/c'}\n": ("postgresql", "psycopg"),
     "notify: [json://localhost]\n": ("notices", "apprise"),
+    "scan: {yara: {rules: [a.yar]}}\n": ("yara", "yara_x"),
+    "feeds: [{name: a, format: yara, url: 'https://a.example/'}]\n": ("yara", "yara_x"),
 }
 
 
@@ -52,6 +54,11 @@ def test_what_wants_none_is_read_without_any(tmp_path, without):
     load_settings(path)
     path.write_text("ledger: sqlite:///x\nnotify: {desktop: true, urls: []}\n")
     load_settings(path)
+    path.write_text(
+        "scan: {yara: {rules: []}}\n"
+        "feeds: [{name: a, format: yara, url: 'https://a.example/', enabled: false}]\n"
+    )
+    load_settings(path)
     load_server_settings(None, state=tmp_path)
 
 
@@ -61,11 +68,12 @@ def test_each_extra_brings_its_module_and_the_lock_has_all(repository: Path):
     declared = tomllib.loads((repository / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert declared.keys() - {"dev"} == extra.EXTRAS.keys()
     for name, module in extra.EXTRAS.items():
-        assert declared[name][0].startswith(module)
+        package = module.replace("_", "-")
+        assert declared[name][0].startswith(package)
         for lock, there in (
             ("requirements.txt", False),
             ("requirements-extra.txt", True),
             ("requirements-dev.txt", True),
         ):
-            assert (f"\n{module}==" in "\n" + (repository / lock).read_text()) is there, (lock, module)
+            assert (f"\n{package}==" in "\n" + (repository / lock).read_text()) is there, (lock, package)
     assert all(f"--extra {name}" in (repository / "scripts/lock").read_text() for name in extra.EXTRAS)

@@ -1,5 +1,5 @@
 """Engines for the tests that ask them."""
 
-from scankit.fixtures import clamd, liar
+from scankit.fixtures import clamd, liar, no_yara
 
-__all__ = ("clamd", "liar")
+__all__ = ("clamd", "liar", "no_yara")

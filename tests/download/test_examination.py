@@ -300,3 +300,20 @@ def test_an_encoded_body_that_is_no_such_thing_was_not_seen(tmp_path, liar):
     examined, (_, report), _ = Place(tmp_path, clamd=liar.address).run(broken, "gzip")
     assert examined.problem is not None
     assert report.fault == "its content encoding is broken"
+
+
+@pytest.mark.parametrize("body", [program(5000, 1), zipped({"a/b.sh": HIDDEN})], ids=["program", "zip"])
+def test_without_yara_x_nothing_is_open_and_nothing_waits(tmp_path, no_yara, body):
+    examined, (report,), known = Place(tmp_path).run(body)
+    assert examined.problem is None
+    assert bool(examined.members) is body.startswith(b"PK")
+    assert (report.fault, report.skipped) == (None, "the extra `yara` is not installed")
+    assert known == [report]
+
+
+def test_without_yara_x_clamd_looks(tmp_path, no_yara, liar):
+    liar.lies = Lies(answer=b"stream: Bad.Thing FOUND\0")
+    _, (skipped, found), known = Place(tmp_path, clamd=liar.address).run(program(5000, 1))
+    assert skipped.skipped == "the extra `yara` is not installed"
+    assert [one.signature for one in found.detections] == ["Bad.Thing"]
+    assert [one.engine for one in known] == ["yara", "clamd"]

@@ -82,6 +82,17 @@ def test_rules_that_are_not_compiled(tmp_path):
     assert (versions, wanted) == ({}, ("yara",))
 
 
+def test_without_yara_x_an_archive_is_looked_into_all_the_same(tmp_path, no_yara):
+    async def work(scanner):
+        reports, inside = await look(scanner, tmp_path, zipped({"a/b": EICAR + b"more"}))
+        return reports, inside, await scanner.versions(), scanner.wanted
+
+    (report,), inside, versions, wanted = scanning(tmp_path, work)
+    assert (report.fault, report.skipped) == (None, "the extra `yara` is not installed")
+    assert [label for label, _ in inside.members] == ["member:a/b"]
+    assert (versions, wanted) == ({}, ())
+
+
 def test_own_signatures_that_changed_are_noticed_within_an_hour(tmp_path):
     """A daemon without a database number: what it said holds no longer, and the second look hears of it."""
     body = program(5000, 2) + b"a mark that comes later"

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 
 import pytest
 
@@ -32,6 +33,12 @@ def liar():
 
 def test_nothing_is_told_of_engines_that_nobody_set(tmp_path):
     assert look(settings(tmp_path)) == []
+
+
+def test_the_engine_that_is_an_extra_is_named_where_it_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "yara_x", None)
+    told = "not installed (the extra `yara`): its rules look into no file"
+    assert look(settings(tmp_path)) == [("yara", told, True)]
 
 
 def test_a_daemon_that_answers_and_one_that_is_away(tmp_path, liar):

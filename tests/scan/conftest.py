@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from scankit.fixtures import clamd, liar
+from scankit.fixtures import clamd, liar, no_yara
 
-__all__ = ("clamd", "liar")
+__all__ = ("clamd", "liar", "no_yara")
 
 
 @pytest.fixture

@@ -25,3 +25,13 @@ def test_a_name_leads_nowhere_else(tmp_path):
     told = {"engine": engine_version(), "file": "../../x", "version": "v", "count": 1, "compiled_at": 1.0}
     (folder / "rules.json").write_text(json.dumps(told))
     assert RulesInForce(tmp_path).current.path == folder / "x"
+
+
+def test_without_the_engine_none_that_it_compiled_are_in_force(tmp_path, request):
+    folder = tmp_path / "scan"
+    folder.mkdir()
+    told = {"engine": engine_version(), "file": "x", "version": "v", "count": 1, "compiled_at": 1.0}
+    (folder / "rules.json").write_text(json.dumps(told))
+    assert RulesInForce(tmp_path).current is not None
+    request.getfixturevalue("no_yara")
+    assert (RulesInForce(tmp_path).current, engine_version()) == (None, "")

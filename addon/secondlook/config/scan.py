@@ -5,6 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import BeforeValidator, model_validator
 
+from secondlook.config.extra import needs
 from secondlook.config.value import (
     MAX_PORT,
     Bytes,
@@ -70,16 +71,23 @@ def _clamd(raw: object) -> object:
     return None if raw is False else raw
 
 
+def _rules(raw: object) -> object:
+    if raw:
+        needs("yara")
+    return raw
+
+
 class YaraSettings(Section):
     """YARA-X, in the process that reads archives."""
 
-    rules: tuple[FilePath, ...] = ()  # files, and folders with all .yar and .yara below them
+    # files, and folders with all .yar and .yara below them
+    rules: Annotated[tuple[FilePath, ...], BeforeValidator(_rules)] = ()
     timeout: SomeSeconds = 5.0  # of one file with all that lies in it
     max_bytes: Bytes = 256 << 20  # of one file or member; beyond it, it is unverifiable
 
 
 class ScanSettings(Section):
-    """Engines that look into risky files. Without any only our own few YARA rules do."""
+    """Engines that look into risky files. Without any only our own few YARA rules do, where YARA-X is installed."""
 
     clamd: Annotated[ClamdSettings | None, BeforeValidator(_clamd)] = None
     yara: YaraSettings = section()

@@ -85,6 +85,8 @@ class FeedSettings(Section):
             raise problem("guard", f"expected no list, no insist, and a format of {', '.join(GUARD_FORMATS)}")
         if self.format == RULES and (self.list is not None or self.insist):
             raise problem("format", f"expected no list and no insist: {RULES} feeds bring rules, not entries")
+        if self.format == RULES and self.enabled:
+            needs("yara")
         if self.rank is not None and not self.guard:
             raise problem("rank", "expected guard: true beside it")
         return self

@@ -1,5 +1,5 @@
 /*
-  Second Look's own rules. They are always there, so that whoever sets the proxy up can see a scan find something.
+  Second Look's own rules. They look wherever YARA-X is installed, so that a newcomer can see a scan find something.
   Rules of your own go into `scan.yara.rules`.
 */
 

@@ -12,6 +12,7 @@ from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
+from secondlook.config.extra import has
 from secondlook.scan.yara_look import OWN_RULES
 
 logger = logging.getLogger(__name__)
@@ -33,8 +34,8 @@ class RuleSet:
 
 @cache
 def engine_version() -> str:
-    """Return the version of YARA-X; compiled rules of another are not used."""
-    return version("yara-x")
+    """Return the version of YARA-X, of which compiled rules are; empty where it is not installed."""
+    return version("yara-x") if has("yara") else ""
 
 
 @cache

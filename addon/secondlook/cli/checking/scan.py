@@ -59,6 +59,7 @@ class _Look:
 
     async def run(self, paths: list[Path], *, offline: bool) -> int:
         """Look at every file; return the exit status."""
+        from secondlook.config.extra import has
         from secondlook.run.assembly.asking import asking
         from secondlook.run.assembly.file_check import FileCheck
 
@@ -74,6 +75,10 @@ class _Look:
                     advance()
         if not self._as_json:
             print_line(", ".join(f"{count:,} {what}" for what, count in self._counts.items()))
+            if self._context.settings.scan.clamd is None and not has("yara"):
+                print_line(
+                    "no engine looked into them: see `scan` in the configuration, and the extra `yara`"
+                )
         if self._counts["blocked"]:
             return BLOCKED_EXIT
         return UNVERIFIABLE_EXIT if self._counts["unverifiable"] or self._counts["unreadable"] else 0

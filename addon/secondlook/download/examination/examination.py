@@ -133,12 +133,7 @@ class Examiner:
     def known(self, gate: BodyGate) -> list[EngineReport] | None:
         """Return what all engines found in the same file before, as far as it is in memory."""
         digest, form = gate.subject().identity, _form(gate)
-        look = self._rules.look()
-        if isinstance(look, str):
-            return None
-        yara = self.results.recall(digest, form, YARA, look.rules.version)
-        if yara is None and self._courtesy and (gate.spool is None or gate.uncopied is not None):
-            yara = self._as_courtesy(look.failed(gate.uncopied or _NO_COPY))
+        yara = self._known_to_rules(gate, digest, form)
         if yara is None:
             return None
         if self.clamd is None:
@@ -147,11 +142,20 @@ class Examiner:
         clamd = None if version is None else self.results.recall(digest, form, CLAMD, version)
         return None if clamd is None else [yara, clamd]
 
+    def _known_to_rules(self, gate: BodyGate, digest: bytes, form: str) -> EngineReport | None:
+        look = self._rules.look()
+        if isinstance(look, str):
+            return self._as_courtesy(EngineReport(YARA, fault=look)) if self._courtesy else None
+        found = self.results.recall(digest, form, YARA, look.rules.version)
+        if found is None and self._courtesy and (gate.spool is None or gate.uncopied is not None):
+            return self._as_courtesy(look.failed(gate.uncopied or _NO_COPY))
+        return found
+
     async def yara(self, gate: BodyGate, client: str | None, inside: Inside | None) -> EngineReport:
         """Have the rules look at a whole file, if they have not yet."""
         look = self._rules.look()
         if isinstance(look, str):
-            return EngineReport(YARA, fault=look)
+            return self._as_courtesy(EngineReport(YARA, fault=look))
         digest, form = gate.subject().identity, _form(gate)
         if inside is not None and inside.yara is not None:
             report = inside.yara

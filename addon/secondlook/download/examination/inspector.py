@@ -22,7 +22,7 @@ from secondlook.download.examination import reader as reading
 from secondlook.download.examination.reader import Reader
 from secondlook.download.examination.turns import Turns
 from secondlook.download.gate.spool import SpoolFullError
-from secondlook.scan.rule_set import RuleSet, RulesInForce, own_rules
+from secondlook.scan.rule_set import RuleSet, RulesInForce, engine_version, own_rules
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +87,8 @@ class RuleLook:
 
 def rule_look(settings: ScanSettings, rules: RulesInForce) -> RuleLook | str:
     """Return the rules in force and their bounds, or why there are none."""
+    if not engine_version():
+        return "the extra `yara` is not installed"
     current = rules.current
     if current is None:
         if settings.yara.rules:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from secondlook.config import Settings
+from secondlook.config.extra import has
 from secondlook.ground.lanes import STATE
 from secondlook.scan.clamd import Clamd
 from secondlook.scan.clamd_wire import ClamdError
@@ -24,7 +25,9 @@ class EngineState:
 
 
 async def engines(settings: Settings, now: float) -> AsyncIterator[EngineState]:
-    """Ask each engine that the settings name."""
+    """Ask each engine that the settings name; one that would look unasked is named where it is missing."""
+    if not has("yara"):
+        yield EngineState("yara", "not installed (the extra `yara`): its rules look into no file")
     if settings.looking.yara.rules:
         yield await STATE.run(_rules, settings)
     if settings.scan.clamd is not None:
