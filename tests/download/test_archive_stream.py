@@ -7,11 +7,12 @@ import lzma
 import pytest
 import zstandard
 
-from secondlook.download.archives.archive_stream import Clocked, PackedStreams, zstd, zstd_frame
+from secondlook.download.archives.archive_stream import Clocked, PackedStreams
+from secondlook.ground.zstd import ZstdError, begin_frame
 
 TEXT = b"".join(b"%d " % number for number in range(50_000))
 PACK = {"bz2": bz2.compress, "xz": lzma.compress, "zstd": zstandard.compress}
-BEGIN = {"bz2": bz2.BZ2Decompressor, "xz": lzma.LZMADecompressor, "zstd": zstd_frame}
+BEGIN = {"bz2": bz2.BZ2Decompressor, "xz": lzma.LZMADecompressor, "zstd": begin_frame}
 
 
 def pieces(stream, count):
@@ -37,13 +38,13 @@ def test_a_file_that_ends_within_a_stream_is_no_whole_one(kind):
 @pytest.mark.parametrize("kind", PACK)
 def test_what_stands_behind_and_is_no_stream_is_a_fault(kind):
     stream = PackedStreams(io.BytesIO(PACK[kind](TEXT) + b"something else"), BEGIN[kind])
-    with pytest.raises((OSError, lzma.LZMAError, zstd.ZstdError)):
+    with pytest.raises((OSError, lzma.LZMAError, ZstdError)):
         pieces(stream, 1 << 16)
 
 
 def test_frames_of_zstd_that_readers_skip_hold_nothing():
     packed = b"\x50\x2a\x4d\x18\x03\0\0\0abc" + zstandard.compress(TEXT)
-    assert b"".join(pieces(PackedStreams(io.BytesIO(packed), zstd_frame), 1000)) == TEXT
+    assert b"".join(pieces(PackedStreams(io.BytesIO(packed), begin_frame), 1000)) == TEXT
 
 
 def test_a_frame_of_zstd_takes_no_more_memory_for_its_window_than_a_browser_would():
@@ -51,8 +52,8 @@ def test_a_frame_of_zstd_takes_no_more_memory_for_its_window_than_a_browser_woul
         compression_params=zstandard.ZstdCompressionParameters(window_log=28)
     ).compressobj()
     data = packed.compress(TEXT) + packed.flush()
-    with pytest.raises(zstd.ZstdError):
-        pieces(PackedStreams(io.BytesIO(data), zstd_frame), 1000)
+    with pytest.raises(ZstdError):
+        pieces(PackedStreams(io.BytesIO(data), begin_frame), 1000)
 
 
 def test_each_reading_looks_at_the_clock():

@@ -87,7 +87,7 @@ class YaraSettings(Section):
 
 
 class ScanSettings(Section):
-    """Engines that look into risky files. Without any only our own few YARA rules do, where YARA-X is installed."""
+    """Engines that look into risky files. Without any our own few YARA rules do, with the extra `yara`."""
 
     clamd: Annotated[ClamdSettings | None, BeforeValidator(_clamd)] = None
     yara: YaraSettings = section()

@@ -23,11 +23,12 @@ from dataclasses import dataclass, field, replace
 from typing import IO, cast
 
 from secondlook.download.archives import archive_ar, archive_zip
-from secondlook.download.archives.archive_stream import STEP_BYTES, Clocked, PackedStreams, Stream, zstd_frame
+from secondlook.download.archives.archive_stream import STEP_BYTES, Clocked, PackedStreams, Stream
 from secondlook.download.archives.archive_tar import TarHeader
 from secondlook.download.body.body_type import ZIP_END_BYTES, ends_like_zip
 from secondlook.download.body.decoding import Decoder, DecodeState
 from secondlook.download.body.signatures import BEHIND_WITHIN_BYTES, archive_behind, archive_kinds
+from secondlook.ground.zstd import begin_frame
 from secondlook.scan.yara_look import YaraLook
 
 RATIO = 1000  # of what is unpacked, beyond the first megabytes: a few bytes of bzip2 can stand for gigabytes
@@ -178,7 +179,7 @@ class _Walk:
             case "blank":
                 return
             case "zstd":
-                self._packed(PackedStreams(file, zstd_frame), label, level)
+                self._packed(PackedStreams(file, begin_frame), label, level)
             case _:
                 raise UnreadableError(f"{kind} is a kind that is not looked into")
 

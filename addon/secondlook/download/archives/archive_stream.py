@@ -2,19 +2,14 @@
 
 import bz2
 import lzma
-import sys
 from collections.abc import Callable
 from typing import IO, Protocol
 
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
+from secondlook.ground.zstd import ZstdDecompressor
 
 STEP_BYTES = 64 << 10
-_WINDOW_LOG = 27
 
-type Decompressor = bz2.BZ2Decompressor | lzma.LZMADecompressor | zstd.ZstdDecompressor
+type Decompressor = bz2.BZ2Decompressor | lzma.LZMADecompressor | ZstdDecompressor
 
 
 class Stream(Protocol):
@@ -35,11 +30,6 @@ class Clocked:
         """Look at the clock, then read."""
         self._look(0)
         return self._file.read(count)
-
-
-def zstd_frame() -> zstd.ZstdDecompressor:
-    """Begin a frame of zstd."""
-    return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _WINDOW_LOG})
 
 
 class PackedStreams:

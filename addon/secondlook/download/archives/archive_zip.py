@@ -17,9 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Protocol, cast
 
-import zstandard
-
 from secondlook.download.body.body_type import ZIP_END_BYTES
+from secondlook.ground.zstd import begin_frame
 
 _INPUT_BYTES = 16 << 10
 _SCAN_BYTES = 1 << 20
@@ -32,7 +31,6 @@ _VERSION_MOST = 63
 _NAME_MOST = 4096
 _ENCRYPTED, _SIZES_BEHIND = 1, 8  # flags
 _ZIP64 = 0xFFFFFFFF
-_WINDOW_BYTES = 1 << 27
 
 
 class ZipError(Exception):
@@ -98,31 +96,6 @@ class _Deflated:
         return self._machine.decompress(self._machine.unconsumed_tail + data, max_length)
 
 
-class _Zstd:
-    """zstd gives all that a piece stands for: it gets few bytes at once."""
-
-    def __init__(self) -> None:
-        self._machine = zstandard.ZstdDecompressor(max_window_size=_WINDOW_BYTES).decompressobj()
-        self._waiting = b""
-
-    @property
-    def eof(self) -> bool:
-        return self._machine.eof
-
-    @property
-    def needs_input(self) -> bool:
-        return not self._waiting
-
-    @property
-    def unused_data(self) -> bytes:
-        return self._machine.unused_data + self._waiting
-
-    def decompress(self, data: bytes, max_length: int = -1) -> bytes:  # noqa: ARG002 - as its library gives
-        data = self._waiting + data
-        data, self._waiting = data[:64], data[64:]
-        return self._machine.decompress(data)
-
-
 class Unpacked:
     """A member that reads like a file, forwards only; at its end it has compared what was recorded."""
 
@@ -185,7 +158,7 @@ class Unpacked:
             case 14:
                 return self._lzma()
             case 93:
-                return _Zstd()
+                return begin_frame()
             case 95:
                 return lzma.LZMADecompressor(lzma.FORMAT_XZ)
             case _:

@@ -8,7 +8,8 @@ import zlib
 from typing import Literal, Protocol
 
 import brotli
-import zstandard
+
+from secondlook.ground.zstd import ZstdError, begin_frame
 
 STEP_BYTES = 65_536
 WORK_BYTES = 4 << 20  # for one call of `Decoder.work`
@@ -16,7 +17,6 @@ _CAREFUL_BYTES = 256  # of deflate, taken at a time where its fault is looked fo
 _ROUNDS = 4  # ends of members or frames passed in one step
 _HEADER_MAX_BYTES = 1 << 16  # of a gzip member
 _AGAIN_MAX_BYTES = 1 << 20  # of a body that is decoded once more
-_ZSTD_WINDOW_BYTES = 1 << 27
 _ZSTD_PIECE_BYTES, _ZSTD_CAREFUL_BYTES = 64, 8
 
 
@@ -294,21 +294,17 @@ class _Zstd:
     """zstd, several frames too; where a frame breaks, the piece that does it is taken byte by byte."""
 
     def __init__(self) -> None:
-        self._context = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES)
-        self._machine = self._frame()
+        self._machine = begin_frame()
         self._step_bytes = _ZSTD_PIECE_BYTES
         self._seen: list[bytes] | None = []  # of a frame, the piece that broke it last
         self._seen_bytes = 0
-        self._failed: zstandard.ZstdError | None = None
+        self._failed: ZstdError | None = None
         self.restarted = False
         self.waiting = b""
         self.done = False
         self.ended = False
         self.busy = False
         self.patient = False
-
-    def _frame(self) -> "zstandard.ZstdDecompressionObj":
-        return self._context.decompressobj(write_size=STEP_BYTES)
 
     def feed(self, data: bytes) -> None:
         self.waiting += data
@@ -323,7 +319,7 @@ class _Zstd:
                 if self.done:
                     rounds += 1
                     self.busy = rounds > _ROUNDS
-                    self.ended, self.done, self._machine = True, False, self._frame()
+                    self.ended, self.done, self._machine = True, False, begin_frame()
                     self._seen, self._seen_bytes = [], 0
                 # this machine gives all that a piece stands for: 4 bytes may be a block of 128 KiB
                 piece = self.waiting[start : start + self._step_bytes]
@@ -332,7 +328,7 @@ class _Zstd:
                 self._step_bytes = _ZSTD_CAREFUL_BYTES if len(out) > STEP_BYTES else _ZSTD_PIECE_BYTES
                 self.done = self._machine.eof
                 start += len(piece) - len(self._machine.unused_data if self.done else b"")
-        except zstandard.ZstdError as error:
+        except ZstdError as error:
             self._failed = error
             return self._retry(error)
         self.waiting = self.waiting[start:]
@@ -345,7 +341,7 @@ class _Zstd:
         if self._seen is not None:
             self._seen.append(piece)
 
-    def _retry(self, error: zstandard.ZstdError) -> bytes:
+    def _retry(self, error: ZstdError) -> bytes:
         self.busy = not self.patient
         if self.busy:
             return b""
@@ -357,13 +353,13 @@ class _Zstd:
 
     def _again(self, seen: list[bytes]) -> bytes:
         """Return what the last piece holds before its fault."""
-        machine, out = self._frame(), b""
+        machine, out = begin_frame(), b""
         try:
             for piece in seen[:-1]:
                 machine.decompress(piece)
             for byte in seen[-1]:
                 out += machine.decompress(bytes((byte,)))
-        except zstandard.ZstdError:
+        except ZstdError:
             pass
         return out
 

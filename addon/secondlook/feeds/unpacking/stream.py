@@ -11,16 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 
 import brotli
-import zstandard
 
 from secondlook.feeds.entries.entry import FeedRefused
+from secondlook.ground.zstd import ZstdDecompressor, ZstdError, begin_frame
 
 MAX_UNPACKED_BYTES = 64 * 1024**3
 MAX_LAYERS = 3
 PIECE_BYTES = 65_536
 _XZ_MEMORY_BYTES = 256 * 1024**2
-_ZSTD_SLICE_BYTES = 128  # a block of three bytes may stand for 128 KiB
-_ZSTD_WINDOW_BYTES = 128 * 1024**2
 
 type Unpacker = Callable[[Iterable[bytes]], Iterator[bytes]]
 
@@ -140,9 +138,10 @@ def _xz(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 def _stepwise(
     chunks: Iterable[bytes],
-    make: Callable[[], bz2.BZ2Decompressor | lzma.LZMADecompressor],
+    make: Callable[[], bz2.BZ2Decompressor | lzma.LZMADecompressor | ZstdDecompressor],
     name: str,
     damaged: type[Exception],
+    padding: bytes = b"\x00",
 ) -> Iterator[bytes]:
     unpacker = make()
     fed = False
@@ -151,7 +150,7 @@ def _stepwise(
             data = chunk
             while True:
                 if unpacker.eof:
-                    data = (unpacker.unused_data + data).lstrip(b"\x00") if fed else data
+                    data = (unpacker.unused_data + data).lstrip(padding) if fed else data
                     if not data:
                         break
                     unpacker, fed = make(), False
@@ -168,23 +167,7 @@ def _stepwise(
 
 
 def _zstd(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    def make() -> "zstandard.ZstdDecompressionObj":
-        return zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES).decompressobj()
-
-    unpacker = make()
-    try:
-        for small in sliced(chunks, _ZSTD_SLICE_BYTES):
-            data = small
-            while data:
-                if unpacker.eof:
-                    unpacker = make()
-                piece = unpacker.decompress(data)
-                if piece:
-                    yield from sliced([piece])
-                data = unpacker.unused_data if unpacker.eof else b""
-    except zstandard.ZstdError as error:
-        raise FeedRefused(f"damaged: the zstd data cannot be unpacked ({error})") from error
-    _demand(unpacker.eof, "zstd")
+    yield from _stepwise(chunks, begin_frame, "zstd", ZstdError, padding=b"")
 
 
 def _brotli(chunks: Iterable[bytes]) -> Iterator[bytes]:
