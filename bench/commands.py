@@ -38,6 +38,13 @@ COMMANDS = {
     "pause": ["pause", "1"],
     "check": ["check", "http://a.example/"],
 }
+FLOOR = {  # what a command that opens settings and ledger cannot do without, imported and not used
+    "Python alone": "",
+    "Typer imported": "import typer;",
+    "pydantic imported": "from pydantic import BaseModel, TypeAdapter;",
+    "SQLAlchemy imported": "import sqlalchemy.dialects.sqlite;",
+}
+FLOOR["all three imported"] = "".join(FLOOR.values())
 LOOP = """
 def loop():
     number = 0
@@ -45,10 +52,8 @@ def loop():
         number += step
 import time; begun = time.process_time(); loop(); print(time.process_time() - begun)
 """
-MODULES = (
-    "import atexit, runpy, sys; atexit.register(lambda: print(len(sys.modules), file=sys.stderr));"
-    "runpy.run_module('secondlook', run_name='__main__', alter_sys=True)"
-)
+COUNT = "import atexit, sys; atexit.register(lambda: print(len(sys.modules), file=sys.stderr));"
+RUN = "import runpy; runpy.run_module('secondlook', run_name='__main__', alter_sys=True)"
 CONFIG = "servers: {embedded: true}\nworkers: 2\n"
 PATIENCE_S = 120.0
 
@@ -77,13 +82,18 @@ def measured(name: str, words: list[str], rounds: int) -> dict[str, object]:
         asked = {"COMP_WORDS": " ".join(typed), "COMP_CWORD": str(len(typed) - 1)}
         environ |= {"_SECONDLOOK_COMPLETE": "complete_bash", **asked}
         words = []
+    return taken(name, [*SECONDLOOK, *words], [sys.executable, "-c", COUNT + RUN, *words], rounds, environ)
+
+
+def taken(
+    name: str, command: list[str], counted: list[str], rounds: int, environ: dict[str, str]
+) -> dict[str, object]:
+    """Measure a command; `counted` is the same, and prints how many modules it came to."""
     times, loops = [], []
     for _ in range(rounds):
-        times.append(spent([*SECONDLOOK, *words], environ))
+        times.append(spent(command, environ))
         loops.append(float(subprocess.check_output([sys.executable, "-c", LOOP])))
-    told = subprocess.run(
-        [sys.executable, "-c", MODULES, *words], capture_output=True, text=True, check=False, env=environ
-    )
+    told = subprocess.run(counted, capture_output=True, text=True, check=False, env=environ)
     return {
         "bench": name,
         "seconds": spread(times),
@@ -145,6 +155,9 @@ def main() -> None:
         for _ in range(rounds):
             with Family(place, state) as pid:
                 starts.append([(processor_seconds(each), memory_mib(each)) for each in family(pid)])
+        for name, code in FLOOR.items():
+            bare = [sys.executable, "-c", code], [sys.executable, "-c", COUNT + code]
+            print(json.dumps(taken(name, *bare, rounds, dict(os.environ))), flush=True)
         for name, words in NO_WORK.items():
             print(json.dumps(measured(name, words, rounds)), flush=True)
         for name, words in COMMANDS.items():

@@ -84,6 +84,15 @@ print(json.dumps(told))
 """
 
 
+RUN_ONE = """
+import contextlib, sys
+from secondlook.cli.main import main
+with contextlib.suppress(SystemExit):
+    main()
+print("\\0", *sys.modules)
+"""
+
+
 @pytest.fixture(scope="module")
 def imported(tmp_path_factory) -> dict[str, list[str]]:
     folder = tmp_path_factory.mktemp("imports")
@@ -131,6 +140,40 @@ def test_before_a_proxy_was_asked_hardly_anything_is_imported():
         NEVER | BUT_FOR_CHECK | BUT_FOR_RULES | BUT_FOR_HELP | {"typer", "http", "email", "ssl"}
     ).isdisjoint(told)
     assert len(told) <= MOST_BESIDE
+
+
+def test_a_check_by_what_is_published_here_makes_no_list(tmp_path):
+    """It serves for a moment: searches are answered without numpy."""
+    (tmp_path / "list.txt").write_text("worse.example\n")
+    (tmp_path / "proxy.yaml").write_text("servers: {embedded: true}\n")
+    with ledger_of(Settings(state=tmp_path / "state")):
+        pass
+    server = ["--state", "state/server"]
+    published = [
+        ["server", "import", "list.txt", "--threat", "malware", *server],
+        ["server", "publish", *server],
+    ]
+    checked = ["check", "http://worse.example/", "-c", "proxy.yaml", "--state", "state"]
+    environ = {"PYTHONPATH": str(Path(__file__).parents[2] / "addon"), "HOME": str(tmp_path)}
+    for words in published:
+        subprocess.run(
+            [sys.executable, "-P", "-m", "secondlook", *words],
+            cwd=tmp_path,
+            check=True,
+            env=environ,
+            stdout=subprocess.DEVNULL,
+        )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", RUN_ONE, *checked],
+        cwd=tmp_path,
+        check=True,
+        env=environ,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    shown, _, imported = done.stdout.rpartition("\0")
+    assert "mw-8b" in shown, shown
+    assert NEVER.intersection(imported.split()) == {"uvicorn"}
 
 
 OF_A_SERVER = [

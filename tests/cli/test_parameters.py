@@ -20,12 +20,15 @@ def tried(
     kind: Annotated[list[str] | None, typer.Option()] = None,
     loud: Annotated[str | None, typer.Option(callback=lambda text: text and text.upper())] = None,
     place: Annotated[Path | None, typer.Option()] = None,
+    only: Annotated[Path | None, typer.Option(exists=True, dir_okay=False)] = None,
+    places: Annotated[list[Path] | None, typer.Option()] = None,
     limit: Annotated[int | None, typer.Option(min=1)] = None,
     ratio: float = 0.5,
     quick: bool = False,
+    slow: Annotated[bool, typer.Option("--slow/--fast")] = True,
     level: Literal["high", "low"] = "high",
 ) -> tuple[object, ...]:
-    return subject, others, reason, kind, loud, place, limit, ratio, quick, level
+    return subject, others, reason, kind, loud, place, only, places, limit, ratio, quick, slow, level
 
 
 def outcome(command, words):
@@ -46,6 +49,14 @@ def outcome(command, words):
         "a --kind x --kind y",
         "a --loud quiet",
         "a --place here",
+        "a --place=",
+        "a --place /proc/self/mem",
+        "a --places here --places ./there/../x",
+        "a --only /etc/passwd",
+        "a --only /etc",
+        "a --only /no/such/file",
+        "a --fast",
+        "a --quick=yes",
         "a --limit 3 --ratio 2 --quick",
         "",
         "a --reason",

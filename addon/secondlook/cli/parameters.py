@@ -1,14 +1,17 @@
-"""Options and arguments whose values are taken as they are typed come without pydantic.
+"""Options and arguments whose values are texts, paths or switches come without pydantic.
 
 Typer makes a validator of pydantic for each parameter of a command, also for one that was not given or whose
-text is wanted as it is. To import pydantic takes as long as all else that an error or a completion needs.
+text is wanted as it is. To import pydantic takes as long as all else that an error or a completion needs, and
+each validator as long as a module.
 """
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from typer import BadParameter
+from typer._param_types import coerce_cli_path
 
 
 class _Reading:
@@ -21,9 +24,18 @@ class _Reading:
         several = param.multiple or param.nargs == -1
         if value is None:
             return () if several else None
-        wanted, texts = (list[str], value) if several else (str, [value])
-        if param.type_descriptor.annotation == wanted and all(type(text) is str for text in texts):
+        wanted = param.type_descriptor.annotation
+        given = value if several else [value]
+        if wanted == (list[str] if several else str) and all(type(text) is str for text in given):
             return value
+        if wanted is bool and type(value) is bool:
+            return value
+        if wanted == (list[Path] if several else Path) and all(type(text) is str for text in given):
+            info = param.type_descriptor.parameter_info
+            paths = [
+                coerce_cli_path(Path(text), info, path_type=Path, param=param, ctx=ctx) for text in given
+            ]
+            return paths if several else paths[0]
         try:
             return self._make().coerce(value, param=param, ctx=ctx)
         except BadParameter as error:

@@ -2,11 +2,13 @@
 
 Several processes start at once: the migrations run under a lock (a file lock beside a SQLite
 ledger, an advisory lock in PostgreSQL), each in a transaction of its own. A ledger of a newer program is
-refused. Alembic is only imported when there is something to do.
+refused. Alembic is only imported when there is something to do, and a SQLite ledger is asked for its schema
+without SQLAlchemy: each of its engines costs milliseconds at its first connection.
 """
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +16,7 @@ import sqlalchemy as sa
 
 from secondlook.ground.errors import LedgerError
 from secondlook.ground.lock import locked
-from secondlook.ledger.engine.database import Place, bare_engine, create_file, explain
+from secondlook.ledger.engine.database import BUSY_S, Place, bare_engine, create_file, explain
 
 HEAD: Final = "0006"
 """The newest revision in `migrations/versions`."""
@@ -40,7 +42,7 @@ def migrate(place: Place) -> None:
         with _lock(engine, place):
             if _revision(engine, place) != HEAD:
                 _upgrade(engine)
-    except (sa.exc.DBAPIError, OSError) as error:
+    except (sa.exc.DBAPIError, sqlite3.Error, OSError) as error:
         raise explain(error, place) from error
     finally:
         engine.dispose()
@@ -48,16 +50,28 @@ def migrate(place: Place) -> None:
 
 def _revision(engine: sa.Engine, place: Place) -> str | None:
     """Read the ledger's revision; None for one without tables."""
-    with engine.connect() as connection:
-        if not sa.inspect(connection).has_table("alembic_version"):
-            return None
-        revision = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
-    if revision is not None and revision not in known_revisions():
+    if place.path is not None:
+        revision = _sqlite_revision(place.path)
+    else:
+        with engine.connect() as connection:
+            if not sa.inspect(connection).has_table("alembic_version"):
+                return None
+            revision = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+    if revision is not None and revision != HEAD and revision not in known_revisions():
         raise LedgerError(
             f"ledger {place}: written by a newer Second Look (schema {revision}, this program knows {HEAD}); "
             "upgrade the program, or name another ledger"
         )
     return None if revision is None else str(revision)
+
+
+def _sqlite_revision(path: Path) -> str | None:
+    with closing(sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)) as raw:
+        raw.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
+        if raw.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone() is None:
+            return None
+        found = raw.execute("SELECT version_num FROM alembic_version").fetchone()
+    return None if found is None else str(found[0])
 
 
 def _upgrade(engine: sa.Engine) -> None:

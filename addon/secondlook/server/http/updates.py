@@ -13,20 +13,23 @@ entries below a bound and the old one's from there on. An update leads from ther
 
 An answer cut by `maxUpdateEntries` names the bound in its version and has no waiting time, so that the
 client asks on at once. `maxDatabaseEntries` cuts the goal itself.
+
+numpy comes with the first answer, in the thread that makes it: `secondlook check` serves for a moment, and
+only answers searches.
 """
 
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any
 
 from secondlook.server.publish.generation import Generation, PublishedList
-from secondlook.wire import rice
 from secondlook.wire import safebrowsing_pb2 as pb
 from secondlook.wire.version import TAG_BYTES, ListVersion
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 ADDITIONS = {
     4: "additions_four_bytes",
@@ -67,6 +70,8 @@ def empty_update(name: str) -> Update:
 
 def column(raw: memoryview | bytes, width: int) -> Column:
     """Return sorted entries as an array whose order and equality are theirs."""
+    import numpy as np  # noqa: PLC0415
+
     if width <= 8:  # noqa: PLR2004 - what fits an integer
         return np.frombuffer(raw, dtype=f">u{width}").astype(f"u{width}")
     return np.frombuffer(raw, dtype=f"S{width}")
@@ -77,8 +82,10 @@ def raw_bytes(entries: Column, width: int) -> bytes:
     return entries.astype(f">u{width}" if width <= 8 else f"S{width}").tobytes()  # noqa: PLR2004
 
 
-def difference(old: Column, new: Column) -> tuple[npt.NDArray[np.int64], Column]:
+def difference(old: Column, new: Column) -> "tuple[npt.NDArray[np.int64], Column]":
     """Return the positions in `old` of what is gone, and what is new; both arrays ascend without repeats."""
+    import numpy as np  # noqa: PLC0415
+
     both = np.concatenate([old, new])
     both.sort(kind="stable")  # merges two sorted runs in one pass
     alone = np.ones(len(both), dtype=np.bool_)
@@ -133,6 +140,8 @@ class Updater:
 
     def _entries(self, held: ListVersion) -> Column | None:
         """Return what a client holds, None when nobody knows any more."""
+        import numpy as np  # noqa: PLC0415
+
         new = self._load(held.generation, held.tag)
         if new is None or held.whole:
             return new
@@ -149,6 +158,10 @@ class Updater:
         self, held: ListVersion, entries: Column, goal: int, max_update: int, max_database: int
     ) -> Update | None:
         """Return the partial update to one goal; None when the client is there already."""
+        import numpy as np  # noqa: PLC0415
+
+        from secondlook.wire import rice  # noqa: PLC0415
+
         listed = self._kept[goal][1]
         new = self._load(goal)
         assert new is not None
@@ -226,6 +239,8 @@ class Updater:
         return message
 
     def _add(self, message: pb.HashList, raw: bytes) -> None:
+        from secondlook.wire import rice  # noqa: PLC0415
+
         getattr(message, ADDITIONS[self._width]).CopyFrom(rice.encode(raw, self._width))
 
     def _unchanged(self, version: bytes, checksum: bytes) -> Update:
