@@ -23,6 +23,11 @@ def find_binaries() -> Path | None:
     return folders[-1] if folders else None
 
 
+# The machine itself does not crash: what a server wrote that is killed is there. Databases are made for each test,
+# and each would be looked through again and again.
+ONLY_FOR_TESTS = ("-c", "fsync=off", "-c", "full_page_writes=off", "-c", "autovacuum=off")
+
+
 class _Account(TypedDict, total=False):
     """Whom a process runs as; empty: as we do."""
 
@@ -67,6 +72,7 @@ class PostgresServer:
                 "listen_addresses=",
                 "-c",
                 "max_connections=80",
+                *ONLY_FOR_TESTS,
             ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
