@@ -5,14 +5,12 @@ hundreds. A keeper, one for each worker of pytest, imports (and reads the shippe
 
 ```
 test: Prepared(["python", "-m", "secondlook", …]) ──socket──► keeper ─fork─► runs the module as __main__
-        ▲ its child from now on: the one between them ends at once, and whoever asked takes in orphans
+        ▲ whose child it is, as the keeper is one
 ```
 
 The forked process has the arguments, environment, folder and descriptors it was asked for, and what it
 starts itself begins in the same way. What is not `python -m secondlook…` is started as always, and so is
 everything where coverage is measured, where SECONDLOOK_REAL_STARTS is set, in namespaces, and outside Linux.
-
-Prometheus' client decides at its import where it counts, so it and what needs it is left to each process.
 """
 
 import atexit
@@ -20,10 +18,9 @@ import contextlib
 import ctypes
 import fcntl
 import gc
-import importlib
 import json
 import os
-import pkgutil
+import platform
 import runpy
 import signal
 import socket
@@ -34,7 +31,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-SUBREAPER = 36  # PR_SET_CHILD_SUBREAPER, prctl(2)
+CLONE_PARENT = 0x8000  # clone(2)
+CLONE = {"x86_64": 56, "aarch64": 220}  # its number, by machine
 ANSWER_BYTES = 64
 ASKED_BYTES = 1 << 20
 MOST_DESCRIPTORS = 200
@@ -43,26 +41,32 @@ REAL_STARTS = "SECONDLOOK_REAL_STARTS"
 MODULES = (
     "secondlook",
     "secondlook.server.feeds.child",
+    "secondlook.scan.compiling",
 )  # the children that unpack have a limit of memory, and begin small
 FAMILY = "secondlook.run."
-OTHERS = (  # of others, what ours import when they first need it
-    *(
-        "alembic.command",
-        "alembic.context",
-        "sqlalchemy.dialects.sqlite",
-        "sqlalchemy.dialects.postgresql.psycopg",
-    ),
-    *(
-        "anyio._backends._asyncio",
-        "anyio.streams.tls",
-        "encodings.idna",
-        "numpy.ma",
-        "ruamel.yaml",
-    ),
-    *("uvicorn.lifespan.off", "wsgiref.simple_server"),
+CHILDLESS = frozenset(  # commands, modules and roles of children that start no module of ours
+    (
+        *(
+            "allow",
+            "block",
+            "check",
+            "log",
+            "pause",
+            "queue",
+            "resume",
+            "rules",
+            "status",
+            "--help",
+            "--version",
+        ),
+        *("secondlook.run.authority", "secondlook.run.reload", "secondlook.run.supervisor_event"),
+        *("worker", "gate"),
+    )
 )
+TESTS = str(Path(__file__).resolve().parents[1])
 LANGUAGE = ("PYTHON", "LC_", "LANG")  # what Python reads when it starts
 Really = subprocess.Popen
+PYTHON = sys.executable  # a test may put another in its place
 
 
 def _namespaces() -> tuple[str, ...]:
@@ -87,7 +91,12 @@ def allow() -> None:
 def usable() -> bool:
     """Whether processes may be forked here."""
     others = (REAL_STARTS, "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
-    if not _allowed or sys.platform != "linux" or any(os.environ.get(name) for name in others):
+    if (
+        not _allowed
+        or sys.platform != "linux"
+        or platform.machine() not in CLONE
+        or any(os.environ.get(name) for name in others)
+    ):
         return False
     return _namespaces() == HOME
 
@@ -137,7 +146,7 @@ def _words_of(args: Any) -> list[str] | None:
     if isinstance(args, str | bytes | os.PathLike):
         return None
     words = [os.fsdecode(each) for each in args]
-    if words[0] != sys.executable:
+    if words[0] != PYTHON:
         return None
     words = words[2:] if words[1:2] == ["-P"] else words[1:]
     if words[:1] != ["-m"] or not (words[1] in MODULES or words[1].startswith(FAMILY)):
@@ -160,16 +169,11 @@ def run(arguments: list[str], **options: Any) -> subprocess.CompletedProcess[str
 
 
 def _ask(order: dict[str, Any], descriptors: list[int]) -> int:
-    """Have the keeper fork, and take the new process in as a child of this one; its process id."""
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
+    """Have the keeper fork a child of this process; its process id."""
     with _asking:
         channel = _channel or _start_keeper()
-        prctl(SUBREAPER, 1, 0, 0, 0)
-        try:
-            socket.send_fds(channel, [json.dumps(order).encode()], descriptors)
-            return int(channel.recv(ANSWER_BYTES))
-        finally:
-            prctl(SUBREAPER, 0, 0, 0, 0)
+        socket.send_fds(channel, [json.dumps(order).encode()], descriptors)
+        return int(channel.recv(ANSWER_BYTES))
 
 
 def _start_keeper() -> socket.socket:
@@ -197,28 +201,6 @@ def _start_keeper() -> socket.socket:
 # -- the keeper ---------------------------------------------------------------------------------------------------
 
 
-def _import_all() -> None:
-    """Import every module of ours, but for those that need Prometheus' client."""
-    import secondlook
-    from secondlook.run.entry import spare_imports
-
-    spare_imports()
-    late = ["prometheus_client"]
-    for name in late:
-        sys.modules[name] = None  # type: ignore[assignment]  # so that its import fails
-    for found in pkgutil.walk_packages(secondlook.__path__, "secondlook."):
-        if not found.name.endswith(("__main__", "_pb2", ".env")) and ".migrations" not in found.name:
-            with contextlib.suppress(ImportError):
-                importlib.import_module(found.name)
-    for name in OTHERS:
-        importlib.import_module(name)
-    for name in late:
-        del sys.modules[name]
-    from secondlook import known_good, suffix
-
-    known_good.shipped_roots(suffix.load_suffixes())
-
-
 def keep(channel: socket.socket) -> None:
     """Fork whatever is asked for until nobody can ask any more; never returns."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -226,31 +208,33 @@ def keep(channel: socket.socket) -> None:
         message, descriptors, _, _ = socket.recv_fds(channel, ASKED_BYTES, MOST_DESCRIPTORS)
         if not message:
             os._exit(0)
-        reader, writer = os.pipe()
-        waiting, go = os.pipe()
-        between = os.fork()
-        if between == 0:
-            target = os.fork()
-            if target:
-                os.write(writer, str(target).encode())
-                os._exit(0)
-            os.close(go)
-            os.read(waiting, 1)  # its end: the parent is now who asked
-            for ours in (reader, writer, waiting):
-                os.close(ours)
+        child = _fork_beside()
+        if child == 0:
             channel.close()
             _become(json.loads(message), descriptors)
-        os.waitpid(between, 0)
-        told = os.read(reader, ANSWER_BYTES)
-        for ours in (reader, writer, waiting, *descriptors):
-            os.close(ours)
-        channel.send(told)
-        os.close(go)
+        for each in descriptors:
+            os.close(each)
+        channel.send(str(child).encode())
+
+
+def _fork_beside() -> int:
+    """Fork as `os.fork` does, but a child of this process's parent: who asked is that, and waits for it."""
+    python = (
+        ctypes.pythonapi
+    )  # its functions keep the lock of the interpreter, as those around a fork need it
+    python.PyOS_BeforeFork()
+    number, flags = CLONE[platform.machine()], CLONE_PARENT | signal.SIGCHLD
+    child: int = ctypes.PyDLL(None, use_errno=True).syscall(number, flags, None, None, None, None)
+    if child == 0:
+        python.PyOS_AfterFork_Child()
+        return 0
+    python.PyOS_AfterFork_Parent()
+    assert child > 0, os.strerror(ctypes.get_errno())
+    return child
 
 
 def _become(order: dict[str, Any], descriptors: list[int]) -> None:
     """Be the process that was asked for; never returns."""
-    global _channel, _keeper  # noqa: PLW0603 - one a process
     high = [fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, HIGH) for each in descriptors]
     for each in descriptors:
         os.close(each)
@@ -270,11 +254,22 @@ def _become(order: dict[str, Any], descriptors: list[int]) -> None:
             (2, "w", sys.stderr, 1),
         )
     )
+    words = order["words"]  # of a child of the family: `secondlook.run.entry PLAN PIPE INDEX ROLE`
+    role = words[4:5] if words[0] == "secondlook.run.entry" else [words[0], *words[1:2]]
+    if not CHILDLESS.intersection(role):
+        _have_keeper(order["numbers"])
+    _run(words)
+
+
+def _have_keeper(numbers: list[int]) -> None:
+    """Fork this process's own keeper, while there is one thread, for what it will start."""
+    global _channel, _keeper  # noqa: PLW0603 - one a process
     _channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    _keeper = os.fork()  # while there is one thread
+    _keeper = os.fork()
     if _keeper == 0:
         _channel.close()
-        for number in order["numbers"]:
+        _channel = None
+        for number in numbers:
             if number > 2:  # a socket that the process closes is to be closed
                 os.close(number)
         keep(theirs)
@@ -282,7 +277,6 @@ def _become(order: dict[str, Any], descriptors: list[int]) -> None:
     allow()
     subprocess.Popen = Prepared  # type: ignore[misc]  # everybody is to get it
     os.execv = _execute  # type: ignore[assignment]  # it returns nowhere either
-    _run(order["words"])
 
 
 def _execute(_path: str, arguments: list[str]) -> None:
@@ -318,14 +312,18 @@ def _run(words: list[str]) -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
-    assert _channel is not None
-    _channel.close()
-    os.waitpid(_keeper, 0)
+    if _channel is not None:
+        _channel.close()
+        os.waitpid(_keeper, 0)
     os._exit(status or 0)
 
 
 if __name__ == "__main__":
-    _import_all()
+    sys.path.append(TESTS)
+    from e2e.imported import import_all
+
+    import_all()
+    sys.path.remove(TESTS)
     gc.collect()
     gc.freeze()
     keep(socket.socket(fileno=int(sys.argv[1])))

@@ -22,11 +22,16 @@ from pathlib import Path
 from typing import Any
 
 from e2e import prepared
+from e2e.asking import answered_by
 
 BIN = Path(sys.executable).parent
 SECONDLOOK = [sys.executable, "-m", "secondlook"]
 PATIENCE_S = 60.0  # a wait that succeeds costs nothing, however long it may last
 START_S = 120.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = (
+    0.05,
+    0.25,
+)  # between two looks: most are processes, and what is awaited works
 LOG_GROUP_S = 0.15  # workers write events in groups, within a tenth of a second
 LOG_LOOKS = 10  # under traffic the log never stands still
 
@@ -36,13 +41,14 @@ def wait_for[T](look: Callable[[], T | None], what: str, timeout_s: float = PATI
 
     What is looked for stays once it has come: of two things that pass, one look might meet neither.
     """
-    end = time.monotonic() + timeout_s
+    end, pause_s = time.monotonic() + timeout_s, FIRST_PAUSE_S
     while True:
         found = look()
         if found is not None and found is not False:
             return found
         assert time.monotonic() < end, f"waited {timeout_s:g} s in vain for {what}"
-        time.sleep(0.05)
+        time.sleep(pause_s)
+        pause_s = min(pause_s * 1.2, LONGEST_PAUSE_S)
 
 
 def command(*arguments: str | Path, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
@@ -172,7 +178,10 @@ class Proxy(Running):
         return found
 
     def _objects(self, *arguments: str) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.command(*arguments, "--json").stdout.splitlines()]
+        printed = answered_by(self.state, (*arguments, "--json"))
+        if printed is None:
+            printed = self.command(*arguments, "--json").stdout
+        return [json.loads(line) for line in printed.splitlines()]
 
     def curl(self, url: str, *arguments: str) -> "Answer":
         """Fetch a URL with curl through the proxy, trusting its authority."""
