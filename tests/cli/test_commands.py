@@ -141,15 +141,9 @@ def test_every_command_has_help(name):
 
 
 def test_password_makes_a_hash_that_the_configuration_takes(tmp_path):
-    import subprocess
-
     from argon2 import PasswordHasher
 
-    from e2e.processes import SECONDLOOK
-
-    done = subprocess.run(
-        [*SECONDLOOK, "password"], input="hunter2\n", text=True, capture_output=True, check=True
-    )
+    done = command("password", input="hunter2\n")
     config = tmp_path / "proxy.yaml"
     config.write_text(f'review: {{password: "{done.stdout.strip()}"}}\n')
     assert PasswordHasher().verify(load_settings(config).review.password, "hunter2")

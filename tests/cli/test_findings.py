@@ -1,11 +1,10 @@
 """`secondlook server findings`: what agents reported, listed, approved and withdrawn."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 
+from e2e.processes import command
 from secondlook.config import PublishSettings
 from secondlook.server.findings.intake import Intake
 from secondlook.wire.finding import Finding, Report
@@ -20,8 +19,7 @@ def store(tmp_path):
 
 
 def findings(store, *words, check=0):
-    command = [sys.executable, "-m", "secondlook", "server", "findings", *words, "--state", str(store.root)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = command("server", "findings", *words, "--state", store.root, check=False)
     assert done.returncode == check, done.stdout + done.stderr
     return done
 

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 
@@ -170,9 +168,7 @@ def test_commands_at_once_forget_no_change(tmp_path):
 
 
 def test_a_browser_needs_a_running_proxy(home):
-    done = subprocess.run(
-        [sys.executable, "-m", "secondlook", "setup", "browser", "--state", str(home / "state")], capture_output=True, text=True, check=False
-    )  # fmt: skip
+    done = on(home / "state", "setup", "browser", check=False)
     assert done.returncode == 1
     assert "the proxy is not running" in done.stderr
 

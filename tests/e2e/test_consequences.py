@@ -13,6 +13,7 @@ from e2e.processes import Proxy, Server, command, server_import, server_publish,
 from serverkit.ports import free_port
 
 IN_FORCE_S = 1.0  # the promise
+PAUSE_S = 0.05  # between two requests
 # A poll that began just before the second was over still waits for its answer, and two workers, the service,
 # this test and the one beside it share the machine's cores; how late the poller itself was comes on top. Who
 # is not told of a change learns of it only after minutes: this is far less.
@@ -34,6 +35,7 @@ class Poller:
             started, before = time.time(), time.monotonic()
             self.seen.append((started, self.proxy.curl(self.url).status))
             self.latest_s = max(self.latest_s, time.monotonic() - before)
+            stop.wait(PAUSE_S)
 
     def last(self, status: int) -> float:
         """Give the wall clock when a request that got this answer last began."""

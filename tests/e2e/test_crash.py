@@ -79,7 +79,7 @@ def test_nothing_let_through_is_lost_when_processes_are_killed(
             "recheck: {first: 1s, longest: 5s, lease: 5s}\n"
         )
         running: list[Proxy] = [start_proxy(config, folder=memory_path)]
-        with Traffic(lambda: running[-1].address, pause_s=0.01) as traffic:
+        with Traffic(lambda: running[-1].address, pause_s=0.03) as traffic:
             with flapping([first, second], draw):
                 victims = [*VICTIMS, *draw.choices(VICTIMS, k=rounds)][:rounds]
                 for victim in victims:

@@ -11,6 +11,9 @@ from e2e.processes import Proxy, Server, server_import, server_publish, wait_for
 from e2e.traffic import Traffic, Visit
 
 BUDGET_S = 1.5  # servers.budget as it is by default
+PAUSE_S = (
+    0.05  # of each client between two requests: enough of them to notice whatever happens to the servers
+)
 ATTEMPT_S = 0.6  # a little more than servers.attempt_timeout
 # What lies beside the check on a busy machine: two processes that must be scheduled in turn, the origin's
 # answer, and a flag's commit (bounded by ledger.deadline). The clients' own lateness comes on top. A check
@@ -61,7 +64,7 @@ def assert_flowing(visits: list[Visit], traffic: Traffic) -> None:
     assert slowest.took_s <= BUDGET_S + BESIDE_S + traffic.latest_s, slowest
 
 
-@pytest.mark.parametrize("flags", [1_000, pytest.param(10_000, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("flags", [400, pytest.param(10_000, marks=pytest.mark.soak)])
 def test_every_fault_of_every_server_under_traffic(  # noqa: PLR0915 - one story
     start_proxy, start_server, memory_path, flags
 ):
@@ -89,7 +92,7 @@ def test_every_fault_of_every_server_under_traffic(  # noqa: PLR0915 - one story
             folder=memory_path,
         )
         watch = Watch(proxy)
-        with Traffic(lambda: proxy.address, pause_s=0.01) as traffic:
+        with Traffic(lambda: proxy.address, pause_s=PAUSE_S) as traffic:
             wait_for(lambda: len(traffic.visits) > 20 or None, "traffic")
 
             for fault in FAULTS:  # one intranet server
@@ -114,6 +117,7 @@ def test_every_fault_of_every_server_under_traffic(  # noqa: PLR0915 - one story
             before = watch.answered("third")
             wait_for(lambda: watch.answered("third") > before + 20 or None, "answers of the network server")
 
+            traffic.pause_s = 0.01
             third.kill()  # and now nobody is left
             alone = traffic.mark()
             alone_at = time.monotonic()
@@ -126,6 +130,7 @@ def test_every_fault_of_every_server_under_traffic(  # noqa: PLR0915 - one story
             unverified = {visit.url for visit in traffic.since(alone) if visit.started >= alone_at}
             assert len(unverified) >= flags
 
+            traffic.pause_s = PAUSE_S
             back = traffic.mark()
             front.manner = "relay"
             first = start_server(memory_path / "first", address="127.0.0.2", port=first.port)

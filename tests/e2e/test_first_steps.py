@@ -132,7 +132,8 @@ def test_blocks_a_listed_file_by_its_hash(proxy, plain_origin):
 
 
 @pytest.mark.usefixtures("real_starts")
-def test_a_killed_worker_is_started_again_and_the_port_stays(start_proxy, plain_origin):
+def test_who_is_killed_is_started_again_and_all_die_with_the_supervisor(start_proxy, plain_origin):
+    """The port stays; whoever starts anew takes the place of the dead, and SIGTERM ends all with 0."""
     proxy: Proxy = start_proxy("workers: 2\n")
     before = set(proxy.facts["workers"])
     assert len(before) == 2
@@ -148,11 +149,6 @@ def test_a_killed_worker_is_started_again_and_the_port_stays(start_proxy, plain_
 
     assert wait_for(another, "another service")["token"], "a service is told of with the token that it takes"
     assert proxy.curl("http://malware.secondlook.test/").status == 403
-
-
-@pytest.mark.usefixtures("real_starts")
-def test_children_die_with_the_supervisor_and_sigterm_ends_all_with_zero(start_proxy):
-    proxy: Proxy = start_proxy("workers: 1\n")
     proxy.kill_family()
     assert (proxy.state / "run.json").exists()
     again: Proxy = start_proxy("workers: 1\n")  # the stale run.json of a dead process is replaced

@@ -107,7 +107,7 @@ def test_one_queue_without_double_work_and_no_flag_lost_when_postgresql_restarts
 ):
     north, south = fleet
     addresses = itertools.cycle(proxy.address for proxy in fleet)
-    with Traffic(lambda: next(addresses), pause_s=0.02, name="fleet") as traffic:
+    with Traffic(lambda: next(addresses), pause_s=0.05, name="fleet") as traffic:
 
         def let_through(mark: int, wanted: int) -> None:
             wait_for(lambda: sum(visit.let_through for visit in traffic.since(mark)) >= wanted, "traffic")
@@ -151,7 +151,7 @@ def test_while_the_database_is_away_a_proxy_starts_and_its_processes_are_replace
     try:
         proxy.kill_family()
         proxy = start_proxy(config)
-        with Traffic(lambda: proxy.address, pause_s=0.02, name="away") as traffic:
+        with Traffic(lambda: proxy.address, pause_s=0.05, name="away") as traffic:
 
             def serves() -> None:
                 mark = traffic.mark()

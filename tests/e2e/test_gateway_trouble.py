@@ -17,6 +17,7 @@ from e2e.squid import Site, gateway_site
 WORKERS = 4
 CLIENTS = 12
 KILLS = 20
+PAUSE_S = 0.2  # of each client between two requests, where nothing is killed in the middle of one
 WENT_ON = 5  # requests that get through between two troubles
 PATIENCE_S = 120.0
 
@@ -27,6 +28,7 @@ class Load:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._ended = threading.Event()
+        self.pause_s = 0.0
         self.passed: list[str] = []  # clean paths that were answered with 200
         self.listed: Counter[int] = Counter()  # answers about listed ones by status; 0: none
         self._threads = [threading.Thread(target=self._ask, args=(each,)) for each in range(CLIENTS)]
@@ -54,6 +56,7 @@ class Load:
                 self.listed[status or 0] += 1
             elif status == 200:
                 self.passed.append(path)
+            self._ended.wait(self.pause_s)
         if link is not None:
             link.close()
 
@@ -106,6 +109,7 @@ def test_nothing_listed_passes_and_no_flag_is_lost_whatever_happens_to_who_is_as
             for number in range(KILLS):
                 wait_for(lambda: kill_one(site.agent, number), "a gate worker")  # noqa: B023
                 load.goes_on(f"after kill {number + 1}")
+            load.pause_s = PAUSE_S  # until all gate workers are back seconds pass
             with hanging(site.agent):
                 denied = site.squid.curl(f"http://opened.test:{site.plain.port}/hung")
             assert denied.status in {403, 500, 503}

@@ -265,7 +265,7 @@ def test_a_rolling_restart_under_load_without_a_failed_request(fleet, way):
     balancer = fleet.balancers[way]
     clients = (ANNA, BEN, "127.0.0.1", "127.0.0.1")
     with Traffic(
-        lambda: f"127.0.0.1:{balancer.port}", clients, pause_s=0.01, name=way, keep=way == "http"
+        lambda: f"127.0.0.1:{balancer.port}", clients, pause_s=0.03, name=way, keep=way == "http"
     ) as traffic:
 
         def served(wanted: int = 30) -> None:
@@ -290,7 +290,7 @@ def test_a_rolling_restart_under_load_without_a_failed_request(fleet, way):
 def test_while_the_database_is_away_proxies_are_killed_and_started_and_go_on(fleet):
     balancer = fleet.balancers["tcp"]
     with Traffic(
-        lambda: f"127.0.0.1:{balancer.port}", (ANNA, BEN), pause_s=0.02, name="away", keep=False
+        lambda: f"127.0.0.1:{balancer.port}", (ANNA, BEN), pause_s=0.05, name="away", keep=False
     ) as traffic:
 
         def serves_and_blocks() -> None:

@@ -7,12 +7,12 @@ import asyncio
 import shutil
 import signal
 import subprocess
-import sys
 from random import Random
 
 import pytest
 
-from e2e.processes import needs
+from e2e.prepared import Prepared
+from e2e.processes import SECONDLOOK, needs
 from e2e.shown import Page, replaced
 from secondlook.config import RemoteServer
 from secondlook.lookup.client import ServerClient
@@ -74,11 +74,9 @@ def certify(folder):
 
 def start(state, port, certificates):
     """Start one server and wait until it answers."""
-    process = subprocess.Popen(
+    process = Prepared(
         [
-            sys.executable,
-            "-m",
-            "secondlook",
+            *SECONDLOOK,
             "server",
             "run",
             "--state",

@@ -40,7 +40,7 @@ def test_a_node_dies_and_checks_go_on_or_are_flagged(
                 "recheck: {first: 1h, longest: 1h}\n"  # what is flagged stays to be seen
             )
             assert proxy.curl(bad).status == 403
-            with Traffic(lambda: proxy.address, pause_s=0.02) as traffic:
+            with Traffic(lambda: proxy.address, pause_s=0.05) as traffic:
 
                 def let_through(mark: int, wanted: int) -> None:
                     wait_for(

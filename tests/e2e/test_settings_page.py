@@ -30,11 +30,17 @@ def proxy(tmp_path):
     running.stop()
 
 
-@pytest.fixture
-def page(proxy):
+@pytest.fixture(scope="module")
+def browser():
     with chromium() as browser:
-        facts = proxy.fresh_facts()
-        page = browser.new_context(base_url=f"http://{facts['review']}").new_page()
+        yield browser
+
+
+@pytest.fixture
+def page(proxy, browser):
+    facts = proxy.fresh_facts()
+    with browser.new_context(base_url=f"http://{facts['review']}") as context:
+        page = context.new_page()
         page.goto(f"/?token={facts['token']}")
         yield page
 

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Error
 
 from e2e.browser import QUIET, chromium
-from e2e.processes import SECONDLOOK, Proxy, needs, wait_for
+from e2e.processes import Proxy, command, needs, wait_for
 from secondlook.setup import browser
 
 HOST = "https://malware.secondlook.test"
@@ -64,10 +64,8 @@ def home(tmp_path, monkeypatch):
 
 
 def setup(proxy, home, *arguments, check=True):
-    done = subprocess.run(
-        [*SECONDLOOK, "setup", *arguments, "-c", str(proxy.config), "--state", str(proxy.state)],
-        env={**os.environ, "HOME": str(home)}, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+    place = ("-c", proxy.config, "--state", proxy.state)
+    done = command("setup", *arguments, *place, env={**os.environ, "HOME": str(home)}, check=False)
     assert not check or done.returncode == 0, done.stdout + done.stderr
     return done
 
