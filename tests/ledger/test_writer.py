@@ -1,8 +1,11 @@
 """The writer: what is answered when, what a failure costs whom, and nothing else."""
 
 import asyncio
+import queue
 import sqlite3
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -275,3 +278,68 @@ async def test_closing_writes_what_waits_and_refuses_what_comes_later(stage):
     assert not stage.writer.record(make_event())
     with pytest.raises(LedgerError, match="is closed"):
         stage.writer.submit(lambda _: None).result(10.0)
+
+
+class _Meanwhile:
+    """Does something in another thread at the one moment that matters, as far as it is let."""
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        self._thread: threading.Thread | None = None
+        self._work = work
+
+    def now(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work)
+            self._thread.start()
+            self._thread.join(0.2)  # who hands something over holds up the others until it is through
+
+    def over(self) -> None:
+        assert self._thread is not None
+        self._thread.join(10.0)
+
+
+def test_what_is_handed_over_as_it_closes_is_done_or_refused(stage):
+    """Whoever waits for it would wait for ever."""
+    meanwhile = _Meanwhile(stage.writer.close)
+
+    class Jobs(queue.SimpleQueue):
+        def put(self, job):
+            if job is not None:
+                meanwhile.now()
+            super().put(job)
+
+    stage.settle()
+    stage.writer._jobs, before = Jobs(), stage.writer._jobs
+    before.put(None)  # the thread turns to the other queue
+    future = stage.writer.submit(lambda _: "done")
+    meanwhile.over()
+    assert future.result(10.0) == "done"
+    with pytest.raises(LedgerError, match="is closed"):
+        stage.writer.submit(lambda _: None).result(10.0)
+
+
+async def test_a_flag_that_comes_after_the_end_is_refused(stage):
+    stage.writer.close()
+    with pytest.raises(LedgerError, match="is closed"):
+        await stage.writer.flag(*make_flag("one")).answer
+
+
+def test_events_of_two_threads_that_come_at_once_wake_the_writer(stage):
+    """Each found the other's beside its own, and left it to the other to say so."""
+    first, second = make_event(), make_event()
+    meanwhile = _Meanwhile(lambda: stage.writer.record(second))
+
+    class Events(deque):
+        def append(self, event):
+            super().append(event)
+            meanwhile.now()
+
+    stage.settle()
+    stage.writer._events = Events()
+    stage.writer.record(first)
+    meanwhile.over()
+    for _ in range(1000):
+        if len(stage.on_disk()) == 2:
+            break
+        time.sleep(0.01)
+    assert stage.on_disk() == [first.id, second.id]

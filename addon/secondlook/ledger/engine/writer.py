@@ -115,6 +115,8 @@ class Writer:
         self._events: deque[Line] = deque()
         self._flags: Waiting[Flag] = Waiting()
         self._stopping = False
+        # who hands something over is through before the next one or a stop: none finds the other half done
+        self._handing_over = threading.Lock()
         self._slow = False
         self._reported_reason: str | None = None
         self._first_failed_at = self._failed_at = 0.0
@@ -141,16 +143,21 @@ class Writer:
     def submit[T](self, work: Work[T], *, durable: bool = True) -> Future[T]:
         """Queue a job; its future resolves after the commit, or fails (LedgerError, or the job's own)."""
         job = _Job(work, durable=durable)
-        if self._stopping:
-            job.future.set_exception(LedgerError(f"ledger {self._place} is closed"))
-        else:
-            self._jobs.put(job)
+        with self._handing_over:
+            if not self._stopping:
+                self._jobs.put(job)
+                return job.future
+        job.future.set_exception(self._closed())
         return job.future
 
     def flag(self, event: Event, entry: FlagEntry) -> Slot[Flag]:
         """Queue a flag (on an event loop); all that wait are written together."""
-        slot = self._flags.put((event, entry))
-        self._jobs.put(None)
+        with self._handing_over:
+            slot = self._flags.put((event, entry))
+            self._jobs.put(None)
+            if self._stopping:
+                slot.abandoned = True
+                answer([slot], self._closed())
         return slot
 
     def record(self, event: Line) -> bool:
@@ -159,9 +166,10 @@ class Writer:
             self.dropped += 1
             self._dropped_since_report += 1
             return False
-        self._events.append(event)
-        if len(self._events) == 1:
-            self._jobs.put(None)
+        with self._handing_over:
+            self._events.append(event)
+            if len(self._events) == 1:
+                self._jobs.put(None)
         return True
 
     def give_up(self, slot: Slot[Flag]) -> None:
@@ -171,9 +179,13 @@ class Writer:
 
     def close(self, timeout_s: float = 10.0) -> None:
         """Write what waits, then stop the thread."""
-        self._stopping = True
-        self._jobs.put(None)
+        with self._handing_over:
+            self._stopping = True
+            self._jobs.put(None)
         self._thread.join(timeout_s)
+
+    def _closed(self) -> LedgerError:
+        return LedgerError(f"ledger {self._place} is closed")
 
     def _run(self) -> None:
         while True:
@@ -185,7 +197,7 @@ class Writer:
             self.dropped += lost
             self._report(f"{lost} events are lost with this stop: they could not be written")
         self._engine.dispose()
-        closed = LedgerError(f"ledger {self._place} is closed")
+        closed = self._closed()
         answer(self._flags.take(1 << 30), closed)
         while not self._jobs.empty():
             job = self._jobs.get_nowait()
