@@ -129,13 +129,6 @@ def test_a_document_without_a_quote_and_without_an_end_is_refused(cut):
         read_all(feed[: int(len(feed) * cut)])
 
 
-def test_quotes_that_never_pair_up_are_not_looked_at_for_ever(monkeypatch):
-    monkeypatch.setattr(objects, "MAX_VAIN_CHARS", 100_000)
-    unit = '{"}"","[[[",'  # each record seems to go on to the end of the document
-    with pytest.raises(FeedRefused, match="do not pair up"):
-        list(objects.objects(iter(["[", unit * 1000, "]"])))
-
-
 COMMA_TOO_MANY = '{"url":"http://e.example/",},\n'
 DAMAGED = {
     "escaped quotes that never pair up": lambda size: '[{"url": "' + '\\"' * size + ' },{"url":"x"}]',
@@ -145,18 +138,53 @@ DAMAGED = {
     "a long record before commas too many": lambda size: (
         '[{"url":"' + "x" * 30 * size + '"},' + COMMA_TOO_MANY * size + "{}]"
     ),
+    "quotes that never pair up": lambda size: "[" + '{"}"","[[[",' * size + "{}]",
+    "a quote that is the last of all": lambda size: '[{"url":"x},' + "{},\n" * size + "{}]",
+    "quotes and blanks": lambda size: '[{"url":"' + ('"' + " " * 9) * size + '"},{}]',
 }
+
+
+def pieces_of(text, size):
+    return (text[at : at + size] for at in range(0, len(text), size))
 
 
 @pytest.mark.parametrize("name", DAMAGED)
 def test_a_damaged_record_does_not_make_the_others_dear(name):
     def reading(size):
         text = DAMAGED[name](size)
-        found = list(objects.objects(iter([text])))
+        found = list(objects.objects(pieces_of(text, 1_000)))
         assert [one.value for one in found].count({"url": "http://e.example/"}) == text.count(COMMA_TOO_MANY)
         assert found[-1].line == 1 + text.count("\n")
 
     assert grows_evenly(reading, 4_000)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        *('{"url":"x', '{"url:"x"}', '{url":"x"}', '{"url":x"}', '{"a":"x},"url":"y"}', '{"a":"\\"}","url":"x}'),
+        *('{"url":"C:\\x\\","b":"}"}', '{"a":"say "x", y","b":"]"}', '{"a":1 "b":"}"}', '{"a":"}" ,}'),
+        *('{"a":"x"  y","b":1}', '{"a":["\n"\n,"}",]}', '{"a":"x}', '{}\\"', '{"a":"x"}}', '{"a":"x"}]'),
+    ],
+)
+def test_where_a_feed_is_cut_into_pieces_makes_no_difference(record):
+    def read(feed, size):
+        try:
+            return [tuple(found) for found in objects.objects(pieces_of(feed, size))]
+        except FeedRefused as error:
+            return str(error)
+
+    for feed in (f'[{record},{{"b":"}}"}},{{}}]', f'[{{"b":"}}"}},{record}]', f"[{record}"):
+        assert [read(feed, size) for size in (1, 2, 7)] == [read(feed, 1_000)] * 3
+
+
+def test_a_bracket_too_many_costs_none_of_the_records_after_it():
+    for feed in ("[{}}}, {}]", '{{"urls": [{}}}, {}], "count": 2}}', '{{"urls": [{}, {}]]}}', "[{}, {}]}}"):
+        assert texts(feed.format('{"url":"http://a.example/"}', '{"url":"http://b.example/"}')) == [
+            *("a.example", "b.example"),
+        ]
+    with pytest.raises(FeedRefused, match="truncated"):
+        read_all('[{"url":"http://a.example/"}, {"url":"http://b.example/"}}')
 
 
 def test_an_attribute_of_a_damaged_type_spoils_no_other():

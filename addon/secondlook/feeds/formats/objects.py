@@ -1,36 +1,40 @@
 """JSON as it streams by: the objects inside arrays, one at a time, with the path that leads to them.
 
 Only one record is in memory at a time. What is wrong inside a record (a comma too many) is mended or rejected
-there; what is wrong between records is passed over. A quote that is missing costs its record: where quotes
-lead to no end, brackets alone have to. A document that ends early is refused.
+there; what is wrong between records is passed over. A quote that is missing costs its record: what begins with
+a quote and is followed by no comma, colon or bracket is no string, and the brackets in it count. A document
+that ends early is refused.
 """
 
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from secondlook.feeds.entries.entry import FeedRefused
 
 MAX_RECORD_CHARS = 32 * 1024**2
-MAX_VAIN_CHARS = MAX_RECORD_CHARS  # looked at for ends that are not there, before the next record without one
 MAX_DEPTH = 32
-PIECE_CHARS = 64 * 1024
-MAX_HELD_CHARS = 2 * PIECE_CHARS  # after an error
+AT_ONCE_CHARS = 8 * 1024  # most records are shorter, and an error of the decoder costs as much as it was given
 
 _SPACE = re.compile(r"[\s,:\ufeff]*")
-_BRACKETS = re.compile(r'"(?:[^"\\]|\\.?)*+(?:"|\Z)|[{}\[\]]', re.DOTALL)  # a string without end is one, too
-_BARE_BRACKETS = re.compile(r"[{}\[\]]")
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _SCALAR = re.compile(r"[^\s,:\[\]{}\"]+")
-_DECODER = json.JSONDecoder(strict=False)
+_TEXT = r'"(?:[^"\\]++|\\.)*+'
+_STRING = re.compile(rf'{_TEXT}"', re.DOTALL)
+_PAIRED = rf'{_TEXT}"(?=\s*+[,:}}\]])'
+_UNDECIDED = rf'{_TEXT}(?:\\|"\s*+)?\Z'  # a string or none: that depends on what is not read yet
+_TO_BRACKET = r'(?:[^"\\{{}}\[\]]++|{strings}|\\.|")*+[{{}}\[\]]'
+_BRACKET = re.compile(_TO_BRACKET.format(strings=_PAIRED), re.DOTALL)
+_DECIDED_BRACKET = re.compile(_TO_BRACKET.format(strings=f"{_PAIRED}|{_UNDECIDED}"), re.DOTALL)
 _TRAILING_COMMA = re.compile(r'("(?:[^"\\]|\\.?)*+(?:"|\Z))|,(?=\s*[\]}])', re.DOTALL)
+_DECODER = json.JSONDecoder(strict=False)
 
 type Path = tuple[str, ...]
 
 
 class Found(NamedTuple):
-    """One value: its line, the keys above it (`[]` for an array) and what it is; None: unreadable."""
+    """One value: its line, the keys above it (`[]` for an array), and what it is; None: unreadable `text`."""
 
     line: int
     path: Path
@@ -41,7 +45,6 @@ class Found(NamedTuple):
 class _Walker:
     def __init__(self, pieces: Iterator[str], enter: frozenset[str], *, top: bool) -> None:
         self._pieces = pieces
-        self._returned: list[str] = []  # pieces read too early, the next one last
         self._top = top  # objects that stand alone are records too
         self._enter = enter  # keys whose arrays hold containers to walk into, not records
         self._text = ""
@@ -49,7 +52,6 @@ class _Walker:
         self._line = 1
         self._counted = 0  # up to where lines are counted
         self._ended = False
-        self._vain = 0  # characters looked at for ends that were not there
         self._stack: list[str] = []  # "[" an array, "{" an object that waits for a key, "=" one for a value
         self._path: list[str] = []
 
@@ -62,7 +64,7 @@ class _Walker:
         parts = [held]
         wanted = len(held)
         while wanted >= 0:
-            piece = self._returned.pop() if self._returned else next(self._pieces, None)
+            piece = next(self._pieces, None)
             if piece is None:
                 self._ended = True
                 break
@@ -94,72 +96,37 @@ class _Walker:
                     raise FeedRefused("truncated: the JSON document ends early")
                 self._ended = True
 
-    def _record_end(self, brackets: re.Pattern[str]) -> int:
-        depth = 0
-        for found in brackets.finditer(self._text, self._at):
-            mark = found[0]
-            if mark in "{[":
-                depth += 1
-            elif mark in "}]":
-                depth -= 1
-                if depth == 0:
-                    return found.end()
-        return -1
-
     def _record(self, path: Path) -> Found:
-        while True:
-            line = self._here()
-            try:
-                value, end = _DECODER.raw_decode(self._text, self._at)
-            except (ValueError, RecursionError):
-                end = self._record_end(_BRACKETS)
-                paired = end >= 0
-                if not paired:
-                    if self._held() <= MAX_RECORD_CHARS and self._more():
-                        continue
-                    end = self._end_without_strings()
-                text = self._text[self._at : end]
-                value = _mended(text)
-                self._at = end
-                self._let_go(ahead=paired)
-                return Found(line, path, value, text[:200])
-            self._at = end
-            return Found(line, path, value)
+        line = self._here()
+        try:
+            value, length = _DECODER.raw_decode(self._text[self._at : self._at + AT_ONCE_CHARS])
+        except (ValueError, RecursionError):
+            text = self._record_text()
+            self._at += len(text)
+            value = _decoded(text)
+            return Found(line, path, value, text[:200] if value is None else "")
+        self._at += length
+        return Found(line, path, value)
 
-    def _let_go(self, *, ahead: bool) -> None:
-        """Hold little after an error: the decoder's next one counts lines in all that is held before it.
+    def _record_text(self) -> str:
+        """Return the record that begins here, be it damaged; raises FeedRefused where it does not end."""
+        while (end := self._record_end(_DECIDED_BRACKET)) < 0:
+            if not self._more():
+                end = self._record_end(_BRACKET)
+                # a document that was cut ends in the middle of something, and a bracket in a URL is no end of it
+                if end < 0 or self._text.rstrip()[-1] not in "}]":
+                    raise FeedRefused("truncated: the JSON document ends early")
+                break
+        return self._text[self._at : end]
 
-        With `ahead`, what was read too early is given back, too. Where quotes do not pair up it stays: the
-        next record may need all of it, and would have to read it again.
-        """
-        if len(self._text) <= MAX_HELD_CHARS:
-            return
-        self._here()
-        self._text = self._text[self._at :]
-        self._at = self._counted = 0
-        if ahead:
-            starts = range(0, len(self._text), PIECE_CHARS)
-            self._returned += [self._text[at : at + PIECE_CHARS] for at in reversed(starts)]
-            self._text, self._ended = "", False
-
-    def _held(self) -> int:
-        return len(self._text) - self._at
-
-    def _end_without_strings(self) -> int:
-        """Return where a record ends whose quotes do not pair up; raises FeedRefused where it does not.
-
-        Whoever gets a quote into a feed must neither keep all of it away nor have it read again and again.
-        """
-        if self._vain > MAX_VAIN_CHARS:
-            raise FeedRefused("too many records of the JSON document have quotes that do not pair up")
-        self._vain += self._held()
-        # a document that was cut ends in the middle of something, and a bracket in a URL is no end of it
-        cut = self._ended and self._text.rstrip()[-1:] not in {"}", "]"}
-        end = -1 if cut else self._record_end(_BARE_BRACKETS)
-        if end < 0:
-            self._more()  # raises what is wrong with a record that is too long
-            raise FeedRefused("truncated: the JSON document ends early")
-        return end
+    def _record_end(self, bracket: re.Pattern[str]) -> int:
+        depth, at = 0, self._at
+        while found := bracket.match(self._text, at):
+            at = found.end()
+            depth += 1 if self._text[at - 1] in "{[" else -1
+            if depth == 0:
+                return at
+        return -1
 
     def _scalar(self) -> Any:
         text = self._match(_STRING if self._text[self._at] == '"' else _SCALAR)
@@ -181,7 +148,7 @@ class _Walker:
             top = self._stack[-1] if self._stack else ""
             if char in "}]":
                 self._at += 1
-                self._leave()
+                self._leave(char)
             elif top == "{" and char == '"':
                 self._path[-1] = str(self._scalar())
                 self._stack[-1] = "="
@@ -203,8 +170,9 @@ class _Walker:
     def _enters(self) -> bool:
         return len(self._path) > 1 and self._path[-2] in self._enter
 
-    def _leave(self) -> None:
-        if self._stack:
+    def _leave(self, char: str) -> None:
+        """Leave what a bracket closes; one that closes nothing here is too many, and passed over."""
+        if self._stack and (char == "]") == (self._stack[-1] == "["):
             self._stack.pop()
             self._path.pop()
             self._value_done()
@@ -228,8 +196,10 @@ def objects(
     return _Walker(pieces, enter, top=top).walk()
 
 
-def _mended(text: str) -> Any:
-    try:
-        return json.loads(_TRAILING_COMMA.sub(lambda found: found[1] or "", text), strict=False)
-    except (ValueError, RecursionError):
-        return None
+def _decoded(text: str) -> Any:
+    """Decode a record, at the second try without commas that are too many; None where neither will do."""
+    with suppress(ValueError, RecursionError):
+        return _DECODER.decode(text)
+    with suppress(ValueError, RecursionError):
+        return _DECODER.decode(_TRAILING_COMMA.sub(lambda found: found[1] or "", text))
+    return None
