@@ -69,11 +69,14 @@ def test_a_client_is_erased(state):
         (["--erase-client", "10.0.0.7"], 2),  # nobody there to be asked
         (["--erase-client", "10.0.0.7", "--host", "one.example", "--yes"], 2),
         (["--erase-client", " ", "--yes"], 2),
+        (["--erase-client", "10.0.0.0/24", "--yes"], 2),  # a network is erased address by address
+        (["--erase-client", "ann@10.0.0.7", "--yes"], 2),
+        (["--client", "10.0.0.0/24"], 2),
         (["--yes"], 2),
     ):
         assert on(state, "log", *arguments, check=False).returncode == status
     assert len(json_lines("log", "--state", state)) == 2
-    (erased,) = json_lines("log", "--erase-client", "10.0.0.7", "--yes", "--state", state)
+    (erased,) = json_lines("log", "--erase-client", "10.0.0.7/32", "--yes", "--state", state)
     assert erased == {"client": "10.0.0.7", "events": 1}
     assert [event["client"] for event in json_lines("log", "--state", state)] == ["10.0.0.8"]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from secondlook.core.rules.client import ClientNameError, client_name, names_client
+from secondlook.core.rules.client import ClientNameError, client_name, names_client, recorded_client
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,23 @@ def test_a_name_in_its_shortest_form():
 def test_nobody_is_not_everybody(text):
     with pytest.raises(ClientNameError):
         client_name(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "client"),
+    [
+        (" 10.0.0.7", "10.0.0.7"),
+        ("10.0.0.7/32", "10.0.0.7"),
+        ("FD00:0::1", "fd00::1"),
+        ("anna", "anna"),
+        ("anna@post.example", "anna@post.example"),
+    ],
+)
+def test_records_are_sought_by_an_address_or_a_user(text, client):
+    assert recorded_client(text) == client
+
+
+@pytest.mark.parametrize("text", ["10.0.0.0/24", "fd00::/8", "anna@10.0.0.7", "anna@10.0.0.0/24", "1.2.3", ""])
+def test_records_are_sought_by_nothing_else(text):
+    with pytest.raises(ClientNameError, match="expected an address"):
+        recorded_client(text)

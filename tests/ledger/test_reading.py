@@ -175,6 +175,7 @@ filters = st.builds(
         (EventFilter(kind="check"), EventFilter(search="alpha")),
         (EventFilter(rule="r1"), EventFilter(sha256="ab" * 32)),
         (EventFilter(search="straße 10.0.0"),),
+        (EventFilter(since=START + 40_000.0, until=START + 80_000.0, stage="pattern"),),
     ).map(lambda without: without or ()),
 )
 
@@ -211,6 +212,28 @@ def test_a_page_after_an_event_id_goes_on_behind_it(filled):
     older = filled.events.page(after=middle.id, limit=5)
     assert [event.id for event in newer.events] == [event.id for event in EVENTS[151:156]]
     assert [event.id for event in older.events] == [event.id for event in EVENTS[149:144:-1]]
+
+
+def test_a_page_after_an_event_that_was_erased_leaves_nothing_out(place, open_ledger):
+    ledger = open_ledger(place)
+    written = [make_event(at=START + 60.0 * number, client=f"10.0.0.{number}") for number in range(100)]
+    write(ledger, written)
+    ledger.upkeep.erase_client("10.0.0.50")
+    for newest_first, behind in ((True, written[:50]), (False, written[51:])):
+        page = ledger.events.page(after=written[50].id, newest_first=newest_first)
+        assert {event.id for event in behind} <= {event.id for event in page.events}
+        assert len(page.events) <= 50 + 60  # an hour more at most
+
+
+@pytest.mark.parametrize("text", ["\udcff", "a\0", "a\0b", "é\0é", "\0"])
+def test_text_that_no_column_can_hold_is_looked_for_as_it_was_stored(place, open_ledger, text):
+    ledger = open_ledger(place)
+    odd = make_event(host=text, client=text, gateway=text)
+    write(ledger, [odd, make_event(host="a.example", client="é", gateway="a")])
+    for wanted in ({"search": text}, {"host": text}, {"client": text}, {"gateway": text}, {"proxy": text}):
+        found = [event.id for event in ledger.events.page(EventFilter(**wanted)).events]
+        assert found == ([] if "proxy" in wanted else [odd.id])
+        assert [event.id for event in ledger.events.tail(EventFilter(**wanted), after="s0")[0]] == found
 
 
 def test_a_cursor_that_is_none_is_refused_in_words(filled):
@@ -334,6 +357,9 @@ async def test_the_tail_obeys_its_filter(place, open_ledger):
     found, cursor = ledger.events.tail(wanted, after=cursor)
     assert [event.id for event in found] == [event.id for event in EVENTS[:100] if matches(event, wanted)]
     assert ledger.events.tail(wanted, after=cursor)[0] == []
+    wanted = EventFilter(since=EVENTS[20].time, until=EVENTS[40].time)
+    found, _ = ledger.events.tail(wanted, after="s0")
+    assert [event.id for event in found] == [event.id for event in EVENTS[:100] if matches(event, wanted)]
 
 
 async def test_a_tail_misses_nothing_that_commits_late(postgres, open_ledger):

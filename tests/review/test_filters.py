@@ -69,6 +69,18 @@ def test_an_unusable_time_names_its_field():
     assert refused.value.field == "until"
 
 
+@pytest.mark.parametrize("client", ["10.0.0.0/24", "ann@10.0.0.7", "1.2.3"])
+def test_a_client_that_no_event_names_is_refused(client):
+    with pytest.raises(UnusableFilterError, match=r"^client: expected an address"):
+        LogFilter(client=client).event_filter(NOW)
+
+
+def test_an_address_is_sought_in_the_form_that_events_hold():
+    assert LogFilter(client="2001:DB8:0::1").event_filter(NOW).client == "2001:db8::1"
+    (left_out,) = LogFilter(excluded=(("client", "10.0.0.7/32"),)).event_filter(NOW).without
+    assert left_out.client == "10.0.0.7"
+
+
 def test_a_filter_becomes_the_ledgers():
     wanted = LogFilter(host="Example.ORG.", since="1d", until="2026-01-31", client="ann").event_filter(NOW)
     assert (wanted.host, wanted.client) == ("example.org", "ann")

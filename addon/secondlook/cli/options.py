@@ -42,16 +42,16 @@ UtcOption = Annotated[bool, typer.Option("--utc", help="Exact times, in UTC; pip
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 
 
-def _client(text: str | None) -> str | None:
-    try:
-        return None if text is None else client_name(text)
-    except ClientNameError as error:
-        raise ConfigError(f"--client: {error}") from None
-
-
-def client_option(told: str) -> Any:
+def client_option(told: str, read: Callable[[str], str] = client_name) -> Any:
     """Declare `--client`: its value in shortest form; a blank one is refused, for it names nobody."""
-    return typer.Option("--client", metavar="CLIENT", help=told, callback=_client)
+
+    def value(text: str | None) -> str | None:
+        try:
+            return None if text is None else read(text)
+        except ClientNameError as error:
+            raise ConfigError(f"--client: {error}") from None
+
+    return typer.Option("--client", metavar="CLIENT", help=told, callback=value)
 
 
 ForClientOption = Annotated[str | None, client_option("For this address, network or user only.")]

@@ -15,6 +15,7 @@ from starlette.requests import Request
 
 from secondlook.config.value import parse_span
 from secondlook.core.event import EventKind
+from secondlook.core.rules.client import ClientNameError, recorded_client
 from secondlook.core.url.canonical import host_filter
 from secondlook.core.verdict import Action, Stage, Threat
 from secondlook.ledger.log.filter import EventFilter
@@ -118,7 +119,7 @@ class LogFilter:
             stage=self.stage or None,
             threat=self.threat or None,
             host=_host(self.host),
-            client=self.client or None,
+            client=_client(self.client),
             list=self.list or None,
             proxy=self.proxy or None,
             gateway=self.gateway or None,
@@ -146,6 +147,13 @@ def _usable(name: str, value: str, field: str) -> None:
 
 def _host(text: str) -> str | None:
     return host_filter(text.rstrip(".")) or None
+
+
+def _client(text: str) -> str | None:
+    try:
+        return recorded_client(text) if text else None
+    except ClientNameError as error:
+        raise UnusableFilterError(str(error), "client") from None
 
 
 def _moment(field: str, text: str, now: float) -> float | None:

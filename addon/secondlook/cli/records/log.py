@@ -23,7 +23,7 @@ from secondlook.cli.options import (
 from secondlook.cli.output import fail, fail_as_none_of, print_json, print_line, print_table, time_told
 from secondlook.core.event import Event, EventKind
 from secondlook.core.neutralize import inert
-from secondlook.core.rules.client import ClientNameError, client_name
+from secondlook.core.rules.client import ClientNameError, recorded_client
 from secondlook.core.verdict import Action, Stage, Threat
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def log(
         str | None,
         typer.Option("--host", metavar="HOST", help="This host; *.example.org for subdomains too."),
     ] = None,
-    client: Annotated[str | None, client_option("Of this client.")] = None,
+    client: Annotated[str | None, client_option("Of this address or user.", recorded_client)] = None,
     proxy: Annotated[
         str | None,
         typer.Option("--proxy", metavar="NAME", help="Of this one of those that share the ledger."),
@@ -196,7 +196,7 @@ def _erase(context: CommandContext, client: str | None, *, filtered: bool, yes: 
     if filtered:
         fail("--erase-client takes no filter: everything that names the client goes", status=2)
     try:
-        name = client_name(client)
+        name = recorded_client(client)
     except ClientNameError as error:
         fail(f"--erase-client: {error}", status=2)
     if not yes:

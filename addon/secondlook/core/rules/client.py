@@ -49,6 +49,23 @@ def client_name(text: str) -> str:
     return str(network) if "/" in text else str(network.network_address)
 
 
+def recorded_client(text: str) -> str:
+    """Read whom records of checks are sought by: they name an address or a user, no network and no pair of both.
+
+    Raise ClientNameError for anything else: it would be found nowhere.
+    """
+    name = client_name(text)
+    network = network_of(name)
+    if network is None:
+        _, at, place = name.rpartition("@")
+        if at and network_of(place) is not None:
+            raise ClientNameError(f"expected an address or a user's name, got both in {name!r}")
+        return name
+    if network.num_addresses > 1:
+        raise ClientNameError(f"expected an address or a user's name, got the network {name}")
+    return str(network.network_address)
+
+
 def login_name(client: str | None, user: str | None) -> str | None:
     """Name one user at one address, or an address where nobody logs in; None where there is no address."""
     return client if client is None or user is None else f"{user}@{client}"

@@ -7,6 +7,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from secondlook.core.rules.client import network_of
+from secondlook.ledger.engine.codec import clean
 from secondlook.ledger.engine.tables import events
 from secondlook.ledger.log import search
 
@@ -25,6 +26,7 @@ class EventFilter:
     `client` is an address or a user's name. `host` is exact, or `*.example.com` for a host with its
     subdomains. `since` and `until` are Unix seconds (until is exclusive). `search` is words, all of which
     must occur somewhere in the text of the event, in any case. What any filter of `without` fits is left out.
+    Texts are made storable as those of events are (`engine.codec`): a column holds no others.
     """
 
     decision: Choice | None = None
@@ -45,6 +47,10 @@ class EventFilter:
     until: float | None = None
     search: str | None = None
     without: tuple["EventFilter", ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("host", "client", "list", "rule", "sha256", "proxy", "gateway", "search"):
+            object.__setattr__(self, name, clean(getattr(self, name)))
 
 
 _PARTIAL: Final = {
@@ -94,6 +100,10 @@ def indexed(wanted: EventFilter) -> list[tuple[sa.Column[Any], tuple[Any, ...]]]
 
 def unindexed(wanted: EventFilter) -> Iterator[sa.ColumnElement[bool]]:
     """Conditions that are tested on each row."""
+    if wanted.since is not None:
+        yield events.c.time >= wanted.since
+    if wanted.until is not None:
+        yield events.c.time < wanted.until
     for column, choice, everywhere in (
         (events.c.kind, wanted.kind, "check"),
         (events.c.decision, wanted.decision, "allow"),
@@ -149,7 +159,7 @@ def word_condition(word: str, *, sqlite: bool) -> sa.ColumnElement[bool]:
 
 
 def conditions_of(wanted: EventFilter, *, sqlite: bool) -> list[sa.ColumnElement[bool]]:
-    """Return everything that a filter asks of a row, whichever index serves it, but for the times."""
+    """Return everything that a filter asks of a row, whichever index serves it."""
     found = list(unindexed(wanted)) + [column_in(column, values) for column, values in indexed(wanted)]
     found += [word_condition(word, sqlite=sqlite) for word in words(wanted)]
     return found + excluded(wanted, sqlite=sqlite)

@@ -198,18 +198,13 @@ class LogReader:
     ) -> _Plan:
         low, high = self._bounds(connection, wanted)
         if after is not None:
-            at = position(connection, after)
+            at = position(connection, after, newest_first=newest_first)
             if newest_first:
                 high = min(high, at - 1)
             else:
                 low = max(low, at + 1)
-        conditions: list[sa.ColumnElement[bool]] = []
-        if wanted.since is not None:
-            conditions.append(events.c.time >= wanted.since)
-        if wanted.until is not None:
-            conditions.append(events.c.time < wanted.until)
         by_index = indexed(wanted)
-        conditions.extend(unindexed(wanted))
+        conditions = list(unindexed(wanted))
         searched = words(wanted)
         conditions.extend(word_condition(word, sqlite=self._sqlite) for word in searched)
         conditions.extend(excluded(wanted, sqlite=self._sqlite))

@@ -93,8 +93,11 @@ def _last_given(connection: sa.Connection) -> int:
     return connection.exec_driver_sql(query).scalar() or 0
 
 
-def position(connection: sa.Connection, after: str) -> int:
-    """Find the `seq` that a cursor or an event id stands for; an erased event's place by its time."""
+def position(connection: sa.Connection, after: str, *, newest_first: bool = False) -> int:
+    """Find the `seq` that a cursor or an event id stands for.
+
+    Of an erased event only its hour is known: what else was written in that hour comes after it either way.
+    """
     if after.startswith("s") and after[1:].lstrip("-").isdigit():
         return int(after[1:])
     seq = connection.execute(sa.select(events.c.seq).where(events.c.id == after)).scalar()
@@ -103,7 +106,7 @@ def position(connection: sa.Connection, after: str) -> int:
     at = id_time(after)
     if at is None:
         raise LedgerError(f"log: {after!r} is neither an event id nor a cursor")
-    last = connection.execute(
-        sa.select(sa.func.max(marks.c.last_seq)).where(marks.c.hour < at // HOUR_S)
-    ).scalar()
-    return int(last or 0)
+    hour = at // HOUR_S
+    before = marks.c.hour <= hour if newest_first else marks.c.hour < hour
+    last = connection.execute(sa.select(sa.func.max(marks.c.last_seq)).where(before)).scalar()
+    return int(last or 0) + newest_first

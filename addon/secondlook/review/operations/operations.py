@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from secondlook.core.event import EventKind
-from secondlook.core.rules.client import network_of
+from secondlook.core.rules.client import network_of, recorded_client
 from secondlook.core.rules.rule import LONGEST_PAUSE_S, SHORTEST_S
 from secondlook.ground.clock import Clock
 from secondlook.ledger.ledger import EventFilter, Ledger
@@ -152,7 +152,7 @@ class Operations:
 
     async def erase_client(self, client: str) -> int:
         """Delete for good what was kept of one client (address or user); return how many events went."""
-        return await self.ledger.run(self.ledger.upkeep.erase_client, named_client(client))
+        return await self.ledger.run(self.ledger.upkeep.erase_client, named_client(client, recorded_client))
 
     # -- the rest -------------------------------------------------------------------------------
 

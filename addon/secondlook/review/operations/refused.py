@@ -1,5 +1,7 @@
 """Why something cannot be done, in words for the reader."""
 
+from collections.abc import Callable
+
 from secondlook.core.rules.client import ClientNameError, client_name
 
 
@@ -15,9 +17,9 @@ class Missing(Refused):
     """There is no such thing."""
 
 
-def named_client(text: str) -> str:
+def named_client(text: str, read: Callable[[str], str] = client_name) -> str:
     """Read whom something is for; a blank name is nobody, not everybody. Raises Refused."""
     try:
-        return client_name(text)
+        return read(text)
     except ClientNameError as error:
         raise Refused(f"client: {error}", "client") from None
