@@ -62,7 +62,6 @@ WITHOUT = set(
     run/assembly/viewing.py
     run/development.py
     run/diagnosis/authority_check.py
-    run/diagnosis/diagnosis.py
     run/reload.py
     run/server_process.py
     run/service.py

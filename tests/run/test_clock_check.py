@@ -33,9 +33,16 @@ def test_a_file_from_the_future(tmp_path, ahead_s, found):
     assert (from_the_future(tmp_path) is not None) == found
 
 
-def test_the_date_of_a_server():
-    date = b"Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
-    assert asyncio.run(asked(date, lambda url: date_of(url, None))) == 784111777.0
+@pytest.mark.parametrize("zone", [b" GMT", b" -0000", b""])
+@pytest.mark.parametrize(("age", "later_s"), [(b"", 0), (b"Age: 600\r\n", 600), (b"Age: -1\r\n", 0)])
+def test_the_date_of_a_server(zone, age, later_s, monkeypatch):
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    date = b"Date: Sun, 06 Nov 1994 08:49:37" + zone + b"\r\n" + age
+    found = asyncio.run(asked(date, lambda url: date_of(url, None)))
+    monkeypatch.undo()
+    time.tzset()
+    assert found == (784111777.0, 784111777.0 + later_s)
 
 
 @pytest.mark.parametrize("date", [b"", b"Date: soon\r\n"])
@@ -47,9 +54,20 @@ def test_nobody_there():
     assert asyncio.run(date_of("http://127.0.0.9:1/", None)) is None
 
 
-@pytest.mark.parametrize(("off_s", "result"), [(0.0, "ok"), (300.0, "problem"), (-300.0, "problem")])
-def test_the_clock_is_held_against_a_feed(tmp_path, off_s, result):
-    date = f"Date: {formatdate(time.time() - off_s, usegmt=True)}\r\n".encode()
+@pytest.mark.parametrize(
+    ("off_s", "age_s", "result"),
+    [
+        (0.0, 0, "ok"),
+        (300.0, 0, "problem"),
+        (-300.0, 0, "problem"),
+        (600.0, 600, "ok"),  # the answer of a cache, with the Date of then …
+        (0.0, 600, "ok"),  # … or of now
+        (900.0, 600, "problem"),
+        (-300.0, 600, "problem"),
+    ],
+)
+def test_the_clock_is_held_against_a_feed(tmp_path, off_s, age_s, result):
+    date = f"Date: {formatdate(time.time() - off_s, usegmt=True)}\r\nAge: {age_s}\r\n".encode()
 
     async def ask(url):
         feed = {"name": "one", "url": url, "list": "mw-8b"}
@@ -57,4 +75,4 @@ def test_the_clock_is_held_against_a_feed(tmp_path, off_s, result):
 
     found = asyncio.run(asked(date, ask))
     assert (found.check, found.result) == ("clock", result)
-    assert ("ahead of" in found.text) == (off_s > 0)
+    assert ("ahead of" in found.text) == (result == "problem" and off_s > 0)

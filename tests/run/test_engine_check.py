@@ -69,6 +69,8 @@ def test_rules(tmp_path):
     folder.mkdir()
     told = {"engine": engine_version(), "file": "x", "version": "v", "count": 12, "compiled_at": 1.0}
     (folder / "rules.json").write_text(json.dumps(told))
+    assert look(given) == [("yara", f"its compiled rules cannot be read: {folder / 'x'}", False)]
+    (folder / "x").touch()
     assert look(given) == [("yara", "12 rules in force", True)]
     (folder / "refused.json").write_text(json.dumps({"error": "a.yar:1:2: wrong", "at": 1.0}))
     assert look(given) == [

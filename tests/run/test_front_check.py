@@ -5,6 +5,7 @@ import contextlib
 
 import pytest
 
+from secondlook.run.diagnosis import front_check
 from secondlook.run.diagnosis.finding import Finding
 from secondlook.run.diagnosis.front_check import fronts
 
@@ -44,6 +45,30 @@ def page(text: bytes) -> bytes:
 )
 def test_a_proxy_where_it_listens(say, mode, result):
     assert asyncio.run(looked(say, mode)).result == result
+
+
+def test_of_what_answers_in_the_proxy_s_place_little_is_shown():
+    assert len(asyncio.run(looked(page(b"x" * 100_000), "regular")).text) < 300
+
+
+def test_a_proxy_that_hangs(monkeypatch):
+    monkeypatch.setattr(front_check, "NETWORK_TIMEOUT_S", 0.05)
+
+    async def run() -> list[Finding]:
+        ended = asyncio.Event()
+
+        async def never(_reader, writer):
+            await ended.wait()
+            writer.close()
+
+        async with await asyncio.start_server(never, "127.0.0.1", 0) as server:
+            address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            seen = await found({"proxy": address, "mode": "regular"})
+            ended.set()
+        return seen
+
+    (finding,) = asyncio.run(run())
+    assert finding.text.endswith("does not answer: it took too long")
 
 
 @pytest.mark.parametrize("mode", ["regular", "socks5"])

@@ -41,3 +41,13 @@ def test_each_secret_that_is_cut_is_named_with_a_remedy(state, name, remedy, kep
     [(fault, advice)] = damaged_keys(state)
     assert str(path) in fault
     assert remedy in advice
+
+
+def test_one_that_cannot_be_looked_at_keeps_no_other_from_it(state):
+    (state / "site.key").unlink()
+    (state / "site.key").symlink_to("site.key")
+    (state / "review.key").write_bytes(b"short")
+    (one, remedy), (other, _) = damaged_keys(state)
+    assert "site.key" in one
+    assert remedy == "this user must be able to read it"
+    assert "review.key has 5 bytes" in other

@@ -1,6 +1,8 @@
 """Whether the clock is right: certificates, expiries and the age of lists depend on it."""
 
+import re
 import time
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from secondlook.config import Settings
 from secondlook.run.diagnosis.finding import NETWORK_TIMEOUT_S, Finding
 
 CLOCK_WRONG_S = 120.0
+_AGE = re.compile(r"[0-9]{1,9}")
 _SET_CLOCK = "set it right (timedatectl set-ntp true): certificates and expiries depend on it"
 
 
@@ -25,10 +28,11 @@ async def clock(settings: Settings) -> Finding:
     remotes += [feed.url for feed in settings.feeds if feed.url is not None]
     proxy = settings.upstream_proxy.url if settings.upstream_proxy is not None else None
     for url in remotes[:3]:
-        at = await date_of(url, proxy)
-        if at is None:
+        there = await date_of(url, proxy)
+        if there is None:
             continue
-        off = time.time() - at
+        now = time.time()
+        off = now - min(max(now, there[0]), there[1])
         if abs(off) > CLOCK_WRONG_S:
             how = "ahead of" if off > 0 else "behind"
             text = f"the clock is {abs(off):.0f} s {how} that of {httpx.URL(url).host}"
@@ -44,8 +48,10 @@ def from_the_future(state: Path) -> float | None:
     return ahead if ahead > CLOCK_WRONG_S else None
 
 
-async def date_of(url: str, proxy: str | None) -> float | None:
-    """Ask a server for its Date header (Unix seconds); None when it gives none.
+async def date_of(url: str, proxy: str | None) -> tuple[float, float] | None:
+    """Ask a server for its time: not before, not after (Unix seconds); None when it gives none.
+
+    A cache on the way gives an answer that is so old as its Age says, with the Date of then or of now.
 
     A wrong clock makes good certificates look expired or not yet valid: it is then asked again without
     looking at the certificate. Nothing but the time is taken from the answer, and it decides nothing.
@@ -56,7 +62,10 @@ async def date_of(url: str, proxy: str | None) -> float | None:
                 trust_env=False, timeout=NETWORK_TIMEOUT_S, proxy=proxy, verify=verify
             ) as client:
                 answer = await client.head(url)
-            return parsedate_to_datetime(answer.headers["date"]).timestamp()
+            date = parsedate_to_datetime(answer.headers["date"])
+            at = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+            age = answer.headers.get("age", "")
+            return at, at + (int(age) if _AGE.fullmatch(age) else 0)
         except httpx.ConnectError:
             continue
         except (httpx.HTTPError, KeyError, ValueError):

@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,48 +32,78 @@ from secondlook.run.supervisor.settings_file import changed_since_read
 
 ENDS_SOON_S = 30 * 86_400.0
 LOW_DISK_BYTES = 256 << 20
+TRUST_TIMEOUT_S = 10.0
+_PORT_REMEDIES = {
+    errno.EADDRINUSE: "stop the program that uses it (see `ss -ltnp`)",
+    errno.EACCES: "start the proxy as a user who may, as its service with CAP_NET_BIND_SERVICE",
+}
 
 
 async def diagnose(settings: Settings) -> AsyncIterator[Finding]:
-    """Run every check; none changes anything."""
+    """Run every check; none changes anything. One that breaks is a finding itself, and the others are run."""
     running = read_run_file(settings.state)
-    yield _state(settings)
-    if running is not None:
-        yield _settings(running)
-    yield _disk(settings)
-    for finding in await STATE.run(lambda: list(_ports(settings, running is not None))):
-        yield finding
-    yield await STATE.run(_ledger, settings)
-    yield await STATE.run(_pattern, settings)
-    if settings.servers.embedded.enabled:
-        for finding in await STATE.run(lambda: list(_feeds(settings))):
+    before: tuple[tuple[str, Callable[[], Iterable[Finding]]], ...] = (
+        ("running", lambda: [_state(settings, running)]),
+        ("settings", lambda: [] if running is None else [_settings(running)]),
+        ("disk", lambda: [_disk(settings)]),
+        ("port", lambda: [] if running is not None else _ports(settings)),
+        ("ledger", lambda: [_ledger(settings)]),
+        ("pattern", lambda: [_pattern(settings)]),
+        ("feed", lambda: _feeds(settings)),
+        ("key", lambda: _keys(settings)),
+        ("ca", lambda: _authority(settings)),
+    )
+    asked: tuple[tuple[str, AsyncIterator[Finding]], ...] = (
+        ("proxy", fronts(running, settings.servers.budget)),
+        ("server", _servers(settings, running)),
+        ("engine", _engines(settings)),
+        ("directory", _directory(settings)),
+        ("clock", _clock(settings)),
+    )
+    for check, look in before:
+        for finding in await STATE.run(_looked, check, look):
             yield finding
-    for finding in await STATE.run(lambda: [*_keys(settings), *_authority(settings)]):
-        yield finding
-    if running is not None:
-        async for finding in fronts(running, settings.servers.budget):
-            yield finding
-    async for finding in _asked(settings, running):
-        yield finding
-    yield await clock(settings)
-    for finding in await STATE.run(lambda: list(_bypasses(running))):
+    for check, findings in asked:
+        try:
+            async for finding in findings:
+                yield finding
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other checks go on
+            yield _broken(check, error)
+    for finding in await STATE.run(_looked, "bypass", lambda: _bypasses(running)):
         yield finding
 
 
-async def _asked(settings: Settings, running: dict[str, Any] | None) -> AsyncIterator[Finding]:
-    """Look at whoever is asked: servers, engines that look into files, the directory of users."""
-    local = str(running["server"]) if running and running["server"] else None
-    async for finding in _servers(settings, local):
-        yield finding
+def _looked(check: str, look: Callable[[], Iterable[Finding]]) -> list[Finding]:
+    found: list[Finding] = []
+    try:
+        found.extend(look())
+    except Exception as error:  # noqa: BLE001 - whatever it is, the other checks go on
+        found.append(_broken(check, error))
+    return found
+
+
+def _broken(check: str, error: Exception) -> Finding:
+    """Say that a check could not be made: what kept it from that is most likely what is wrong."""
+    remedy = "see to it that this user can use what is named there, then look again"
+    return Finding(check, "problem", f"this cannot be looked at: {str(error) or type(error).__name__}", remedy)
+
+
+async def _engines(settings: Settings) -> AsyncIterator[Finding]:
     async for engine in engines(settings, time.time()):
         result: Literal["ok", "problem"] = "ok" if engine.remedy is None else "problem"
         yield Finding(f"engine {engine.engine}", result, engine.text, engine.remedy)
+
+
+async def _directory(settings: Settings) -> AsyncIterator[Finding]:
     if settings.clients is not None and settings.clients.ldap is not None:
         yield await directory(settings.clients.ldap)
 
 
-def _state(settings: Settings) -> Finding:
-    running = read_run_file(settings.state)
+async def _clock(settings: Settings) -> AsyncIterator[Finding]:
+    yield await clock(settings)
+
+
+def _state(settings: Settings, running: dict[str, Any] | None) -> Finding:
     if running is not None:
         return Finding("running", "ok", f"the proxy runs on {settings.state} (process {running['pid']})")
     return Finding(
@@ -109,24 +139,22 @@ def _disk(settings: Settings) -> Finding:
     return Finding("disk", "ok", told)
 
 
-def _ports(settings: Settings, running: bool) -> Iterator[Finding]:
+def _ports(settings: Settings) -> Iterator[Finding]:
     addresses = [("listen", address) for address in settings.listen]
     if settings.review.enabled:
         addresses.append(("review.listen", settings.review.listen))
     for key, address in addresses:
-        if running or address.port == 0:
+        if address.port == 0:
             continue
         try:
             family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
             with socket.create_server((address.host, address.port), family=family):
                 pass
         except OSError as error:
-            yield Finding(
-                "port",
-                "problem",
-                f"{address} cannot be listened on: {os.strerror(error.errno or errno.EADDRNOTAVAIL)}",
-                f"stop the program that uses it (see `ss -ltnp`), or set `{key}` to another address",
-            )
+            number = error.errno or errno.EADDRNOTAVAIL
+            remedy = _PORT_REMEDIES.get(number, "see whether this machine has that address")
+            text = f"{address} cannot be listened on: {os.strerror(number)}"
+            yield Finding("port", "problem", text, f"{remedy}, or set `{key}` to another")
         else:
             yield Finding("port", "ok", f"{address} is free")
 
@@ -191,6 +219,8 @@ def _pattern(settings: Settings) -> Finding:
 
 
 def _feeds(settings: Settings) -> Iterator[Finding]:
+    if not settings.servers.embedded.enabled:
+        return
     from secondlook.server.feeds.fetch import read_state  # noqa: PLC0415 - slow, and only needed here
     from secondlook.server.publish.held_back import read_held_back  # noqa: PLC0415
     from secondlook.server.store.store import FEEDS_FOLDER  # noqa: PLC0415
@@ -259,7 +289,10 @@ def _own_authority(settings: Settings) -> Finding:
         return Finding(
             "ca", "unknown", "whether the system trusts the CA is not known: openssl is not installed"
         )
-    trusted = _system_trusts(openssl, certificate)
+    try:
+        trusted = _system_trusts(openssl, certificate)
+    except subprocess.TimeoutExpired:
+        return Finding("ca", "unknown", f"whether the system trusts the CA is not known: {openssl} hangs")
     if trusted:
         return Finding("ca", "ok", "the system trusts the CA")
     return Finding(
@@ -283,7 +316,7 @@ def _authority_ends(own: Path) -> float | None:
 
 def _system_trusts(openssl: str, certificate: Path) -> bool:
     done = subprocess.run(  # noqa: S603 - a fixed program
-        [openssl, "verify", str(certificate)], capture_output=True, check=False, timeout=10
+        [openssl, "verify", str(certificate)], capture_output=True, check=False, timeout=TRUST_TIMEOUT_S
     )
     return done.returncode == 0
 
@@ -305,7 +338,8 @@ def _bypasses(running: dict[str, Any] | None) -> Iterator[Finding]:
         )
 
 
-async def _servers(settings: Settings, embedded: str | None) -> AsyncIterator[Finding]:
+async def _servers(settings: Settings, running: dict[str, Any] | None) -> AsyncIterator[Finding]:
+    embedded = str(running["server"]) if running and running["server"] else None
     lookup = TieredLookup(settings.servers, upstream_proxy=settings.upstream_proxy)
     try:
         await lookup.start()
@@ -319,7 +353,7 @@ async def _servers(settings: Settings, embedded: str | None) -> AsyncIterator[Fi
                     yield Finding(
                         "server",
                         "problem",
-                        f"{client.name} ({tier.value}) cannot be reached: {error}",
+                        f"{client.name} ({tier.value}) cannot be reached: {str(error) or type(error).__name__}",
                         "see whether it runs and whether its address and certificate are right",
                     )
                 else:

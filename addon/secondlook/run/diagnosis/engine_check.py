@@ -1,5 +1,6 @@
 """Whether the engines that look into files could do so now, and what to do where not."""
 
+import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -42,6 +43,9 @@ def _rules(settings: Settings) -> EngineState:
         return EngineState("yara", f"rules refused ({kept}): {error}", "mend that file, or take it out")
     if rules is None:
         return EngineState("yara", "its rules are not compiled", "start the proxy: its service does that")
+    if rules.path is not None and not os.access(rules.path, os.R_OK):
+        text = f"its compiled rules cannot be read: {rules.path}"
+        return EngineState("yara", text, "start the proxy again: its service compiles them where they are gone")
     return EngineState("yara", f"{rules.count} rules in force")
 
 

@@ -11,11 +11,14 @@ from secondlook.config import SINGLE_WORKER_MODES
 from secondlook.run.diagnosis.finding import NETWORK_TIMEOUT_S, Finding
 from secondlook.run.supervisor.listening import visited
 
+MOST_SHOWN_CHARS = 200  # of what answers in the proxy's place: it may be anything
 _MODES_WITH_PAGES = frozenset({"regular", "upstream"})  # on the address where the proxy listens
 
 
-async def fronts(running: dict[str, Any], budget_s: float) -> AsyncIterator[Finding]:
+async def fronts(running: dict[str, Any] | None, budget_s: float) -> AsyncIterator[Finding]:
     """Ask each front that a run file names; a gateway's may take `budget_s` beside the network's time."""
+    if running is None:
+        return
     if running["proxy"] is not None:
         yield await _proxy_answers(str(running["proxy"]), str(running["mode"]))
     if running.get("gateway") is not None:
@@ -31,16 +34,12 @@ async def _proxy_answers(address: str, mode: str) -> Finding:
         async with httpx.AsyncClient(trust_env=False, timeout=NETWORK_TIMEOUT_S) as client:
             answer = await client.get(f"http://{address}/healthz")
     except httpx.HTTPError as error:
-        return Finding(
-            "proxy", "problem", f"the proxy on {address} does not answer: {error}", "start it again"
-        )
-    if answer.text.strip() != "ok":
-        return Finding(
-            "proxy",
-            "problem",
-            f"the proxy on {address} says: {answer.text.strip()}",
-            "see its messages and `log`",
-        )
+        text = f"the proxy on {address} does not answer: {str(error) or 'it took too long'}"
+        return Finding("proxy", "problem", text, "start it again")
+    said = answer.text.strip()
+    if said != "ok":
+        text = f"the proxy on {address} says: {said[:MOST_SHOWN_CHARS]}"
+        return Finding("proxy", "problem", text, "see its messages and `log`")
     return Finding("proxy", "ok", f"the proxy answers on {address}")
 
 

@@ -14,7 +14,11 @@ from secondlook.server.publish.signing import KEY_FILE, read_private_key
 def damaged_keys(state: Path) -> Iterator[tuple[str, str]]:
     """Return for each secret that cannot be used what is wrong with it, and the remedy."""
     for name in (SITE_KEY_FILE, REVIEW_KEY_FILE):
-        fault = keyfile.fault_of(state / name)
+        try:
+            fault = keyfile.fault_of(state / name)
+        except OSError as error:
+            yield str(error), "this user must be able to read it"
+            continue
         if fault is not None:
             yield fault, "start the proxy again: it makes a new one"
     for path, read in (
