@@ -131,6 +131,9 @@ def test_ignoring_covers_subdomains_only(host, ignored):
     [
         ("https://u:p@h.example:8443/a?b#c", "https://h.example:8443/a"),
         ("http://[broken?secret", "http://[broken"),
+        ("http://u:p@[broken/a@b?secret", "http://[broken/a@b"),
+        ("http://u:p@q@[broken#secret", "http://[broken"),
+        ("http://[broken/a?u:p@b", "http://[broken/a"),
         ("/only/path?x", "/only/path"),
         (None, None),
     ],

@@ -11,6 +11,7 @@ Of an ignored host (and its subdomains) nothing is kept but counts, and what is 
 hashes only. Nothing flagged is ever dropped by a privacy setting.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from enum import IntEnum
@@ -53,6 +54,9 @@ _NO_VISIT: Final[dict[str, Any]] = {
 }
 
 
+_USER: Final = re.compile(r"\A([^/]*//)[^/]*@")
+
+
 def without_query(url: str | None) -> str | None:
     """Cut query and fragment (and any user name) off a URL."""
     if url is None:
@@ -62,7 +66,7 @@ def without_query(url: str | None) -> str | None:
         netloc = parts.netloc.rpartition("@")[2]
         return urlunsplit((parts.scheme, netloc, parts.path, "", ""))
     except ValueError:
-        return url.split("?", 1)[0].split("#", 1)[0]
+        return _USER.sub(r"\1", url.split("?", 1)[0].split("#", 1)[0])
 
 
 class Discretion:
