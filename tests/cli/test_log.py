@@ -2,12 +2,15 @@
 
 import os
 
+import pytest
+
 from cli.calling import called, make_event, on, write_events
 from e2e.processes import json_lines
 from secondlook.cli.options import CommandContext
 from secondlook.cli.records import log
 from secondlook.cli.records.log import COLUMNS
 from secondlook.config import load_settings
+from secondlook.ledger.log.event_log import EventLog
 from secondlook.ledger.log.filter import EventFilter
 from secondlook.ledger.log.shape import EVENT_KEYS
 
@@ -57,6 +60,31 @@ def test_log_into_a_closed_pipe(state):
     )
     os.close(writer)
     assert b"Traceback" not in done.stderr
+
+
+def test_what_is_written_while_the_log_is_listed_is_followed_and_not_listed(state, monkeypatch):
+    write_events(state, make_event("http://a.example/1"))
+    shown = []
+    end = EventLog.end
+
+    def end_and_more(self):
+        cursor = end(self)
+        write_events(state, make_event("http://a.example/2"))
+        return cursor
+
+    def show(event):
+        shown.append(event["url"])
+        if len(shown) == 1:
+            write_events(state, make_event("http://a.example/3"))
+        if shown[-1].endswith("3"):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(EventLog, "end", end_and_more)
+    monkeypatch.setattr(log, "print_json", show)
+    context = CommandContext(load_settings(None, state=state), None)
+    with pytest.raises(KeyboardInterrupt):
+        log._show(context, EventFilter(), None, follow=True, as_csv=False, as_json=True, utc=True)
+    assert shown == [f"http://a.example/{number}" for number in (1, 2, 3)]
 
 
 def test_a_client_is_erased(state):

@@ -64,7 +64,9 @@ def test_records_are_sought_by_an_address_or_a_user(text, client):
     assert recorded_client(text) == client
 
 
-@pytest.mark.parametrize("text", ["10.0.0.0/24", "fd00::/8", "anna@10.0.0.7", "anna@10.0.0.0/24", "1.2.3", ""])
+@pytest.mark.parametrize(
+    "text", ["10.0.0.0/24", "fd00::/8", "anna@10.0.0.7", "anna@10.0.0.0/24", "1.2.3", ""]
+)
 def test_records_are_sought_by_nothing_else(text):
     with pytest.raises(ClientNameError, match="expected an address"):
         recorded_client(text)

@@ -162,7 +162,14 @@ def test_a_damaged_record_does_not_make_the_others_dear(name):
 @pytest.mark.parametrize(
     "record",
     [
-        *('{"url":"x', '{"url:"x"}', '{url":"x"}', '{"url":x"}', '{"a":"x},"url":"y"}', '{"a":"\\"}","url":"x}'),
+        *(
+            '{"url":"x',
+            '{"url:"x"}',
+            '{url":"x"}',
+            '{"url":x"}',
+            '{"a":"x},"url":"y"}',
+            '{"a":"\\"}","url":"x}',
+        ),
         *('{"url":"C:\\x\\","b":"}"}', '{"a":"say "x", y","b":"]"}', '{"a":1 "b":"}"}', '{"a":"}" ,}'),
         *('{"a":"x"  y","b":1}', '{"a":["\n"\n,"}",]}', '{"a":"x}', '{}\\"', '{"a":"x"}}', '{"a":"x"}]'),
     ],

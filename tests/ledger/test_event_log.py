@@ -29,6 +29,19 @@ def test_an_export_gives_what_is_wanted_in_order(ledger, newest_first):
     assert [event.id for event in found] == [made[at].id for at in ((2, 0) if newest_first else (0, 2))]
 
 
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_an_export_up_to_a_cursor_and_the_tail_after_it_give_each_event_once(ledger, newest_first):
+    made = [make_event(EventKind.BLOCKED, START + number) for number in range(6)]
+    for event in made[:3]:
+        ledger.recorder.note(event)
+    cursor = ledger.events.end()
+    export = ledger.events.export(newest_first=newest_first, upto=cursor)
+    for event in made[3:]:
+        ledger.recorder.note(event)
+    assert {event.id for event in export} == {event.id for event in made[:3]}
+    assert [event.id for event in ledger.events.tail(after=cursor)[0]] == [event.id for event in made[3:]]
+
+
 def test_an_error_of_the_engine_is_in_words(tmp_path):
     ledger = Ledger.open(tmp_path / "ledger.sqlite3", LedgerOptions(background=False), report=lambda _: None)
     ledger.store.commit_now(

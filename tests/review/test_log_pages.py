@@ -19,7 +19,7 @@ def test_an_empty_log_says_why(client, ledger, monkeypatch):
     assert "No such events" in client.get("/log?decision=block").text
     keep(ledger, *[make_event(url=f"http://a.example/{number}") for number in range(3)])
     monkeypatch.setattr(reading, "_WINDOW", 1)
-    monkeypatch.setattr(LogReader.page, "__kwdefaults__", {"budget_s": 0.0})
+    monkeypatch.setitem(LogReader.page.__kwdefaults__, "budget_s", 0.0)
     shown = client.get("/log?search=zz").text
     assert "Nothing found so far" in shown
     assert ">Older</a>" in shown

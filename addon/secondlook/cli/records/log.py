@@ -170,9 +170,10 @@ def _show(
         cursor = ledger.events.end() if follow else None
         events: Iterable[Event]
         if limit is None:
-            events = ledger.events.export(wanted)
+            events = ledger.events.export(wanted, upto=cursor)
         else:
-            events = reversed(list(islice(ledger.events.export(wanted, newest_first=True), limit)))
+            newest = ledger.events.export(wanted, newest_first=True, upto=cursor)
+            events = reversed(list(islice(newest, limit)))
         if as_json:
             for event in events:
                 print_json(event_json(event))

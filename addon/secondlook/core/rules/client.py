@@ -50,7 +50,7 @@ def client_name(text: str) -> str:
 
 
 def recorded_client(text: str) -> str:
-    """Read whom records of checks are sought by: they name an address or a user, no network and no pair of both.
+    """Read whom records of checks are sought by: an address or a user, as they name no network and no pair.
 
     Raise ClientNameError for anything else: it would be found nowhere.
     """

@@ -1,9 +1,9 @@
 """JSON as it streams by: the objects inside arrays, one at a time, with the path that leads to them.
 
 Only one record is in memory at a time. What is wrong inside a record (a comma too many) is mended or rejected
-there; what is wrong between records is passed over. A quote that is missing costs its record: what begins with
-a quote and is followed by no comma, colon or bracket is no string, and the brackets in it count. A document
-that ends early is refused.
+there; what is wrong between records is passed over. A quote that is missing costs its record: what begins
+with a quote and is followed by no comma, colon or bracket is no string, and the brackets in it count. A
+document that ends early is refused.
 """
 
 import json
@@ -16,7 +16,9 @@ from secondlook.feeds.entries.entry import FeedRefused
 
 MAX_RECORD_CHARS = 32 * 1024**2
 MAX_DEPTH = 32
-AT_ONCE_CHARS = 8 * 1024  # most records are shorter, and an error of the decoder costs as much as it was given
+AT_ONCE_CHARS = (
+    8 * 1024
+)  # most records are shorter, and an error of the decoder costs as much as it was given
 
 _SPACE = re.compile(r"[\s,:\ufeff]*")
 _SCALAR = re.compile(r"[^\s,:\[\]{}\"]+")
@@ -113,7 +115,7 @@ class _Walker:
         while (end := self._record_end(_DECIDED_BRACKET)) < 0:
             if not self._more():
                 end = self._record_end(_BRACKET)
-                # a document that was cut ends in the middle of something, and a bracket in a URL is no end of it
+                # a document that was cut ends in the middle of something: a bracket in a URL is no end
                 if end < 0 or self._text.rstrip()[-1] not in "}]":
                     raise FeedRefused("truncated: the JSON document ends early")
                 break

@@ -45,9 +45,11 @@ class EventLog:
         """One event by its id."""
         return self._store.guard(lambda: self._reader.show(event_id))
 
-    def export(self, wanted: EventFilter = _ALL, *, newest_first: bool = False) -> Iterator[Event]:
-        """All matching events, oldest first, in bounded memory."""
-        walk = self._reader.walk(wanted, newest_first=newest_first)
+    def export(
+        self, wanted: EventFilter = _ALL, *, newest_first: bool = False, upto: str | None = None
+    ) -> Iterator[Event]:
+        """All matching events, oldest first, in bounded memory; `upto` a cursor: none that follow it."""
+        walk = self._reader.walk(wanted, newest_first=newest_first, upto=upto)
         while (event := self._store.guard(lambda: next(walk, None))) is not None:
             yield event
 

@@ -100,10 +100,7 @@ def indexed(wanted: EventFilter) -> list[tuple[sa.Column[Any], tuple[Any, ...]]]
 
 def unindexed(wanted: EventFilter) -> Iterator[sa.ColumnElement[bool]]:
     """Conditions that are tested on each row."""
-    if wanted.since is not None:
-        yield events.c.time >= wanted.since
-    if wanted.until is not None:
-        yield events.c.time < wanted.until
+    yield from _within_times(wanted)
     for column, choice, everywhere in (
         (events.c.kind, wanted.kind, "check"),
         (events.c.decision, wanted.decision, "allow"),
@@ -130,6 +127,13 @@ def unindexed(wanted: EventFilter) -> Iterator[sa.ColumnElement[bool]]:
     ):
         if value is not None:
             yield one == value
+
+
+def _within_times(wanted: EventFilter) -> Iterator[sa.ColumnElement[bool]]:
+    if wanted.since is not None:
+        yield events.c.time >= wanted.since
+    if wanted.until is not None:
+        yield events.c.time < wanted.until
 
 
 def names_of(wanted: EventFilter) -> list[str]:

@@ -30,7 +30,7 @@ from secondlook.ledger.log.filter import (
     word_condition,
     words,
 )
-from secondlook.ledger.log.tail import position
+from secondlook.ledger.log.tail import LogTail, position
 
 PAGE_BUDGET_S: Final = 0.6
 PAGE_LIMIT: Final = 5_000
@@ -67,6 +67,7 @@ class LogReader:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
         self._sqlite = engine.dialect.name == "sqlite"
+        self._tail = LogTail(engine)
 
     def page(
         self,
@@ -76,12 +77,16 @@ class LogReader:
         limit: int,
         newest_first: bool,
         budget_s: float = PAGE_BUDGET_S,
+        upto: str | None = None,
     ) -> Page:
-        """One page; `after` is a cursor or the id of the last event seen."""
+        """One page; `after` is a cursor or the id of the last event seen, `upto` a cursor of the tail."""
         limit = max(1, min(limit, PAGE_LIMIT))
         give_up_at = time.monotonic() + budget_s
         with self._engine.connect() as connection:
             plan = self._plan(connection, wanted, after, newest_first=newest_first)
+            if upto is not None:
+                not_after = self._tail.not_after(connection, upto)
+                plan = replace(plan, conditions=(*plan.conditions, not_after))
             found: list[Any] = []
             at, more = (plan.high, False) if newest_first else (plan.low, False)
             stretches = self._stretches(connection, plan, newest_first=newest_first)
@@ -285,11 +290,15 @@ class LogReader:
             )
         return None if row is None else row_event(row)
 
-    def walk(self, wanted: EventFilter, *, newest_first: bool, step: int = 1_000) -> Iterator[Event]:
+    def walk(
+        self, wanted: EventFilter, *, newest_first: bool, upto: str | None = None, step: int = 1_000
+    ) -> Iterator[Event]:
         """All matching events, a page in memory at a time, each page in a transaction of its own."""
         cursor: str | None = None
         more = True
         while more:
-            page = self.page(wanted, after=cursor, limit=step, newest_first=newest_first, budget_s=5.0)
+            page = self.page(
+                wanted, after=cursor, limit=step, newest_first=newest_first, budget_s=5.0, upto=upto
+            )
             yield from page.events
             cursor, more = page.cursor, page.more

@@ -32,6 +32,13 @@ class LogTail:
             tx = connection.execute(sa.text("SELECT pg_snapshot_xmin(pg_current_snapshot())::text")).scalar()
             return f"t{tx}.0"
 
+    def not_after(self, connection: sa.Connection, cursor: str) -> sa.ColumnElement[bool]:
+        """Return the condition of every event that `after` does not give for a cursor."""
+        if self._sqlite:
+            return events.c.seq <= position(connection, cursor)
+        tx, seq = self._place(connection, cursor)
+        return sa.text("(events.tx, events.seq) <= (:tx, :seq)").bindparams(tx=tx, seq=seq)  # type: ignore[return-value]
+
     def after(self, wanted: EventFilter, cursor: str, limit: int) -> tuple[list[Event], str]:
         """Events written after the cursor, in the order of writing, and the next cursor."""
         with self._engine.connect() as connection:

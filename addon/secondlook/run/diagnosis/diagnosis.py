@@ -85,7 +85,9 @@ def _looked(check: str, look: Callable[[], Iterable[Finding]]) -> list[Finding]:
 def _broken(check: str, error: Exception) -> Finding:
     """Say that a check could not be made: what kept it from that is most likely what is wrong."""
     remedy = "see to it that this user can use what is named there, then look again"
-    return Finding(check, "problem", f"this cannot be looked at: {str(error) or type(error).__name__}", remedy)
+    return Finding(
+        check, "problem", f"this cannot be looked at: {str(error) or type(error).__name__}", remedy
+    )
 
 
 async def _engines(settings: Settings) -> AsyncIterator[Finding]:
@@ -353,7 +355,7 @@ async def _servers(settings: Settings, running: dict[str, Any] | None) -> AsyncI
                     yield Finding(
                         "server",
                         "problem",
-                        f"{client.name} ({tier.value}) cannot be reached: {str(error) or type(error).__name__}",
+                        f"{client.name} ({tier.value}) cannot be reached: {error}",
                         "see whether it runs and whether its address and certificate are right",
                     )
                 else:

@@ -45,7 +45,9 @@ def _rules(settings: Settings) -> EngineState:
         return EngineState("yara", "its rules are not compiled", "start the proxy: its service does that")
     if rules.path is not None and not os.access(rules.path, os.R_OK):
         text = f"its compiled rules cannot be read: {rules.path}"
-        return EngineState("yara", text, "start the proxy again: its service compiles them where they are gone")
+        return EngineState(
+            "yara", text, "start the proxy again: its service compiles them where they are gone"
+        )
     return EngineState("yara", f"{rules.count} rules in force")
 
 
