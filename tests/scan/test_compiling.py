@@ -48,6 +48,11 @@ def test_what_is_wrong_is_told_and_nothing_is_written(tmp_path, text, told):
     assert not target.exists()
 
 
+def test_a_file_may_begin_with_a_byte_order_mark_and_end_its_lines_as_windows_does(tmp_path):
+    text = b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode()
+    assert compile_rules([source(tmp_path, text)], tmp_path / "out") == 2
+
+
 def test_a_file_that_is_not_there(tmp_path):
     missing = RuleSource("missing.yar", tmp_path / "missing.yar")
     with pytest.raises(PatternError, match=r"missing.yar: cannot be read: No such file"):

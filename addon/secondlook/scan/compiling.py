@@ -7,6 +7,7 @@ file and line, and so is one that fits a file known to be good.
 
 import os
 import resource
+from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,11 +85,13 @@ def _read(source: RuleSource) -> str:
         size = source.path.stat().st_size
         if size > MOST_SOURCE_BYTES:
             raise PatternError(f"{source.name}: larger than {MOST_SOURCE_BYTES} bytes")
-        return source.path.read_text("utf-8")
+        raw = source.path.read_bytes().removeprefix(BOM_UTF8)  # which YARA-X takes for a rule
     except OSError as error:
         raise ChildFailedError(f"{source.name}: cannot be read: {error.strerror or error}") from None
+    try:
+        return raw.decode()
     except UnicodeDecodeError as error:
-        line = source.path.read_bytes().count(b"\n", 0, error.start) + 1
+        line = raw.count(b"\n", 0, error.start) + 1
         raise PatternError(f"{source.name}:{line}: expected text in UTF-8") from None
 
 
