@@ -140,6 +140,7 @@ NO_COMMANDS = (
     "--install-completion",
     "--version",
     "list",
+    "reduction",
 )  # the program's own; a word of the protocol
 
 

@@ -12,7 +12,7 @@ from secondlook.core.lists.hashlist import HashList, build
 from secondlook.core.lists.name import parse_list_name
 from secondlook.wire import safebrowsing_pb2 as pb
 from secondlook.wire.fault import BadUpdate
-from secondlook.wire.signature import sign_list
+from secondlook.wire.signature import sign_list, sign_reduction
 from secondlook.wire.version import ListVersion
 from wirekit.coded import rice64
 
@@ -59,6 +59,35 @@ def test_a_small_list_does_not_become_empty(tmp_path):
         take(tmp_path, offer([]), held(3))
     assert take(tmp_path, offer([]), held(3), accept_shrink=True).count == 0
     assert take(tmp_path, offer(entries(1)), held(3)).count == 1, "it may become smaller"
+
+
+def reduction(generation=7, count=5, key=KEY):
+    signature = sign_reduction(key, "mw-8b", generation, count)
+    return pb.Reduction(generation=generation, count=count, signature=signature)
+
+
+def at(generation):
+    return ListVersion("mw-8b", generation, bytes(8)).encode()
+
+
+def test_a_reduction_is_believed_of_who_is_known_and_for_what_came_before_it(tmp_path):
+    before, less = held(3000), offer(entries(5), key=KEY)
+    meant = replace(less, held_version=at(6), reduction=reduction())
+    assert take(tmp_path, meant, before).count == 5
+    assert take(tmp_path, replace(meant, key=None, is_own=True), before).count == 5
+    for unknown in (
+        replace(meant, key=None),
+        replace(meant, reduction=reduction(key=Ed25519PrivateKey.generate())),
+        replace(meant, reduction=pb.Reduction(generation=8, count=5, signature=reduction().signature)),
+        replace(meant, reduction=pb.Reduction(generation=7, count=-5, signature=reduction().signature)),
+        replace(meant, held_version=at(7)),
+        replace(meant, held_version=b""),
+        replace(meant, reduction=reduction(count=2000)),
+    ):
+        with pytest.raises(UpdateRefused, match=r"it shrinks from [23]000 entries to 5"):
+            take(tmp_path, unknown, before)
+    later = replace(offer(entries(1100), key=KEY), held_version=at(6), reduction=reduction(count=2000))
+    assert take(tmp_path, later, before).count == 1100
 
 
 def test_what_another_server_gave_is_compared_with_and_never_updated(tmp_path):

@@ -15,10 +15,11 @@ from secondlook.core.answer import Tier
 from secondlook.known_good import shipped_lines
 from secondlook.ledger.ledger import EventFilter, Ledger, LedgerOptions
 from secondlook.server.publish.publishing import canary
+from secondlook.server.store.feeds_off import Off, write_off
 from secondlook.wire import rice
 from secondlook.wire import safebrowsing_pb2 as pb
 from secondlook.wire.version import ListVersion
-from serverkit import full_hash, out, put
+from serverkit import NOW, full_hash, out, put
 
 
 def full_list(entries, name="mw-8b", generation=9):
@@ -275,6 +276,34 @@ def test_a_publisher_who_is_known_may_mean_it(tmp_path, whose):
             await world.app.reader.refresh()
             assert (await world.updater.update_now())[0].refused == {}
             assert world.blocks("google.com/")
+
+    run(scene)
+
+
+@pytest.mark.parametrize("whose", ["pinned", "own", "anybody's"])
+def test_a_feed_that_was_switched_off_leaves_the_lists_of_a_known_publisher(tmp_path, whose):
+    async def scene():
+        async with house(tmp_path, pinned=whose == "pinned", lines=["kept.example"]) as world:
+            if whose == "own":
+                world.source = replace(world.source, tier=Tier.LOCAL)
+                world.updater = world.make_updater()
+            put(world.store, HOSTS, name="feed")
+            source = world.store.sources()[-1]
+            world.store.change_source(replace(source, kind="feed"))
+            out(world.store)
+            await world.app.reader.refresh()
+            await world.updater.update_now()
+            assert world.blocks("evil1.example/")
+            write_off(world.store.root, {"feed": Off(NOW)})
+            out(world.store)
+            put(world.store, ["later.example"], name="later.txt")
+            out(world.store)  # who was away meanwhile misses the generation that became smaller
+            await world.app.reader.refresh()
+            [outcome] = await world.updater.update_now()
+            refused = {"mw-8b"} if whose == "anybody's" else set()
+            assert set(outcome.refused) == refused
+            assert world.blocks("evil1.example/") is bool(refused)
+            assert world.blocks("later.example/") is not bool(refused)
 
     run(scene)
 

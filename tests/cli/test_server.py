@@ -1,18 +1,22 @@
 """Commands of a Smart Protection Server."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from cli.calling import on
 from e2e.processes import command, json_lines, server_publish
 from secondlook.run.supervisor.runfile import StateLock
+from secondlook.server.feeds.fetch import FeedState, write_state
 from secondlook.server.publish.generation import Generation
 from secondlook.server.publish.publishing import publish
 from secondlook.server.publish.signing import publisher_key
+from secondlook.server.store.feeds_off import Off, write_off
 from secondlook.server.store.store import ServerStore
 from secondlook.server.valkey.publisher import ValkeyPublisher
 from secondlook.wire.signature import public_text
+from serverkit import NOW, make_store, out, put
 from serverkit.valkey import single
 
 
@@ -45,6 +49,33 @@ def test_server_commands(tmp_path):
     assert command("server", "remove", "list.txt", "--state", state, check=False).returncode == 1
     (status,) = json_lines("server", "status", "--state", state)
     assert (status["generation"], status["held_back"], status["valkey"]) == (1, 0, None)
+
+
+def test_what_a_feed_brought_that_is_off_is_shown_as_kept(tmp_path):
+    store = make_store(tmp_path)
+    put(store, ["evil.example"], name="urlhaus")
+    [source] = store.sources()
+    store.change_source(replace(source, kind="feed"))
+    write_state(store.root / "feeds", "urlhaus", FeedState(good_at=NOW, entries=1, error="no connection"))
+    out(store)
+    write_off(store.root, {"urlhaus": Off(NOW)})
+    (status,) = json_lines("server", "status", "--state", store.root)
+    assert "in force until the next publication" in status["feeds"][0]["off"]
+    out(store)
+    (status,) = json_lines("server", "status", "--state", store.root)
+    assert (status["feeds"][0]["error"], status["alerts"]) == (
+        None,
+        ["no list protects any more: urlhaus switched off, and there is no other"],
+    )
+    shown = command("server", "status", "--state", store.root).stdout
+    assert "feed urlhaus: 1 entries" in shown
+    assert "switched off since 2026-09-21; what it brought is kept, and not in force" in shown
+    assert "attention: no list protects any more" in shown
+    assert json_lines("server", "list", "--state", store.root)[0]["off"] is True
+    assert "urlhaus (off)" in command("server", "list", "--state", store.root).stdout
+    assert "feed (off)" in command("server", "list", "--sources", "--state", store.root).stdout
+    gone = command("server", "remove", "evil.example", "--state", store.root, check=False)
+    assert "which would bring it again" not in gone.stderr
 
 
 def test_what_does_not_fit_the_named_list_is_told(tmp_path):

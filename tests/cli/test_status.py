@@ -2,9 +2,13 @@
 
 import json
 import time
+from dataclasses import replace
 
 from e2e.processes import json_lines
 from secondlook.cli.operation.status import DAY_S, _hung
+from secondlook.server.feeds.fetch import FeedState, write_state
+from secondlook.server.store.feeds_off import Off, write_off
+from serverkit import NOW, make_store, put
 
 
 def test_status_names_feeds_that_fail_and_what_they_name_of_known_good_sites(tmp_path):
@@ -22,6 +26,32 @@ def test_status_names_feeds_that_fail_and_what_they_name_of_known_good_sites(tmp
         "feed failing: shrunk: 3 entries, the last good one had 2000",
         "failing lists 1 known-good sites or pages, which are held back: google.com/",
     ]
+
+
+def test_status_shows_that_the_last_feed_is_off_and_forgets_how_it_failed(tmp_path):
+    (tmp_path / "ca").mkdir()
+    store = make_store(tmp_path)
+    put(store, ["evil.example"], name="urlhaus")
+    [source] = store.sources()
+    store.change_source(replace(source, kind="feed"))
+    write_state(store.root / "feeds", "urlhaus", FeedState(good_at=NOW, error="no connection"))
+    config = tmp_path / "proxy.yaml"
+
+    def alerts(settings):
+        config.write_text(settings)
+        (status,) = json_lines("status", "--state", tmp_path, "-c", config)
+        return status["alerts"]
+
+    feed = "name: urlhaus, url: 'https://feed.example/'"
+    assert alerts(f"feeds: [{{{feed}}}]\n") == ["feed urlhaus: no connection"]
+    assert alerts("feeds: []\n")[1].startswith(
+        "the settings name no feeds; what urlhaus brought stays in force"
+    )
+    write_off(store.root, {"urlhaus": Off(NOW)})
+    told = "no list protects any more: urlhaus switched off, and there is no other"
+    assert alerts(f"feeds: [{{{feed}, enabled: false}}]\n") == [told]
+    servers = "servers: {network: {url: 'https://ask.example'}}\n"
+    assert alerts(f"feeds: [{{{feed}, enabled: false}}]\n{servers}") == []
 
 
 def test_status_names_the_process_that_hung_last_for_a_day():

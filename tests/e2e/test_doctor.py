@@ -14,6 +14,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -27,6 +28,8 @@ from secondlook.cli.operation import doctor
 from secondlook.ledger.ledger import Ledger
 from secondlook.run.authority import make_authority
 from secondlook.server.feeds.fetch import FeedState, write_state
+from secondlook.server.store.feeds_off import Off, write_off
+from serverkit import make_store
 from serverkit.ports import free_port
 
 HOUR_S = 3600
@@ -278,6 +281,17 @@ def test_a_feed_that_never_came(tmp_path: Path):
     write_state(feeds, "good", FeedState(good_at=time.time()))
     (told,) = findings("--state", tmp_path / "state", "-c", config)[1]["feed"]
     assert (told["result"], told["told"]) == ("problem", "the feed mute never came: refused")
+
+
+def test_the_last_feed_is_off(tmp_path: Path):
+    config = tmp_path / "proxy.yaml"
+    config.write_text("feeds: [{name: last, url: 'http://127.0.0.1:1/a', enabled: false}]\n")
+    store = make_store(tmp_path / "state", ["evil.example"])
+    [source] = store.sources()
+    store.change_source(replace(source, name="last", kind="feed"))
+    write_off(store.root, {"last": Off(time.time())})
+    (told,) = findings("--state", tmp_path / "state", "-c", config)[1]["feed"]
+    assert (told["result"], told["told"].split(":")[0]) == ("problem", "no list protects any more")
 
 
 def test_a_damaged_certificate(tmp_path: Path):

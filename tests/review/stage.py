@@ -124,7 +124,17 @@ class FakeProgram:
                 "fetched_at": "2026-11-23T12:00:00.000Z",
                 "held_back": 3,
                 "state": "fresh",
-            }
+                "off": False,
+            },
+            {
+                "name": "phishing-database",
+                "licence": "MIT",
+                "count": 390_000,
+                "fetched_at": "2026-11-23T12:00:00.000Z",
+                "held_back": 0,
+                "state": "switched off since 2026-11-24; what it brought is kept, and not in force",
+                "off": True,
+            },
         ]
 
     def alerts(self):

@@ -230,6 +230,7 @@ def test_lists_servers_and_feeds_are_shown_and_updated(client, program):
     assert "512,345" in shown
     assert "urlhaus" in shown
     assert "On the intranet" in shown
+    assert re.search(r'phishing-database <span class="tag">off</span>.*what it brought is kept', shown)
     post(client, "/lists/update")
     assert program.asked == ["update"]
 

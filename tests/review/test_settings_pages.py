@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from review.stage import SETTINGS, csrf
-from secondlook.ground.called import typed
 
 FEED = {"name": "mine", "url": "https://lists.example.org/x", "every": "2h"}
 
@@ -133,10 +132,8 @@ def test_what_becomes_of_it_is_asked_in_numbers(client):
     assert client.get("/settings/outcome?readings=1&file=a").status_code == 200
 
 
-def test_a_feed_that_is_switched_off_leaves_what_it_brought_and_the_page_shows_how_to_take_it_out(client):
+def test_what_becomes_of_what_a_feed_brought_is_shown_before_it_is_switched_off(client):
     off = send(client, "preview", "switch-feed", name="urlhaus", enabled="false").text
-    assert "What it brought stays in force" in off
-    assert f"<code>{typed('server remove')} urlhaus</code>" in unescape(off)
-    assert "`" not in off
+    assert "What it brought is out of force within moments" in off
     on = send(client, "preview", "switch-feed", name="warnings", enabled="true").text
-    assert "stays in force" not in on
+    assert "out of force" not in on

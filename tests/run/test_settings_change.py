@@ -51,7 +51,7 @@ def test_a_group_that_had_nothing_of_its_own_is_left_so():
 @pytest.mark.parametrize(
     ("kind", "end"),
     [
-        ("", "What it brought stays in force until you take that out"),
+        ("", "out of force within moments, and kept"),
         (", guard: true", "No list is kept from naming its hosts any more."),
         (", format: yara", "Its rules are no longer looked for in downloads."),
     ],
@@ -62,3 +62,25 @@ def test_what_becomes_of_what_a_feed_brought_is_shown_where_it_is_switched_off(k
     assert off.warning is not None
     assert end in off.warning
     assert changed("switch-feed", off.text, name="a", enabled="true").warning is None
+
+
+@pytest.mark.parametrize(
+    ("others", "told"),
+    [
+        ("", "nothing but your own rules and entries protects then"),
+        (", {name: b, url: https://b.example/, enabled: false}", "nothing but your own"),
+        (
+            ", {name: b, builtin: test}, {name: c, url: https://c.example/, guard: true}",
+            "nothing but your own",
+        ),
+        (", {name: b, url: https://b.example/}", None),
+    ],
+)
+def test_the_last_feed_is_shown_to_be_the_last(others, told):
+    text = f"feeds: [{{name: a, url: https://a.example/}}{others}]\n"
+    warning = changed("switch-feed", text, name="a", enabled="false").warning
+    assert ("It is the last feed" in warning) is bool(told)
+    assert told is None or told in warning
+    asked = f"{text}servers: {{network: {{url: 'https://ask.example'}}}}\n"
+    warning = changed("switch-feed", asked, name="a", enabled="false").warning
+    assert ("only the other servers" in warning) is bool(told)

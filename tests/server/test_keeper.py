@@ -76,22 +76,6 @@ def test_a_feed_whose_settings_changed_is_fetched_whole_though_it_did_not(tmp_pa
     asyncio.run(scene())
 
 
-def test_a_guard_that_was_off_is_fetched_whole_when_it_is_on_again(tmp_path):
-    async def scene():
-        async with keeping(tmp_path, guard=True) as (keeper, _publisher, clock, store, _notices):
-            assert [each.outcome for each in await keeper.fetch_due()] == ["taken"]
-            [file] = store.guard_files()
-            off = FeedKeeper(store, [], clock)
-            off.forget_guards()
-            assert store.guard_files() == ()
-            await off.aclose()
-            clock.at += 700
-            assert [each.outcome for each in await keeper.fetch_due()] == ["taken"]
-            assert store.guard_files() == (file,)
-
-    asyncio.run(scene())
-
-
 def test_licence_and_terms_are_told_once_when_a_feed_is_enabled(tmp_path, caplog):
     async def scene():
         async with keeping(tmp_path, licence="CC0-1.0", terms="https://terms.example/") as (keeper, *_):
@@ -269,10 +253,8 @@ def test_a_guard_keeps_other_feeds_from_blocking_its_hosts_and_says_who_tried(tm
             ]
             await keeper.aclose()
             keeper = FeedKeeper(store, both[:1], clock, on_notice=notices.append)
-            keeper.forget_guards()
+            await keeper.follow_settings()
             assert store.guard_files() == ()
-            await keeper.fetch_due(everything=True)
-            await keeper.publish()
             assert listed(store, "evil7.example/", "code.jquery.com/") == [True, False]
             ranked.write_text("")
             keeper = FeedKeeper(store, [guard], clock)

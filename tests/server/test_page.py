@@ -4,6 +4,7 @@ import asyncio
 import re
 import time
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from argon2 import PasswordHasher
@@ -16,6 +17,7 @@ from secondlook.server.feeds.fetch import FeedState, write_state
 from secondlook.server.findings.desk import FindingDesk
 from secondlook.server.findings.intake import Intake
 from secondlook.server.http.app import AppSettings
+from secondlook.server.store.feeds_off import Off, write_off
 from secondlook.wire.finding import Finding, Report
 from serverkit import NOW, listening, make_store
 
@@ -100,6 +102,18 @@ def test_it_shows_which_feeds_fail_and_since_when(store, intake):
         f"stopped fails since {since}: 404",
         "unheard never came: no such host",
     ]
+
+
+def test_it_shows_which_feeds_are_off_and_that_nothing_protects(store, intake):
+    [source] = store.sources()
+    store.change_source(replace(source, kind="feed", name="urlhaus"))
+    write_state(store.root / "feeds", "urlhaus", FeedState(good_at=NOW, error="404"))
+    write_off(store.root, {"urlhaus": Off(NOW)})
+    page = run(store, intake, lambda client: client.get("/admin"), feeds={"other"}).text
+    assert re.findall("<p>Feed (.*?)</p>", page) == [
+        "urlhaus: switched off since 2026-09-21; what it brought is kept, and not in force."
+    ]
+    assert "No list protects any more: urlhaus switched off" in page
 
 
 @pytest.mark.parametrize("path", ["/admin", "/admin/findings"])

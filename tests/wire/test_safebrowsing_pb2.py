@@ -49,7 +49,13 @@ PRIVATE = {
         "family": 50004,
         "first_seen": 50005,
     },
-    pb.HashListMetadata: {"complete": 50001, "risk": 50002, "canary": 50003, "digest_kinds": 50004},
+    pb.HashListMetadata: {
+        "complete": 50001,
+        "risk": 50002,
+        "canary": 50003,
+        "digest_kinds": 50004,
+        "reduction": 50005,
+    },
     pb.HashList: {"signature": 50001},
 }
 TYPES = {
@@ -60,6 +66,7 @@ TYPES = {
     "complete": FieldDescriptor.TYPE_BOOL,
     "canary": FieldDescriptor.TYPE_BYTES,
     "digest_kinds": FieldDescriptor.TYPE_STRING,
+    "reduction": FieldDescriptor.TYPE_MESSAGE,
     "signature": FieldDescriptor.TYPE_BYTES,
     "risk": FieldDescriptor.TYPE_ENUM,
 }

@@ -135,7 +135,7 @@ class RunningProgram(Protocol):
         ...
 
     def feeds(self) -> Sequence[Json]:
-        """Feeds of the embedded server: name, licence, count, held_back, fetched_at, state."""
+        """Feeds of the embedded server: name, licence, count, held_back, fetched_at, state, off."""
         ...
 
     def alerts(self) -> Sequence[Json]:

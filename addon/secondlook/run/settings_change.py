@@ -8,9 +8,8 @@ from typing import Any, Final
 from secondlook.config import Group, Settings
 from secondlook.config.document import Key
 from secondlook.config.edit import append_item, set_value, values_of
-from secondlook.config.service import RULES, FeedSettings
+from secondlook.config.service import RULES
 from secondlook.config.value import parse_span
-from secondlook.ground.called import typed
 from secondlook.review.operations.refused import Refused
 
 UNVERIFIABLE: Final = ("page", "subresource", "download", "malformed")
@@ -83,19 +82,31 @@ def _switch_feed(text: str, settings: Settings, values: Values) -> Change:
         return Change(text, ("feeds", at), "")
     changed = set_value(text, ("feeds", at, "enabled"), on)
     told = f"switches the feed {name} {'on' if on else 'off'}"
-    return Change(changed, ("feeds", at), told, None if on else _end_of(settings.feeds[at]))
+    return Change(changed, ("feeds", at), told, None if on else _end_of(settings, at))
 
 
-def _end_of(feed: FeedSettings) -> str:
+def _end_of(settings: Settings, at: int) -> str:
     """Return what becomes of what a feed brought, once it is switched off."""
+    feed = settings.feeds[at]
     if feed.guard:
         return "No list is kept from naming its hosts any more."
     if feed.format == RULES:
         return "Its rules are no longer looked for in downloads."
-    return (
-        "It is fetched no more. What it brought stays in force until you take that out: "
-        f"`{typed('server remove')} {feed.name}`, then `{typed('server publish')}`."
+    told = (
+        "It is fetched no more. What it brought is out of force within moments, and kept: switched on again, "
+        "the feed is in force again at once."
     )
+    others = (each for each in settings.feeds if each.enabled and each is not feed)
+    if any(each.builtin is None and not each.guard and each.format != RULES for each in others):
+        return told
+    return f"{told} {_none_left(settings)}"
+
+
+def _none_left(settings: Settings) -> str:
+    servers = settings.servers
+    if servers.intranet or servers.network:
+        return "It is the last feed: only the other servers, and your own rules and entries, protect then."
+    return "It is the last feed: nothing but your own rules and entries protects then."
 
 
 def _policy(text: str, settings: Settings, values: Values) -> Change:

@@ -172,7 +172,7 @@ class HashList(_message.Message):
     def __init__(self, name: _Optional[str] = ..., version: _Optional[bytes] = ..., partial_update: _Optional[bool] = ..., additions_four_bytes: _Optional[_Union[RiceDeltaEncoded32Bit, _Mapping]] = ..., additions_eight_bytes: _Optional[_Union[RiceDeltaEncoded64Bit, _Mapping]] = ..., additions_sixteen_bytes: _Optional[_Union[RiceDeltaEncoded128Bit, _Mapping]] = ..., additions_thirty_two_bytes: _Optional[_Union[RiceDeltaEncoded256Bit, _Mapping]] = ..., compressed_removals: _Optional[_Union[RiceDeltaEncoded32Bit, _Mapping]] = ..., minimum_wait_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., sha256_checksum: _Optional[bytes] = ..., metadata: _Optional[_Union[HashListMetadata, _Mapping]] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
 class HashListMetadata(_message.Message):
-    __slots__ = ("threat_types", "likely_safe_types", "description", "hash_length", "complete", "risk", "canary", "digest_kinds")
+    __slots__ = ("threat_types", "likely_safe_types", "description", "hash_length", "complete", "risk", "canary", "digest_kinds", "reduction")
     class HashLength(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         HASH_LENGTH_UNSPECIFIED: _ClassVar[HashListMetadata.HashLength]
@@ -193,6 +193,7 @@ class HashListMetadata(_message.Message):
     RISK_FIELD_NUMBER: _ClassVar[int]
     CANARY_FIELD_NUMBER: _ClassVar[int]
     DIGEST_KINDS_FIELD_NUMBER: _ClassVar[int]
+    REDUCTION_FIELD_NUMBER: _ClassVar[int]
     threat_types: _containers.RepeatedScalarFieldContainer[ThreatType]
     likely_safe_types: _containers.RepeatedScalarFieldContainer[LikelySafeType]
     description: str
@@ -201,7 +202,18 @@ class HashListMetadata(_message.Message):
     risk: Risk
     canary: bytes
     digest_kinds: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, threat_types: _Optional[_Iterable[_Union[ThreatType, str]]] = ..., likely_safe_types: _Optional[_Iterable[_Union[LikelySafeType, str]]] = ..., description: _Optional[str] = ..., hash_length: _Optional[_Union[HashListMetadata.HashLength, str]] = ..., complete: _Optional[bool] = ..., risk: _Optional[_Union[Risk, str]] = ..., canary: _Optional[bytes] = ..., digest_kinds: _Optional[_Iterable[str]] = ...) -> None: ...
+    reduction: Reduction
+    def __init__(self, threat_types: _Optional[_Iterable[_Union[ThreatType, str]]] = ..., likely_safe_types: _Optional[_Iterable[_Union[LikelySafeType, str]]] = ..., description: _Optional[str] = ..., hash_length: _Optional[_Union[HashListMetadata.HashLength, str]] = ..., complete: _Optional[bool] = ..., risk: _Optional[_Union[Risk, str]] = ..., canary: _Optional[bytes] = ..., digest_kinds: _Optional[_Iterable[str]] = ..., reduction: _Optional[_Union[Reduction, _Mapping]] = ...) -> None: ...
+
+class Reduction(_message.Message):
+    __slots__ = ("generation", "count", "signature")
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    generation: int
+    count: int
+    signature: bytes
+    def __init__(self, generation: _Optional[int] = ..., count: _Optional[int] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
 class RiceDeltaEncoded32Bit(_message.Message):
     __slots__ = ("first_value", "rice_parameter", "entries_count", "encoded_data")

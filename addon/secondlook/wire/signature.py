@@ -1,7 +1,8 @@
 """Ed25519 signatures of published lists, and the keys in their readable form.
 
 What is signed: `secondlook list`, a zero byte, the name, a zero byte, the length of the version as two
-big-endian bytes, the version, and the 32 bytes of the list's checksum.
+big-endian bytes, the version, and the 32 bytes of the list's checksum. Of a list that was made smaller on
+purpose: `secondlook reduction`, a zero byte, the name, a zero byte, generation and count in eight bytes each.
 """
 
 import base64
@@ -33,6 +34,24 @@ def list_is_signed(
 ) -> bool:
     """Return whether the holder of the key signed exactly this list."""
     return is_signed(key, _message(name, version, checksum), signature)
+
+
+def _reduction(name: str, generation: int, count: int) -> bytes:
+    return b"\x00".join((b"secondlook reduction", name.encode(), generation.to_bytes(8) + count.to_bytes(8)))
+
+
+def sign_reduction(key: Ed25519PrivateKey, name: str, generation: int, count: int) -> bytes:
+    """Sign that a list was made smaller on purpose, in which generation and to how many entries; 64 bytes."""
+    return key.sign(_reduction(name, generation, count))
+
+
+def reduction_is_signed(
+    key: Ed25519PublicKey, name: str, generation: int, count: int, signature: bytes
+) -> bool:
+    """Return whether the holder of the key signed exactly this reduction."""
+    if generation < 0 or count < 0:
+        return False
+    return is_signed(key, _reduction(name, generation, count), signature)
 
 
 def is_signed(key: Ed25519PublicKey, message: bytes, signature: bytes) -> bool:

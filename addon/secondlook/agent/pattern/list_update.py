@@ -8,7 +8,7 @@ about"):
 | Rice coding, order, bounds, removals, checksum | malformed, cut, bit-flipped, of another list |
 | version | one that names another list, or is too long to be sent back |
 | signature | missing or wrong, where the publisher's key is pinned |
-| size | empty where the last good one was not; under half of it; larger than may be |
+| size | empty where the last good one was not; under half of it, or of what was meant to be left; too large |
 | index | not in it any more, where the last good one holds more than its canary |
 | canary | not in the list, where its metadata names one |
 | known-good sites | a block list that blocks one more of them, unless its publisher may mean it |
@@ -38,7 +38,7 @@ from secondlook.ground.called import typed
 from secondlook.ground.errors import PatternError
 from secondlook.ground.files import replacing
 from secondlook.wire import safebrowsing_pb2 as pb
-from secondlook.wire.signature import list_is_signed
+from secondlook.wire.signature import list_is_signed, reduction_is_signed
 from secondlook.wire.version import ListVersion
 
 MAX_KNOWN_GOOD = 20  # blocked as a whole by a publisher who may mean it: more is no policy but an accident
@@ -61,6 +61,8 @@ class Offer:
     key: Ed25519PublicKey | None  # pinned: the list must be signed by its holder
     is_own: bool = False  # of the server inside this program: its operator is ours
     updates_held: bool = True  # False: what is held came from another server, and is only compared with
+    held_version: bytes = b""  # of what is held, as this server gave it
+    reduction: pb.Reduction | None = None  # the last one that the server calls meant
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,10 @@ def take_list(
             _file_name(name, checksum), held.count, checksum.hex(), message.version, changed=False
         )
     count = len(entries) // width
-    _check_size(count, width, held, settings, accept_shrink=accept_shrink or settings.accept_shrink)
+    had = 0 if held is None else held.count
+    meant = _meant_count(offer)
+    had = had if meant is None else min(had, meant)
+    _check_size(count, width, had, settings, accept_shrink=accept_shrink or settings.accept_shrink)
     path = folder / _file_name(name, checksum)
     with replacing(path) as file:
         _write(file, entries, width)
@@ -140,17 +145,30 @@ def _check_version(message: pb.HashList, name: str) -> None:
         raise UpdateRefused(f"it is a version of {version.name}, not of {name}")
 
 
-def _check_size(
-    count: int, width: int, held: HashList | None, settings: PatternSettings, *, accept_shrink: bool
-) -> None:
+def _meant_count(offer: Offer) -> int | None:
+    """Return to how many entries its publisher made a list smaller on purpose after what is held; else None.
+
+    Believed of the server inside this program, and of the holder of the pinned key.
+    """
+    reduction, held = offer.reduction, ListVersion.decode(offer.held_version)
+    if reduction is None or held is None or held.generation >= reduction.generation:
+        return None
+    facts = (offer.meaning.name, reduction.generation, reduction.count, reduction.signature)
+    if not offer.is_own and (offer.key is None or not reduction_is_signed(offer.key, *facts)):
+        return None
+    return reduction.count
+
+
+def _check_size(count: int, width: int, had: int, settings: PatternSettings, *, accept_shrink: bool) -> None:
+    """Refuse a list that is too large, or that shrinks from `had` entries (0: none) by accident."""
     if count * width > settings.max_list:
         raise UpdateRefused(f"it has {count} entries, more than {settings.max_list} bytes (pattern.max_list)")
-    if held is None or accept_shrink:
+    if accept_shrink:
         return
-    if held.count and not count:
-        raise UpdateRefused(f"it is empty, the last good one has {held.count} entries; {_after_all()}")
-    if held.count >= settings.shrink_from and count < held.count * settings.shrink:
-        raise UpdateRefused(f"it shrinks from {held.count} entries to {count}; {_after_all()}")
+    if had and not count:
+        raise UpdateRefused(f"it is empty, the last good one has {had} entries; {_after_all()}")
+    if had >= settings.shrink_from and count < had * settings.shrink:
+        raise UpdateRefused(f"it shrinks from {had} entries to {count}; {_after_all()}")
 
 
 def left_out(held: Mapping[str, StampedList], named: Collection[str]) -> dict[str, str]:

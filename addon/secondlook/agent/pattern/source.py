@@ -72,6 +72,7 @@ class Wanted:
     meaning: ListName
     canary: bytes | None = None
     digests: tuple[str, ...] = ()
+    reduction: pb.Reduction | None = None
 
 
 @dataclass(slots=True)
@@ -110,5 +111,8 @@ async def wanted_lists(source: UpdateSource) -> dict[str, Wanted]:
         if meaning is None or meaning.width < MIN_WIDTH or not described.metadata.complete:
             continue
         metadata = described.metadata
-        wanted[described.name] = Wanted(meaning, metadata.canary or None, tuple(metadata.digest_kinds))
+        reduction = metadata.reduction if metadata.HasField("reduction") else None
+        wanted[described.name] = Wanted(
+            meaning, metadata.canary or None, tuple(metadata.digest_kinds), reduction
+        )
     return wanted

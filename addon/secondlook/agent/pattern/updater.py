@@ -290,6 +290,8 @@ class PatternUpdater:
                     key=source.key,
                     is_own=source.tier is Tier.LOCAL,
                     updates_held=name in own,
+                    held_version=bytes.fromhex(own[name].version) if name in own else b"",
+                    reduction=wanted.reduction,
                 )
                 taken[name] = await self._take(source, offer, held.get(name), accept_shrink=accept_shrink)
             except PatternError as error:

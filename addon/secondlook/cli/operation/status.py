@@ -52,6 +52,7 @@ def status(
     """Show on one screen how protection is doing."""
     from secondlook.agent.pattern import change
     from secondlook.ledger.log.shape import rfc3339
+    from secondlook.server.store.feeds_told import feed_alerts
 
     context = known_context(config, state)
     now = time.time()
@@ -97,6 +98,13 @@ def status(
     except PatternError as error:
         facts["alerts"].append(str(error))
     facts["alerts"] += _of_feeds(context.state / SERVER_FOLDER, now)
+    servers = context.settings.servers
+    facts["alerts"] += feed_alerts(
+        context.state / SERVER_FOLDER,
+        named=bool(context.settings.feeds),
+        others=bool(servers.intranet or servers.network),
+        now=now,
+    )
     if running and (hung := _hung(running, now, utc=utc)):
         facts["alerts"].append(hung)
     if running and changed_since_read(running):
@@ -155,10 +163,13 @@ def _hung(running: dict[str, Any], now: float, *, utc: bool) -> str | None:
 
 def _of_feeds(folder: Path, now: float) -> list[str]:
     """Return which feeds of the embedded server fail, are refused, or name known-good sites of late."""
+    from secondlook.server.store.feeds_off import read_off
+
     told = []
+    off = read_off(folder)
     for path in sorted((folder / "feeds").glob("*.json")):
         with suppress(OSError, ValueError, AttributeError):  # half of one is none
-            if error := json.loads(path.read_bytes()).get("error"):
+            if (error := json.loads(path.read_bytes()).get("error")) and path.stem not in off:
                 told.append(f"feed {path.stem}: {error}")
     return told + [held.told() for held in read_held_back(folder) or () if held.is_news(now)]
 

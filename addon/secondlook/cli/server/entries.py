@@ -65,7 +65,15 @@ def list_entries(
                 print_json(_entry_record(each))
             return
         rows = (
-            (each.text, each.list, each.source, each.who, rfc3339(each.added_at), each.id, each.reason)
+            (
+                each.text,
+                each.list,
+                f"{each.source} (off)" if each.is_off else each.source,
+                each.who,
+                rfc3339(each.added_at),
+                each.id,
+                each.reason,
+            )
             for each in found
         )
         columns = ("entry", "list", "source", "who", "added", "id", "reason")
@@ -88,14 +96,16 @@ def _entry_record(row: "EntryRow") -> dict[str, object]:
         "id": row.id,
         "reason": row.reason,
         "expires": rfc3339(row.expires_at),
+        "off": row.is_off,
     }
 
 
 def list_sources(context: ServerContext, *, as_json: bool) -> None:
     """Show the sources of a store, with what was taken from each."""
     from secondlook.ledger.log.shape import rfc3339
+    from secondlook.server.store.feeds_off import read_off
 
-    found = context.store.sources()
+    found, off = context.store.sources(), read_off(context.store.root)
     if as_json:
         for each in found:
             print_json(
@@ -111,13 +121,14 @@ def list_sources(context: ServerContext, *, as_json: bool) -> None:
                     "rejected": dict(each.rejected),
                     "licence": each.licence,
                     "url": each.url,
+                    "off": each.kind == "feed" and each.name in off,
                 }
             )
         return
     rows = (
         (
             each.id,
-            each.kind,
+            "feed (off)" if each.kind == "feed" and each.name in off else each.kind,
             each.list,
             each.format,
             sum(each.counts.values()),

@@ -9,14 +9,17 @@ import typer
 
 from secondlook.cli.caller import typed
 from secondlook.cli.options import JsonOption, StateOption
-from secondlook.cli.output import plain_value, print_json, print_line, print_table
+from secondlook.cli.output import plain_value, print_json, print_line, print_marked, print_table
 from secondlook.cli.server.context import ServerConfigOption, ServerContext, open_server
 from secondlook.cli.server.entries import list_sources
 from secondlook.core.neutralize import inert
+from secondlook.run.supervisor.runfile import is_of_a_proxy
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from secondlook.server.publish.generation import Generation
-    from secondlook.server.store.administration import Listed
+    from secondlook.server.store.administration import FeedStatus, Listed
     from secondlook.server.valkey.look import InValkey
 
 LISTED_EXIT = 10
@@ -126,6 +129,7 @@ def status(config: ServerConfigOption = None, state: StateOption = None, as_json
         bool(context.settings.feeds or context.settings.upstream)
         and age_s > context.settings.publish.stale_after
     )
+    alerts = _feed_alerts(context)
     if as_json:
         print_json(
             {
@@ -148,6 +152,7 @@ def status(config: ServerConfigOption = None, state: StateOption = None, as_json
                 "key": found.key,
                 "upstream": list(found.upstream),
                 "stale": stale,
+                "alerts": alerts,
             }
         )
         return
@@ -174,9 +179,24 @@ def status(config: ServerConfigOption = None, state: StateOption = None, as_json
     for line in found.upstream:
         print_line(f"upstream: {line}")
     list_sources(context, as_json=False)
-    for feed in found.feeds:
+    _print_feeds(found.feeds, alerts)
+
+
+def _print_feeds(feeds: "Sequence[FeedStatus]", alerts: "Sequence[str]") -> None:
+    from secondlook.ledger.log.shape import rfc3339
+
+    for feed in feeds:
         good = rfc3339(feed.good_at) if feed.good_at else "never"
         print_line(
             f"feed {feed.name}: {feed.entries:,} entries, last good {good}"
-            + (f"; {feed.error}" if feed.error else "")
+            + (f"; {feed.off or feed.error}" if feed.off or feed.error else "")
         )
+    for alert in alerts:
+        print_marked("attention:", f" {alert}", "doubtful")
+
+
+def _feed_alerts(context: ServerContext) -> list[str]:
+    from secondlook.server.store.feeds_told import feed_alerts
+
+    named = bool(context.settings.feeds) or is_of_a_proxy(context.store.root.parent)  # by other settings
+    return feed_alerts(context.store.root, named=named, others=False, now=time.time())

@@ -81,6 +81,7 @@ class FeedStatus(Record):
     fetched_at: Moment | None
     state: str | None
     held_back: int = 0
+    off: bool = False  # kept, and not in force
 
 
 class Attention(Record):

@@ -159,6 +159,11 @@ async def _first_generation(updater: PatternUpdater) -> None:
 
 
 _identifiers = Identifiers()
+_KINDS = {
+    "taken": EventKind.UPDATE,
+    "switched on": EventKind.ACTION,
+    "switched off": EventKind.ACTION,
+}
 
 
 def _tell_feed(parts: Parts, notice: FeedNotice) -> None:
@@ -169,7 +174,7 @@ def _tell_feed(parts: Parts, notice: FeedNotice) -> None:
     parts.ledger.recorder.record(
         Event(
             id=_identifiers.new(now),
-            kind=EventKind.UPDATE if notice.outcome == "taken" else EventKind.ERROR,
+            kind=_KINDS.get(notice.outcome, EventKind.ERROR),
             time=now,
             server="embedded",
             detail=f"feed {notice.feed} {notice.outcome}: {notice.detail}",

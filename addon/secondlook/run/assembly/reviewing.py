@@ -13,7 +13,6 @@ from secondlook.agent.pattern import change
 from secondlook.agent.pattern.updater import PatternUpdater
 from secondlook.agent.recheck.rechecker import Rechecker
 from secondlook.config import LimitsSettings, Settings
-from secondlook.config.service import RULES
 from secondlook.core.display import as_sentence
 from secondlook.core.lists.pattern import ListInfo
 from secondlook.core.rules.client import network_of
@@ -34,6 +33,7 @@ from secondlook.review.session import Doorkeeper
 from secondlook.review.words import lost_told, plain
 from secondlook.run.assembly.backtesting import DAY_S, change_from, report_json, run_backtest
 from secondlook.run.assembly.explaining import explained, subject_from
+from secondlook.run.assembly.feeds_shown import feeds_shown
 from secondlook.run.assembly.metrics import exporter
 from secondlook.run.assembly.naming import feeds_of, feeds_that_came, policy_words, title
 from secondlook.run.assembly.parts import Parts
@@ -42,11 +42,10 @@ from secondlook.run.supervisor.plan import Plan
 from secondlook.run.supervisor.runfile import REVIEW_KEY_FILE, read_run_file
 from secondlook.run.supervisor.settings_file import changed, differs
 from secondlook.server.embedded import EmbeddedServer
-from secondlook.server.feeds.fetch import read_state
-from secondlook.server.feeds.rule_versions import current_rules, rollback_told, rules_folder, take_up_again
+from secondlook.server.feeds.rule_versions import rollback_told, take_up_again
 from secondlook.server.http.connection import Connections, bounded
 from secondlook.server.publish.held_back import HeldBack, read_held_back
-from secondlook.server.store.store import FEEDS_FOLDER
+from secondlook.server.store.feeds_told import feed_alerts
 from secondlook.setup.journal import CERTIFICATE, Journal
 
 UP = frozenset({"closed", "half_open", "slowed"})
@@ -201,26 +200,7 @@ class Program:
         """Describe the feeds of the embedded server."""
         if self._embedded is None:
             return []
-        folder = self._embedded.store.root / FEEDS_FOLDER
-        held_back = {each.source: each for each in self._held_back()}
-        found = []
-        for feed in self._parts.settings.feeds:
-            if feed.builtin is not None or not feed.enabled:
-                continue
-            state = read_state(folder, feed.name)
-            rules = current_rules(rules_folder(folder, feed.name)) if feed.format == RULES else None
-            good = "rolled back" if rules is not None and rules.given_up else "fresh"
-            found.append(
-                {
-                    "name": feed.name,
-                    "licence": feed.licence,
-                    "count": state.entries if rules is None else rules.count,
-                    "fetched_at": rfc3339(state.good_at or None),
-                    "state": state.error or (good if state.good_at else "not fetched yet"),
-                    "held_back": held_back[feed.name].count if feed.name in held_back else 0,
-                }
-            )
-        return found
+        return feeds_shown(self._embedded.store, self._parts.settings.feeds)
 
     def alerts(self) -> Sequence[Json]:
         """Report what is wrong with the pattern, the settings and the feeds."""
@@ -257,7 +237,7 @@ class Program:
         failing = [
             feed["name"]
             for feed in self.feeds()
-            if feed["state"] not in ("fresh", "rolled back", "not fetched yet")
+            if feed["state"] not in ("fresh", "rolled back", "not fetched yet") and not feed["off"]
         ]
         if failing:
             text = f"{', '.join(failing)}: the last good entries stay in force."
@@ -265,6 +245,16 @@ class Program:
                 {"kind": "warn", "title": "Feeds fail.", "text": text, "href": "/lists", "link": "Lists"}
             )
         now = self._parts.clock.now()
+        notes += [
+            {
+                "kind": "bad",
+                "title": "Feeds.",
+                "text": as_sentence(text),
+                "href": "/lists#feeds",
+                "link": "Lists",
+            }
+            for text in self._feed_alerts(now)
+        ]
         notes += [
             {
                 "kind": "warn",
@@ -277,6 +267,13 @@ class Program:
             if held.is_news(now)
         ]
         return notes
+
+    def _feed_alerts(self, now: float) -> Sequence[str]:
+        if self._embedded is None:
+            return ()
+        settings = self._parts.settings
+        others = bool(settings.servers.intranet or settings.servers.network)
+        return feed_alerts(self._embedded.store.root, named=bool(settings.feeds), others=others, now=now)
 
     def _held_back(self) -> Sequence[HeldBack]:
         return () if self._embedded is None else read_held_back(self._embedded.store.root) or ()

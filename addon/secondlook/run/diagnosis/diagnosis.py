@@ -225,8 +225,16 @@ def _feeds(settings: Settings) -> Iterator[Finding]:
         return
     from secondlook.server.feeds.fetch import read_state  # noqa: PLC0415 - slow, and only needed here
     from secondlook.server.publish.held_back import read_held_back  # noqa: PLC0415
+    from secondlook.server.store.feeds_told import feed_alerts  # noqa: PLC0415
     from secondlook.server.store.store import FEEDS_FOLDER  # noqa: PLC0415
 
+    servers = settings.servers
+    others = bool(servers.intranet or servers.network)
+    folder = settings.state / SERVER_FOLDER
+    for told in feed_alerts(folder, named=bool(settings.feeds), others=others, now=time.time()):
+        yield Finding(
+            "feed", "problem", told, "see `feeds` of the settings; the page of lists shows each of them"
+        )
     for held in read_held_back(settings.state / SERVER_FOLDER) or ():
         if held.is_news(time.time()):
             yield Finding(

@@ -29,6 +29,7 @@ from secondlook.server.admin.sign_in import SignIn
 from secondlook.server.findings.desk import FindingDesk
 from secondlook.server.http.app import ADMIN as PATH
 from secondlook.server.store.administration import status
+from secondlook.server.store.feeds_told import feed_alerts
 from secondlook.server.store.store import ServerStore
 
 MAX_FORM_BYTES: Final = 4096
@@ -113,6 +114,7 @@ class AdminPage:
     async def _page(self, request: Request, fault: str | None) -> Response:
         try:
             about = await LISTS.run(status, self._store)
+            alerts = await LISTS.run(self._alerts)
             findings = await LISTS.run(self._desk.intake.findings)
         except SecondLookError as error:
             return PlainTextResponse(f"the server's folder cannot be read: {error}\n", 503)
@@ -121,6 +123,7 @@ class AdminPage:
             style=Markup(_STYLE),  # noqa: S704 - our own file
             token=self._sign_in.form_token(request.headers.get("authorization")),
             about=about,
+            alerts=alerts,
             failing=[feed for feed in about.feeds if feed.error and feed.name in self._feeds],
             findings={state: list(reversed(found))[:MOST_SHOWN] for state, found in by_state.items()},
             counts={state: len(found) for state, found in by_state.items()},
@@ -129,6 +132,9 @@ class AdminPage:
             fault=fault,
         )
         return HTMLResponse(page, 409 if fault else 200)
+
+    def _alerts(self) -> list[str]:
+        return feed_alerts(self._store.root, named=True, others=False, now=time.time())
 
     async def _decide(self, request: Request) -> Response:
         form = await _read_form(request)

@@ -8,7 +8,7 @@ Whatever befalls one feed, the others are fetched.
 import asyncio
 import logging
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import sha256
@@ -18,9 +18,11 @@ from random import random
 from secondlook.config import FeedSettings, PublishSettings, UpstreamProxySettings
 from secondlook.config.service import RULES
 from secondlook.core.verdict import Risk, Threat
+from secondlook.ground.called import typed
 from secondlook.ground.children import ChildFailedError
 from secondlook.ground.clock import Clock, SettledTime
 from secondlook.ground.errors import PatternError, SecondLookError
+from secondlook.ground.lanes import LISTS
 from secondlook.resolver import Resolver
 from secondlook.server.feeds.child import (
     publish_in_child,
@@ -36,12 +38,14 @@ from secondlook.server.feeds.fetch import (
     terms_of,
     write_state,
 )
-from secondlook.server.feeds.known_good import forget_guards
 from secondlook.server.feeds.rule_versions import current_rules, forget_shrunk, rules_folder
 from secondlook.server.feeds.rules import take_rules
+from secondlook.server.feeds.switching import Switched, follow
 from secondlook.server.meter import Meter
 from secondlook.server.publish.held_back import read_held_back
-from secondlook.server.store.importing import Origin, choose_list
+from secondlook.server.store.feeds_off import KEPT_S
+from secondlook.server.store.feeds_told import not_published_yet
+from secondlook.server.store.importing import DAY_S, Origin, choose_list
 from secondlook.server.store.store import FEEDS_FOLDER, HELD, OWED, ServerStore
 
 log = logging.getLogger(__name__)
@@ -53,7 +57,10 @@ IDLE_S = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class FeedNotice:
-    """What became of one fetch: `outcome` is taken, unchanged, refused, failed or held back."""
+    """What became of one fetch: `outcome` is taken, unchanged, refused, failed or held back.
+
+    Of a feed that the settings switched: switched on or switched off.
+    """
 
     feed: str
     outcome: str
@@ -80,6 +87,7 @@ class FeedKeeper:
         on_published: Callable[[int], None] | None = None,
     ) -> None:
         self._store = store
+        self._named = tuple(feeds)
         self._feeds = [feed for feed in feeds if feed.enabled and feed.builtin is None]
         self._clock = clock
         self._settled = SettledTime(clock)  # by it entries are dropped that a feed no longer names
@@ -95,9 +103,9 @@ class FeedKeeper:
         self._unwritten: dict[str, FeedState] = {}  # what the disk did not take
 
     async def run(self) -> None:
-        """Fetch whatever is due, again and again, until cancelled."""
-        self.forget_guards()
+        """Fetch whatever is due, again and again, until cancelled; before it, follow the settings."""
         while True:
+            await self.follow_settings()
             await self.fetch_due()
             dues = [self._state(feed).due_at for feed in self._feeds]
             wait_s = min([due - self._clock.now() for due in dues], default=IDLE_S)
@@ -105,9 +113,28 @@ class FeedKeeper:
                 wait_s = min(wait_s, FIRST_RETRY_S)
             await asyncio.sleep(min(max(wait_s, 1.0), IDLE_S))
 
-    def forget_guards(self) -> None:
-        """Remove the hosts of earlier guards that are no longer among the feeds."""
-        forget_guards(self._store, {feed.name for feed in self._feeds if feed.guard})
+    async def follow_settings(self) -> None:
+        """Put in or out of force what feeds brought that were switched on or off, and report each."""
+        try:
+            switched = await LISTS.run(follow, self._store, self._named, self._settled.now())
+            if switched and self._settings.auto:
+                self._owe(owed=True)
+                await self._publish_what_came()
+            waiting = not_published_yet(self._store) if switched else set()
+        except (OSError, PatternError) as error:
+            self._say("switching", "failed", _reason(error))
+            return
+        except Exception as error:  # whatever it is, the feeds are fetched
+            log.exception("which feeds are off cannot be written down")
+            self._say("switching", "failed", _reason(error))
+            return
+        self.alerts.pop("switching", None)
+        for each in switched:
+            outcome, detail = f"switched {'on' if each.on else 'off'}", _told(each, waiting)
+            notice = FeedNotice(each.name, outcome, detail, each.entries)
+            log.warning("feed %s %s: %s", notice.feed, notice.outcome, notice.detail)
+            if self._on_notice:
+                self._on_notice(notice)
 
     async def fetch_due(self, *, everything: bool = False) -> list[FeedNotice]:
         """Fetch every due feed (`everything`: due or not), then publish once if anything changed."""
@@ -244,7 +271,7 @@ class FeedKeeper:
         if feed.format == RULES:
             return current_rules(rules_folder(self._folder, feed.name)) is not None
         if feed.guard:
-            return any(path.stem == feed.name for path in self._store.guard_files())
+            return any(path.stem == feed.name for path in self._store.kept_guard_files())
         return any(each.kind == "feed" and each.name == feed.name for each in self._store.sources())
 
     async def _take_rules(
@@ -316,6 +343,18 @@ class FeedKeeper:
         """Close the connections."""
         with suppress(Exception):
             await self._client.aclose()
+
+
+def _told(switched: Switched, waiting: Collection[str]) -> str:
+    """Return what became of what a feed brought; `waiting` are those that are not published yet."""
+    state = "in force again" if switched.on else "out of force"
+    if switched.name in waiting:
+        return f"what it brought is {state} with the next publication (`{typed('server publish')}`)"
+    how_much = f"what it brought ({switched.entries:,}) is {state}"
+    if switched.on:
+        return how_much
+    kept = "for when it is switched on again" if switched.named else f"for {round(KEPT_S / DAY_S)} days"
+    return f"{how_much}, and kept {kept}"
 
 
 def _asked_of(feed: FeedSettings) -> str:

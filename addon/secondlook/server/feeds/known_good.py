@@ -1,7 +1,6 @@
 """Feeds of what is known to be good: each becomes a file of hosts that no other feed may block."""
 
-from collections.abc import Collection, Iterable
-from contextlib import suppress
+from collections.abc import Iterable
 
 from secondlook.feeds.entries.entry import FeedRefused
 from secondlook.feeds.guard_list import DEFAULT_RANK, known_good_lines
@@ -30,11 +29,3 @@ def take_guard(
     except OSError as error:
         raise PatternError(f"cannot write {folder}: {error.strerror}") from error
     return FileReport(name=name, format=form, accepted=len(lines), distinct=len(lines))
-
-
-def forget_guards(store: ServerStore, names: Collection[str]) -> None:
-    """Remove what came from feeds that are no longer configured; `names` are those that are."""
-    for path in store.guard_files():
-        if path.stem not in names:
-            with suppress(OSError):
-                path.unlink()

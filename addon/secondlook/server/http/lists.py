@@ -151,4 +151,8 @@ def describe_list(entry: PublishedList) -> pb.HashList:
     if entry.canary:
         about.canary = entry.canary
     about.digest_kinds.extend(entry.digests)
+    if entry.reduction is not None:
+        about.reduction.generation = entry.reduction.generation
+        about.reduction.count = entry.reduction.count
+        about.reduction.signature = entry.reduction.signature
     return message

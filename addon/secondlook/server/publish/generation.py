@@ -20,9 +20,21 @@ MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
 FORMAT = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Reduction:
+    """A list was made smaller on purpose: the first generation that is smaller, and its entries."""
+
+    generation: int
+    count: int
+    signature: bytes
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedList:
-    """One list of a generation; `since` is the generation in which its bytes last changed."""
+    """One list of a generation; `since` is the generation in which its bytes last changed.
+
+    `reduction` is the last one that was meant, whatever came after it.
+    """
 
     name: str
     count: int
@@ -32,6 +44,7 @@ class PublishedList:
     complete: bool = True
     digests: tuple[str, ...] = ()
     signature: bytes | None = None
+    reduction: Reduction | None = None
 
     @property
     def facts(self) -> ListName:
@@ -48,6 +61,7 @@ class PublishedList:
 
     def to_json(self) -> dict[str, Any]:
         """Return the plain values that `from_json` reads."""
+        reduced = self.reduction
         return {
             "count": self.count,
             "checksum": self.checksum.hex(),
@@ -56,11 +70,15 @@ class PublishedList:
             "complete": self.complete,
             "digests": list(self.digests),
             "signature": self.signature.hex() if self.signature else None,
+            "reduction": None
+            if reduced is None
+            else [reduced.generation, reduced.count, reduced.signature.hex()],
         }
 
     @classmethod
     def from_json(cls, name: str, raw: dict[str, Any]) -> Self:
-        """Read what `to_json` gave."""
+        """Read what `to_json` gave, or one of an earlier version."""
+        reduced = raw.get("reduction")
         return cls(
             name=name,
             count=raw["count"],
@@ -70,6 +88,7 @@ class PublishedList:
             complete=raw["complete"],
             digests=tuple(raw["digests"]),
             signature=bytes.fromhex(raw["signature"]) if raw["signature"] else None,
+            reduction=Reduction(reduced[0], reduced[1], bytes.fromhex(reduced[2])) if reduced else None,
         )
 
 

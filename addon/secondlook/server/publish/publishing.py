@@ -9,7 +9,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,10 @@ from secondlook.server.publish.generation import FORMAT, MANIFEST, SIGNATURE, Ge
 from secondlook.server.publish.guard import Exceptions, guard_of, hash_keys, lines_of
 from secondlook.server.publish.held_back import HELD_BACK, dump_held_back, held_back_now, read_held_back
 from secondlook.server.publish.merge import Merge, Run, lists_for
+from secondlook.server.publish.shrinking import check_shrink, switched_off, with_reduction
 from secondlook.server.publish.signing import publisher_key
 from secondlook.server.publish.table import map_file
+from secondlook.server.store.feeds_off import read_off
 from secondlook.server.store.manual_entries import ManualEntry, manual_hash, read_manual
 from secondlook.server.store.names import BASE_LISTS, derived_list, import_list
 from secondlook.server.store.records import (
@@ -125,9 +127,8 @@ class _Publication:
         self._manual = [
             entry for entry in read_manual(store) if entry.expires_at is None or entry.expires_at > now
         ]
-        self._sources = [
-            source for source in store.sources() if source.expires_at is None or source.expires_at > now
-        ]
+        self._sources = store.sources_in_force(now)
+        self._gone = switched_off(previous, read_off(store.root))
 
     def run(self, accept_shrink: bool) -> PublishReport:
         runs = self._runs()
@@ -142,13 +143,15 @@ class _Publication:
         merge = Merge(self._folder, runs, guard)
         merge.run(Exceptions(self._manual, manual_hash))
         lists = self._published(merge)
-        self._check_shrink(lists, accept_shrink=accept_shrink)
+        counts = {name: each.count for name, each in lists.items()}
+        if self._previous is not None and not accept_shrink:
+            check_shrink(self._previous, counts, self._gone, self._settings)
         examples = [(run.name, _line_at(run.texts, offset)) for run, offset in merge.held_back.examples]
         report = PublishReport(
             generation=self._number,
             changed=True,
             entries=merge.entries,
-            lists={name: each.count for name, each in lists.items()},
+            lists=counts,
             held_back=merge.held_back.counts.total(),
             held_back_by=dict(merge.held_back.counts),
             held_back_examples=examples,
@@ -243,24 +246,14 @@ class _Publication:
                 digests=tuple(sorted(writer.digests)) if writer.target.kind is SubjectKind.FILE else (),
             )
             signature = sign_list(key, name, entry.version, checksum)
-            published[name] = PublishedList.from_json(name, {**entry.to_json(), "signature": signature.hex()})
+            signed = replace(entry, signature=signature)
+            published[name] = with_reduction(signed, before, self._gone, self._number, key)
         return published
-
-    def _check_shrink(self, lists: Mapping[str, PublishedList], *, accept_shrink: bool) -> None:
-        if self._previous is None or accept_shrink:
-            return
-        for name, before in self._previous.lists.items():
-            if before.facts.role is Role.QUERY:
-                continue  # derived: its source says it all
-            count = lists[name].count if name in lists else 0
-            if before.count >= self._settings.shrink_from and count < before.count * self._settings.shrink:
-                raise PatternError(
-                    f"not published: {name} would shrink from {before.count} entries to {count} "
-                    "(publish with --accept-shrink if that is right)"
-                )
 
     def _unchanged(self, lists: Mapping[str, PublishedList]) -> bool:
         if self._previous is None or lists.keys() != self._previous.lists.keys():
+            return False
+        if self._gone:  # all of it is listed by others, and the last generation names its feed all the same
             return False
         if any(lists[name].checksum != before.checksum for name, before in self._previous.lists.items()):
             return False

@@ -22,6 +22,8 @@ from secondlook.server.publish.generation import Generation
 from secondlook.server.publish.held_back import HeldBack, read_held_back
 from secondlook.server.publish.signing import known_public_key
 from secondlook.server.replica.state import read_replication_state
+from secondlook.server.store.feeds_off import read_off
+from secondlook.server.store.feeds_told import not_published_yet, off_told
 from secondlook.server.store.manual_entries import (
     ManualEntry,
     manual_hash,
@@ -53,6 +55,7 @@ class EntryRow:
     id: str | None = None  # of an own entry or exception
     reason: str | None = None
     expires_at: float | None = None
+    is_off: bool = False  # of a feed that is off: kept, and not in force
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,11 +158,15 @@ def entries(
                 reason=own.reason,
                 expires_at=own.expires_at,
             )
+    off = read_off(store.root)
     for source in () if own_only else store.sources():
-        yield from _rows(store, source, wanted, search)
+        is_off = source.kind == "feed" and source.name in off
+        yield from _rows(store, source, wanted, search, is_off=is_off)
 
 
-def _rows(store: ServerStore, source: Source, wanted: str | None, search: str | None) -> Iterator[EntryRow]:
+def _rows(
+    store: ServerStore, source: Source, wanted: str | None, search: str | None, *, is_off: bool
+) -> Iterator[EntryRow]:
     folder = store.source_folder(source.id)
     names = [
         next((name for name in source.counts if name.startswith("x-file-") is is_file), None)
@@ -178,7 +185,9 @@ def _rows(store: ServerStore, source: Source, wanted: str | None, search: str | 
                 if search is None or search in text:
                     family = source.families[row["family"] - 1] if row["family"] else None
                     seen = float(row["day"]) * 86_400 if row["day"] else None
-                    yield EntryRow(text, name, source.name, source.who, source.added_at, family, seen)
+                    yield EntryRow(
+                        text, name, source.name, source.who, source.added_at, family, seen, is_off=is_off
+                    )
 
 
 def _text(row: np.void, texts: mmap.mmap | bytes) -> str:
@@ -274,13 +283,14 @@ def rollback(store: ServerStore, number: int | None = None) -> int:
 
 @dataclass(frozen=True, slots=True)
 class FeedStatus:
-    """One feed as `server status` shows it; instants in Unix seconds, 0: never."""
+    """One feed as `server status` shows it; instants in Unix seconds, 0: never. `off`: what became of it."""
 
     name: str
     entries: int
     good_at: float
     due_at: float
     error: str | None
+    off: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,9 +323,12 @@ def status(store: ServerStore, configured_key: Path | None = None) -> ServerStat
     number = store.current()
     generation = Generation(store.generation_folder(number)) if number is not None else None
     feeds = []
+    off, waiting = read_off(store.root), not_published_yet(store)
     for path in sorted((store.root / FEEDS_FOLDER).glob("*.json")):
-        state = read_state(path.parent, path.stem)
-        feeds.append(FeedStatus(path.stem, state.entries, state.good_at, state.due_at, state.error))
+        name, state = path.stem, read_state(path.parent, path.stem)
+        told = off_told(name, off[name], waiting) if name in off else None
+        error = None if told else state.error  # of a feed that is not fetched it is past
+        feeds.append(FeedStatus(name, state.entries, state.good_at, state.due_at, error, told))
     return ServerStatus(
         generation,
         number,

@@ -5,6 +5,7 @@ root/
   lock                      one writer at a time (import, publish, remove)
   sources/0007-urlhaus/     one import or feed, never changed: source.json, records, texts
   guard/                    hosts that feeds give as known to be good, a file for each
+  feeds-off.json            feeds that are off: what they brought is kept, and out of force
   own.json                  the operator's own entries and exceptions, with who and when
   generations/000012/       a published generation, never changed: manifest.json, table, lists
   current                   the number of the generation that is served
@@ -171,6 +172,18 @@ class ServerStore:
                 found.append(Source.from_json(json.loads((folder / "source.json").read_bytes())))
         return found
 
+    def sources_in_force(self, now: float) -> list[Source]:
+        """Return the sources that go into the next generation: not over, and of no feed that is off."""
+        from secondlook.server.store.feeds_off import read_off  # noqa: PLC0415 - only needed here
+
+        off = read_off(self.root)
+        return [
+            source
+            for source in self.sources()
+            if (source.expires_at is None or source.expires_at > now)
+            and not (source.kind == "feed" and source.name in off)
+        ]
+
     def source_folder(self, source_id: str) -> Path:
         """Return the folder of one source."""
         return self.sources_folder / source_id
@@ -204,7 +217,14 @@ class ServerStore:
         shutil.rmtree(gone)
 
     def guard_files(self) -> tuple[Path, ...]:
-        """Return the files of hosts that feeds give as known to be good."""
+        """Return the files of hosts that feeds give as known to be good; not those of feeds that are off."""
+        from secondlook.server.store.feeds_off import read_off  # noqa: PLC0415 - only needed here
+
+        off = read_off(self.root)
+        return tuple(path for path in self.kept_guard_files() if path.stem not in off)
+
+    def kept_guard_files(self) -> tuple[Path, ...]:
+        """Return the files of hosts that feeds ever gave as known to be good."""
         return tuple(sorted((self.root / GUARD_FOLDER).glob("*.txt")))
 
     # Generations

@@ -1,0 +1,95 @@
+"""Feeds that were switched on or off: a server's folder follows its settings, before anything is fetched.
+
+Who publishes then, the server itself or a command, leaves out what feeds brought that are off
+(`store/feeds_off.py`).
+"""
+
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from secondlook.config import FeedSettings
+from secondlook.config.service import RULES
+from secondlook.server.feeds.fetch import read_state
+from secondlook.server.feeds.rule_versions import FOLDER, rules_folder
+from secondlook.server.store.feeds_off import off_now, outlived, read_off, write_off
+from secondlook.server.store.store import FEEDS_FOLDER, OWED, ServerStore
+
+
+@dataclass(frozen=True, slots=True)
+class Switched:
+    """A feed of which something is kept and that was switched on or off; `named`: by the settings."""
+
+    name: str
+    on: bool
+    entries: int
+    named: bool = True
+
+
+def follow(store: ServerStore, feeds: Sequence[FeedSettings], now: float) -> list[Switched]:
+    """Note which feeds are off, and remove what is kept no longer; what changed is owed a publication.
+
+    Blocks. Raises OSError, and PatternError while another writer holds the folder.
+    """
+    named = {feed.name: feed.enabled for feed in feeds if feed.builtin is None} if feeds else None
+    before, came = read_off(store.root), _came(store)
+    _forget_other_kinds(store, feeds)
+    off = off_now(before, came, named, now)
+    if ended := outlived(off, now):
+        with store.writing():
+            for name in ended:
+                forget_feed(store, name)
+        off = {name: each for name, each in off.items() if name not in ended}
+    changed = sorted((off.keys() ^ before.keys()) & came - set(ended))
+    if changed:
+        (store.root / OWED).touch()  # first: a stop in between is made good by a publication too many
+    if off != before:
+        write_off(store.root, off)
+    return [
+        Switched(name, name not in off, entries_of(store, name), named is not None and name in named)
+        for name in changed
+    ]
+
+
+def entries_of(store: ServerStore, name: str) -> int:
+    """Return how many entries, hosts or rules are kept of a feed."""
+    return read_state(store.root / FEEDS_FOLDER, name).entries
+
+
+def forget_feed(store: ServerStore, name: str) -> None:
+    """Remove everything that a feed brought; the caller holds the writer's lock."""
+    for source in store.sources():
+        if source.kind == "feed" and source.name == name:
+            store.forget_source(source.id)
+    feeds = store.root / FEEDS_FOLDER
+    for path in (feeds / f"{name}.json", *_guard_of(store, name)):
+        path.unlink(missing_ok=True)
+    shutil.rmtree(rules_folder(feeds, name), ignore_errors=True)
+
+
+def _came(store: ServerStore) -> set[str]:
+    """Return the feeds of which something is kept."""
+    rules = store.root / FEEDS_FOLDER / FOLDER
+    return {
+        *(source.name for source in store.sources() if source.kind == "feed"),
+        *(path.stem for path in store.kept_guard_files()),
+        *(path.name for path in rules.glob("*") if path.is_dir()),
+    }
+
+
+def _guard_of(store: ServerStore, name: str) -> list[Path]:
+    return [path for path in store.kept_guard_files() if path.stem == name]
+
+
+def _forget_other_kinds(store: ServerStore, feeds: Sequence[FeedSettings]) -> None:
+    """Remove what a feed brought while it was of another kind: a list, a guard, or rules."""
+    lists = {source.name: source.id for source in store.sources() if source.kind == "feed"}
+    for feed in feeds:
+        if feed.enabled and not feed.guard:
+            for path in _guard_of(store, feed.name):
+                path.unlink(missing_ok=True)
+        if feed.enabled and (feed.guard or feed.format == RULES) and feed.name in lists:
+            with store.writing(), suppress(FileNotFoundError):
+                store.forget_source(lists[feed.name])

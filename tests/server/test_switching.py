@@ -1,0 +1,222 @@
+"""Feeds that are switched off and on: out of force and back, at once, without a fetch (10 s)."""
+
+import asyncio
+
+import pytest
+
+from secondlook.config import FeedSettings, PublishSettings
+from secondlook.server.feeds.keeper import FeedKeeper
+from secondlook.server.feeds.rule_versions import RulesOfFeed, keep_rules, rules_folder
+from secondlook.server.feeds.switching import follow
+from secondlook.server.publish.generation import Generation
+from secondlook.server.store.administration import add_entry, rollback
+from secondlook.server.store.feeds_off import KEPT_S, read_off
+from secondlook.server.store.feeds_told import feed_alerts, not_published_yet
+from secondlook.server.store.names import import_list
+from serverkit import NOW, put
+from serverkit.feeds import HOSTS, keeping, listed
+
+TEST_LIST = FeedSettings(name="secondlook-test", builtin="test")
+
+
+@pytest.fixture
+def follows(tmp_path):
+    """Run a scene: a feed that came, and a way to let its server start again with other settings."""
+
+    def run(scene, **options):
+        async def begin():
+            async with keeping(tmp_path, **options) as (keeper, publisher, clock, store, notices):
+                await keeper.fetch_due()
+                notices.clear()
+
+                async def restart(*feeds, **settings):
+                    again = FeedKeeper(
+                        store, feeds, clock, settings=PublishSettings(**settings), on_notice=notices.append
+                    )
+                    await again.follow_settings()
+                    return again
+
+                await scene(keeper._feeds[0], restart, publisher, clock, store, notices)
+
+        asyncio.run(begin())
+
+    return run
+
+
+def off(feed):
+    return feed.model_copy(update={"enabled": False})
+
+
+def test_off_is_off_and_on_is_on_again_without_a_fetch(follows):
+    async def scene(feed, restart, publisher, _clock, store, notices):
+        await restart(off(feed), TEST_LIST)
+        assert listed(store, "evil7.example/", "malware.secondlook.test/") == [False, True]
+        assert [(each.feed, each.outcome, each.entries) for each in notices] == [
+            ("feed", "switched off", 1200)
+        ]
+        assert notices[0].detail == (
+            "what it brought (1,200) is out of force, and kept for when it is switched on again"
+        )
+        generation = store.current()
+        await restart(off(feed), TEST_LIST)
+        assert (store.current(), len(notices)) == (generation, 1)
+
+        await restart(feed, TEST_LIST)
+        assert listed(store, "evil7.example/") == [True]
+        assert [each.detail for each in notices[1:]] == ["what it brought (1,200) is in force again"]
+        assert len(publisher.requests) == 1
+        assert read_off(store.root) == {}
+
+    follows(scene)
+
+
+def test_a_fetch_that_ends_after_the_switch_changes_nothing_that_is_in_force(follows):
+    async def scene(feed, restart, publisher, clock, store, _notices):
+        old = FeedKeeper(store, [feed], clock)
+        await restart(off(feed), TEST_LIST)
+        publisher.change([*HOSTS, "late.example"])
+        assert [each.outcome for each in await old.fetch_due(everything=True)] == ["taken"]
+        assert listed(store, "evil7.example/", "late.example/") == [False, False]
+        await old.aclose()
+        await restart(feed, TEST_LIST)
+        assert listed(store, "evil7.example/", "late.example/") == [True, True]
+
+    follows(scene)
+
+
+def test_a_feed_that_left_the_settings_is_off_and_removed_in_its_time(follows):
+    async def scene(feed, restart, _publisher, clock, store, notices):
+        put(store, ["imported.example"])
+        keeper = await restart(TEST_LIST)
+        assert listed(store, "evil7.example/", "imported.example/") == [False, True]
+        assert notices[0].detail == "what it brought (1,200) is out of force, and kept for 30 days"
+        clock.ahead = KEPT_S + 1  # a clock that was set ends nothing
+        await keeper.follow_settings()
+        assert "feed" in {each.name for each in store.sources()}
+        clock.ahead, clock.at = 0.0, clock.at + KEPT_S
+        await keeper.follow_settings()
+        assert {each.kind for each in store.sources()} == {"builtin", "import"}
+        assert not (store.root / "feeds" / "feed.json").exists()
+        assert read_off(store.root) == {}
+        assert len(notices) == 1
+        fetched = FeedKeeper(store, [feed], clock)
+        assert [each.outcome for each in await fetched.fetch_due()] == ["taken"]
+        await fetched.aclose()
+
+    follows(scene)
+
+
+def test_settings_that_name_no_feed_end_no_protection_and_are_told_of(follows):
+    async def scene(_feed, restart, _publisher, clock, store, notices):
+        await restart()
+        assert listed(store, "evil7.example/") == [True]
+        assert notices == []
+        [told] = feed_alerts(store.root, named=False, others=True, now=clock.now())
+        assert told.startswith("the settings name no feeds; what feed brought stays in force all the same")
+
+    follows(scene)
+
+
+def test_after_the_last_feed_it_is_shown_that_nothing_protects(follows, suffixes):
+    async def scene(feed, restart, _publisher, clock, store, _notices):
+        def alerts(others=False):
+            return feed_alerts(store.root, named=True, others=others, now=clock.now())
+
+        assert alerts() == []
+        await restart(off(feed), TEST_LIST)
+        assert alerts() == ["no list protects any more: feed switched off, and there is no other"]
+        assert alerts(others=True) == []
+        add_entry(
+            store,
+            "own.example",
+            target=import_list("mw-8b"),
+            suffixes=suffixes,
+            who="me",
+            now=NOW,
+        )
+        assert alerts() == []
+        assert feed_alerts(store.root / "nowhere", named=False, others=False, now=NOW) == []
+
+    follows(scene)
+
+
+@pytest.mark.parametrize("why", ["rolled back", "published by hand"])
+def test_what_the_operator_publishes_waits_for_the_operator(follows, why):
+    async def scene(feed, restart, publisher, clock, store, notices):
+        if why == "rolled back":
+            publisher.change([*HOSTS, "new.example"])
+            clock.at += 700
+            await (await restart(feed)).fetch_due()
+            rollback(store)
+            notices.clear()
+        settings = {"auto": False} if why == "published by hand" else {}
+        await restart(off(feed), TEST_LIST, **settings)
+        assert listed(store, "evil7.example/") == [True]
+        assert not_published_yet(store) == {"feed"}
+        assert notices[-1].detail.startswith("what it brought is out of force with the next publication")
+
+    follows(scene)
+
+
+def test_a_guard_that_is_off_is_kept_and_guards_again_without_a_fetch(follows):
+    async def scene(feed, restart, publisher, _clock, store, notices):
+        [file] = store.guard_files()
+        await restart(off(feed), TEST_LIST)
+        assert (store.guard_files(), store.kept_guard_files()) == ((), (file,))
+        await restart(feed)
+        assert store.guard_files() == (file,)
+        assert [each.outcome for each in notices] == ["switched off", "switched on"]
+        assert len(publisher.requests) == 1
+
+    follows(scene, guard=True)
+
+
+@pytest.mark.parametrize(("was", "becomes"), [({"guard": True}, {"guard": False}), ({}, {"guard": True})])
+def test_a_feed_of_another_kind_leaves_nothing_of_the_earlier(follows, was, becomes):
+    async def scene(feed, restart, _publisher, clock, store, _notices):
+        other = await restart(feed.model_copy(update=becomes))
+        clock.at += 700
+        assert [each.outcome for each in await other.fetch_due()] == ["taken"]
+        assert bool(store.kept_guard_files()) is bool(becomes["guard"])
+        assert ("feed" in {each.kind for each in store.sources()}) is not becomes["guard"]
+
+    follows(scene, **was)
+
+
+def test_rules_of_a_feed_that_left_are_removed_in_their_time(follows):
+    async def scene(feed, restart, _publisher, clock, store, notices):
+        folder = rules_folder(store.root / "feeds", "rules")
+        unpacked = store.root / "unpacked"
+        unpacked.mkdir()
+        keep_rules(unpacked, folder, RulesOfFeed(0, "v1", 2, NOW))
+        follow(store, [feed], clock.now())
+        assert set(read_off(store.root)) == {"rules"}
+        clock.at += KEPT_S
+        await restart(feed)
+        assert not folder.exists()
+        assert notices == []
+
+    follows(scene)
+
+
+def test_what_cannot_be_written_is_told_and_the_feeds_are_fetched(follows):
+    async def scene(feed, restart, _publisher, _clock, store, notices):
+        (store.root / "feeds-off.json").mkdir()
+        keeper = await restart(off(feed), replace_name(feed))
+        assert notices[0].outcome == "failed"
+        assert [each.feed for each in await keeper.fetch_due()] == ["other"]
+
+    def replace_name(feed):
+        return feed.model_copy(update={"name": "other"})
+
+    follows(scene)
+
+
+def test_a_generation_of_a_feed_that_is_off_names_it_no_more(follows):
+    async def scene(feed, restart, _publisher, _clock, store, _notices):
+        await restart(off(feed), TEST_LIST)
+        assert not_published_yet(store) == set()
+        manifest = Generation(store.generation_folder(store.current())).manifest
+        assert [each["kind"] for each in manifest["sources"]] == ["builtin"] * len(manifest["sources"])
+
+    follows(scene)
