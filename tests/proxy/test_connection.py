@@ -5,14 +5,19 @@ import logging
 from collections.abc import Callable, Iterable
 from types import SimpleNamespace
 
+import pytest
 from mitmproxy.connection import Server
 from mitmproxy.options import Options
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.layers.http import HttpRequestHeadersHook
+from mitmproxy.proxy.layers.modes import Socks5AuthHook
+from mitmproxy.proxy.layers.tls import TlsClienthelloHook
 from mitmproxy.proxy.mode_specs import ProxyMode
 from mitmproxy.test.tflow import tflow
 
 from secondlook.proxy.mitm.hook_table import HookTable
+from secondlook.proxy.mitm.streams.body_hooks import SecondlookBodyHook
+from secondlook.proxy.mitm.tls.tunnel import SecondlookSilenceHook
 from secondlook.proxy.mitm.transport import connection
 from secondlook.proxy.mitm.transport.connection import Connection, Pressure
 
@@ -38,15 +43,15 @@ async def _drained() -> None:
     """Take everything at once."""
 
 
-def scene(script, *, go_on: asyncio.Event | None = None) -> Connection:
-    """Make a connection whose one layer follows a script; a hook of a request waits for `go_on`."""
+def scene(script, *, go_on: asyncio.Event | None = None, hook: str = "requestheaders") -> Connection:
+    """Make a connection whose one layer follows a script; a hook waits for `go_on`."""
     LOG.clear()
     options = Options()
     options.add_option("tcp_timeout", int, 60, "of mitmproxy's Proxyserver")
     registry = SimpleNamespace(collect_commands=lambda _: None)
     hooks = HookTable(SimpleNamespace(commands=registry, options=options))
     waits = (lambda _flow: go_on.wait()) if go_on is not None else lambda _flow: None
-    hooks.add(SimpleNamespace(name="addon", requestheaders=waits))
+    hooks.add(SimpleNamespace(name="addon", **{hook: waits}))
     places = {"peername": ("127.0.0.1", 5), "sockname": ("127.0.0.1", 8080)}
     writer = SimpleNamespace(
         write=LOG.append, drain=_drained, is_closing=lambda: False, get_extra_info=places.get
@@ -86,11 +91,18 @@ def test_a_hook_that_waits_for_nothing_is_over_in_the_round_that_began_it():
     assert LOG == [b"ask", "after requestheaders", b"answer", b"more"]
 
 
-def test_what_comes_while_a_hook_waits_is_kept_in_its_order_up_to_a_bound(monkeypatch):
+@pytest.mark.parametrize(
+    "hook",
+    [HttpRequestHeadersHook, TlsClienthelloHook, Socks5AuthHook, SecondlookSilenceHook, SecondlookBodyHook],
+)
+def test_what_comes_while_a_hook_waits_is_kept_in_its_order_up_to_a_bound(monkeypatch, hook):
     monkeypatch.setattr(connection, "EARLY_MAX_BYTES", len(b"ask") + 10)
 
+    def asking(client):
+        return {b"ask": lambda: [hook(None), commands.SendData(client, b"answer")]}
+
     async def story() -> None:
-        made = scene(asking, go_on=(go_on := asyncio.Event()))
+        made = scene(asking, go_on=(go_on := asyncio.Event()), hook=hook.name)
         assert come(made, b"ask", b"x" * 10) == []
         assert not made.is_idle()
         [catching_up] = come(made, b"y")  # one byte past the bound: nothing is read until the hook is over
@@ -99,7 +111,7 @@ def test_what_comes_while_a_hook_waits_is_kept_in_its_order_up_to_a_bound(monkey
         assert LOG == [b"ask"]
         go_on.set()
         await catching_up
-        assert LOG == [b"ask", "after requestheaders", b"x" * 10, b"y", b"answer"]
+        assert [b"ask", f"after {hook.name}", b"x" * 10, b"y", b"answer"] == LOG
         assert come(made, b"z" * 14) == []
 
     asyncio.run(story())

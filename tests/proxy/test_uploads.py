@@ -111,3 +111,35 @@ def test_an_upload_that_waits_for_room_for_its_request_counts_too():
     assert streams.filled == {1}
     run(side, RequestProtocolError(1, "given up", ErrorCode.CANCEL))
     assert not side.unsent(1)
+
+
+def test_an_upload_waits_while_its_answer_is_judged(proxy, gatekeeper, make_http2_origin):
+    """A hook that waits keeps a stream from taking anything: what comes meanwhile would pile up in it."""
+    program = b"MZ" + bytes(2000)
+    gatekeeper.opened = threading.Event()
+    gatekeeper.slow.add(hashlib.sha256(program).hexdigest())
+
+    def handle(peer: Peer, event: h2.events.Event) -> None:
+        match event:
+            case h2.events.RequestReceived(stream_id=stream_id):
+                reply(peer, stream_id, program)
+
+    with Client(proxy.port, make_http2_origin(handle).port, proxy.ca) as client:
+        stream_id = client.ask(client.head("POST"), end=False)
+        sent, _ = fill(client, stream_id)
+        gatekeeper.opened.set()
+        assert client.finish(stream_id).body == program
+        assert sent <= WINDOW_BYTES + UNSENT_MAX_BYTES + (128 << 10)
+
+
+def test_an_upload_waits_while_its_address_is_judged(proxy, gatekeeper, make_http2_origin):
+    origin = make_http2_origin()
+    gatekeeper.opened = threading.Event()
+    gatekeeper.slow.add("127.0.0.1/")
+    with Client(proxy.port, origin.port, proxy.ca) as client:
+        stream_id = client.ask(client.head("POST"), end=False)
+        sent, _ = fill(client, stream_id)
+        gatekeeper.opened.set()
+        client.state.end_stream(stream_id)
+        assert client.finish(stream_id).body == b"ok"
+        assert sent <= WINDOW_BYTES + (128 << 10)

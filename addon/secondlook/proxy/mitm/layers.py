@@ -20,6 +20,7 @@ from mitmproxy.proxy.layers.http import (
     HttpClient,
     HttpLayer,
     HTTPMode,
+    HttpStream,
     RegisterHttpConnection,
     SendHttp,
     is_h3_alpn,
@@ -53,8 +54,9 @@ class GatedHttpLayer(HttpLayer):
     A stream is *pressed* while its client has more than `HELD_MAX_BYTES` unread, or while it waits in the
     middle of its body. An HTTP/2 origin is then not acknowledged; an HTTP/1 origin is not read, which needs
     our `Connection` (there is none in `mitmdump -s`). It is *full* while more of its upload than
-    `UNSENT_MAX_BYTES` waits for an HTTP/2 origin; its client is then not acknowledged. Only clients of HTTP/2
-    meet such origins; one of HTTP/1 that does not read keeps its client's connection from being read.
+    `UNSENT_MAX_BYTES` waits for an HTTP/2 origin, or while it waits for a hook or a connection; its client
+    is then not acknowledged. Only clients of HTTP/2 meet such origins; one of HTTP/1 that does not read keeps
+    its client's connection from being read.
     """
 
     def __init__(self, context: Context, mode: HTTPMode, edge: Edge) -> None:
@@ -149,6 +151,9 @@ class GatedHttpLayer(HttpLayer):
 
     def is_full(self, stream_id: int) -> bool:
         """Return whether a stream's client should not send more."""
+        stream = self.streams.get(stream_id)
+        if stream is not None and stream._paused is not None:  # noqa: SLF001 - as in `is_pressed`
+            self._full.setdefault(stream_id, _Waiting(stream))
         return stream_id in self._full
 
     def fill(self, stream_id: int, origin: Upload) -> None:
@@ -283,6 +288,17 @@ class GatedLayers:
         if isinstance(child, layer.Layer) and not isinstance(child, layer.NextLayer):
             found.child_layer = self._swap(child)  # type: ignore[attr-defined]
         return found
+
+
+class _Waiting:
+    """A stream that takes nothing of its upload while it waits for something."""
+
+    def __init__(self, stream: HttpStream) -> None:
+        self._stream = stream
+
+    def unsent(self, _stream_id: int) -> int:
+        """Return more than may wait, while it does."""
+        return UNSENT_MAX_BYTES if self._stream._paused is not None else 0  # noqa: SLF001
 
 
 class _Settled:

@@ -2,6 +2,7 @@
 
 - Interim answers (1xx but 101) go on before the answer; mitmproxy takes the first for the answer.
 - An HTTP/2 body without a length goes to an HTTP/1 origin in chunks; mitmproxy would send none.
+- An answer may be whole before its request is: what comes after it, or that nothing does, ends the upload.
 - A body that ends with its connection is cut, not whole, when its origin broke the connection off.
 """
 
@@ -26,7 +27,7 @@ from mitmproxy.proxy.layers.http._http1 import Http1Client
 
 from secondlook.proxy.mitm.http.head import SWITCHING_PROTOCOLS, HeadError, read_response, write_request
 from secondlook.proxy.mitm.http.http1 import FINAL, Side
-from secondlook.proxy.mitm.streams.stream_events import InterimResponse, Unanswered, Withdrawn
+from secondlook.proxy.mitm.streams.stream_events import InterimResponse, StopUpload, Unanswered, Withdrawn
 from secondlook.proxy.mitm.unreachable import UNREADABLE
 
 type Commands = layer.CommandGenerator[None]
@@ -165,6 +166,19 @@ class Http1OriginSide(Side, Http1Client):
             yield end
         if isinstance(event, events.ConnectionClosed) and self.state == self.read_headers:
             yield commands.CloseConnection(self.conn)  # a body that ended with its connection
+
+    def mark_done(self, *, request: bool = False, response: bool = False) -> Commands:
+        """Note which message is whole; an answer may be before its request is."""
+        yield from super().mark_done(request=request, response=response)
+        if self.response_done and not self.request_done:
+            self.state = self._answered
+
+    def _answered(self, _: events.Event) -> Commands:
+        """End an upload whose answer is whole: its origin has gone, or sends what nobody asked for."""
+        assert self.stream_id is not None
+        yield commands.CloseConnection(self.conn)
+        self.state = self.done
+        yield ReceiveHttp(StopUpload(self.stream_id))
 
     def _ignore(self, _: events.Event) -> Commands:
         yield from ()

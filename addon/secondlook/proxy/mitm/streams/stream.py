@@ -70,6 +70,7 @@ class AnsweringStream(RequestStream):
         self._begin: Callable[[commands.StartHook], bool] | None = getattr(context.client, "begin", None)
         self._depth = 0  # of events within events
         self._dropped = False
+        self._end_sent = False  # of an answer that was whole before its request
         self.origin_form = False  # `GET /path`, as one asks a server, not a proxy
 
     def handle_event(self, event: events.Event) -> Commands:
@@ -230,6 +231,10 @@ class AnsweringStream(RequestStream):
         """Go on with what follows the answer: a WebSocket, or another protocol that is not opened."""
         response = self.flow.response
         assert response is not None
+        if self._end_sent:
+            self.flow.live = False
+            yield DropStream(self.stream_id)
+            return
         if response.status_code != _SWITCHING_PROTOCOLS:
             yield from super().flow_done()
             return
@@ -270,19 +275,31 @@ class AnsweringStream(RequestStream):
         if isinstance(event, ResponseEndOfMessage):
             yield from self.send_response(already_streamed=True)
 
+    def send_response(self, already_streamed: bool = False) -> Commands:
+        """Send the end of an answer, even before that of its request: its client may wait for it."""
+        yield from super().send_response(already_streamed)
+        if self.server_state == self.state_done and self.client_state == self.state_stream_request_body:
+            self._end_sent = True
+            yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
+
     def _end_upload(self) -> Commands:
         """End a request whose answer is whole already, and whose rest its origin does not want."""
-        if self.server_state != self.state_done or not self.flow.request.is_http2:
-            return  # HTTP/1 knows no other end of an upload than its own
+        if not self._end_sent or self.client_state != self.state_stream_request_body:
+            return
         self.flow.live = False
-        self.client_state = self.server_state = self.state_errored
-        yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
-        yield SendHttp(StopUpload(self.stream_id), self.context.client)
-        yield DropStream(self.stream_id)
+        self.server_state = self.state_errored
+        if self.flow.request.is_http2:
+            self.client_state = self.state_errored
+            yield SendHttp(StopUpload(self.stream_id), self.context.client)
+            yield DropStream(self.stream_id)
+        else:  # HTTP/1 knows no other end of an upload than that of its connection
+            self.client_state = self._state_swallow
+            yield commands.RequestWakeup(LINGER_S)
 
     def _state_swallow(self, event: events.Event) -> Commands:
         """Forget what still comes of a request that is answered."""
         if isinstance(event, RequestEndOfMessage):
+            self.client_state = self.state_errored
             yield DropStream(self.stream_id)
 
     def _handle_event(self, event: events.Event) -> Commands:

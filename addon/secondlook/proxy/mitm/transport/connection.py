@@ -28,8 +28,6 @@ from mitmproxy.connection import Connection as Peer
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layer import Layer, NextLayer
 from mitmproxy.proxy.layers.http import HttpLayer, HttpStream
-from mitmproxy.proxy.layers.http._hooks import HttpConnectHook, HttpRequestHeadersHook, HttpRequestHook
-from mitmproxy.proxy.layers.tcp import TcpStartHook
 from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 from mitmproxy.proxy.server import ConnectionIO
 
@@ -38,8 +36,7 @@ from secondlook.proxy.mitm.http.http1_origin import BROKEN
 from secondlook.proxy.mitm.parting import dissolve
 from secondlook.proxy.mitm.transport.transport_reader import Inlet
 
-EARLY_MAX_BYTES = 1 << 20  # that a client may send before its request can go on to an origin
-_BEFORE_ORIGIN = (HttpRequestHeadersHook, HttpRequestHook, HttpConnectHook, TcpStartHook)
+EARLY_MAX_BYTES = 1 << 20  # that a client may send while what it sends waits for a hook, or for its origin
 
 
 class Pressure:
@@ -87,7 +84,7 @@ class Connection(ProxyConnectionHandler):
         self._behind: set[Inlet] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self.pressure = Pressure()
-        self._unanswered: set[commands.Command] = set()  # what keeps a request from its origin
+        self._unanswered: set[commands.Command] = set()  # what must be over before more can be taken
         self._answered = asyncio.Event()
         self._early = 0
         self._begun: dict[commands.StartHook, Coroutine[Any, Any, None]] = {}
@@ -229,7 +226,9 @@ class Connection(ProxyConnectionHandler):
         elif isinstance(command, commands.StartHook):
             rest = self._begun.pop(command, None) or self._hooks.start(command)
             if rest is not None:
-                if type(command) in _BEFORE_ORIGIN:
+                if (
+                    command.blocking and self.client.alpn != b"h2"
+                ):  # there only one stream waits (`layers.py`)
                     self._unanswered.add(command)
                 _ = self._spawn(self._finish_hook(command, rest), f"hook {command.name}")
             elif command.blocking:
@@ -238,7 +237,7 @@ class Connection(ProxyConnectionHandler):
             self.log(command.message, command.level)
         elif isinstance(command, commands.OpenConnection):
             assert command.connection not in self.transports
-            self._unanswered.add(command)
+            self._note_waiting(command)
             task = self._spawn(self._serve_origin(command), f"origin {command.connection.address}")
             self.transports[command.connection] = ConnectionIO(handler=task)
         elif isinstance(command, commands.RequestWakeup):
@@ -255,6 +254,11 @@ class Connection(ProxyConnectionHandler):
                 raise TypeError(f"unexpected command: {command!r}")
         else:
             raise TypeError(f"unexpected command: {command!r}")
+
+    def _note_waiting(self, command: commands.Command) -> None:
+        """Note that nothing more is taken before this is over; of HTTP/2 one stream waits (`layers.py`)."""
+        if command.blocking and self.client.alpn != b"h2":
+            self._unanswered.add(command)
 
     def _set_timer(self, command: commands.RequestWakeup) -> None:
         """Wake a layer later; no task, as nearly every tunnel has a timer or two."""

@@ -1,0 +1,135 @@
+"""Answers that are whole before their requests are: they reach the client whole, and what follows harms nobody."""
+
+import contextlib
+import socket
+import ssl
+import threading
+from typing import Self
+
+import h2.events
+import pytest
+
+from proxykit.http2 import Client, Peer, reply
+
+LENGTH = b"HTTP/1.1 413 Too Large\r\nContent-Type: text/plain\r\nContent-Length: 8\r\nConnection: close\r\n\r\ntoo much"
+CHUNKS = (
+    b"HTTP/1.1 413 Too Large\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    b"8\r\ntoo much\r\n0\r\n\r\n"
+)
+TIMEOUT_S = 30
+AGAIN = b""
+
+
+class Hasty:
+    """An origin of HTTP/1 that answers a head, and does something when it is let on."""
+
+    def __init__(self, answer: bytes, then: bytes | None, certificate=None) -> None:
+        """`then`: what it sends further; None: it ends; AGAIN: it waits for the next request."""
+        self.go_on = threading.Event()
+        self._answer, self._then = answer, then
+        self._context = None
+        if certificate is not None:
+            self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._context.load_cert_chain(certificate)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                sock, _ = self._listener.accept()
+                with self._context.wrap_socket(sock, server_side=True) if self._context else sock as sock:
+                    self._answer_on(sock)
+
+    def _answer_on(self, sock: socket.socket) -> None:
+        came = b""
+        while piece := sock.recv(4096):
+            came += piece
+            while b"\r\n\r\n" in came:
+                came = came.partition(b"\r\n\r\n")[2]
+                sock.sendall(self._answer)
+                if self._then is AGAIN:
+                    continue
+                self.go_on.wait(TIMEOUT_S)
+                if self._then is None:
+                    return
+                sock.sendall(self._then)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.go_on.set()
+        self._listener.shutdown(socket.SHUT_RDWR)  # ends what waits for a client
+        self._listener.close()
+        self._thread.join(TIMEOUT_S)
+
+
+@pytest.mark.parametrize("then", [None, b"more", b"HTTP/1.1 200 OK\r\n\r\n"], ids=["ends", "more", "another"])
+@pytest.mark.parametrize("answer", [LENGTH, CHUNKS], ids=["length", "chunks"])
+def test_a_client_of_http1_has_the_whole_answer(proxy, caplog, answer, then):
+    with (
+        Hasty(answer, then) as origin,
+        socket.create_connection(("127.0.0.1", proxy.port), TIMEOUT_S) as client,
+    ):
+        client.sendall(
+            b"POST http://127.0.0.1:%d/ HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\nsome"
+            % origin.port
+        )
+        end = b"too much\r\n0\r\n\r\n" if answer is CHUNKS else b"too much"
+        got = b""
+        while not got.endswith(end):
+            piece = client.recv(4096)
+            assert piece, got
+            got += piece
+        origin.go_on.set()
+        assert client.recv(4096) == b""
+    assert "layer failed" not in caplog.text
+
+
+@pytest.mark.parametrize("then", [None, b"more"], ids=["ends", "more"])
+@pytest.mark.parametrize("answer", [LENGTH, CHUNKS], ids=["length", "chunks"])
+def test_a_client_of_http2_has_the_whole_answer(proxy, origin_certificate, answer, then):
+    with (
+        Hasty(answer, then, origin_certificate) as origin,
+        Client(proxy.port, origin.port, proxy.ca) as client,
+    ):
+        stream_id = client.ask(client.head("POST"), end=False)
+        client.state.send_data(stream_id, b"some")
+        got = client.finish(stream_id)
+        assert (got.status, got.body, got.whole, got.error) == (413, b"too much", True, None)
+        origin.go_on.set()
+        while got.error is None:
+            client.read()
+        assert got.error == 0  # its upload is not wanted
+
+
+def test_a_client_that_goes_on_with_its_upload_keeps_its_connection(proxy):
+    answer = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok"
+    with (
+        Hasty(answer, AGAIN) as origin,
+        socket.create_connection(("127.0.0.1", proxy.port), TIMEOUT_S) as client,
+    ):
+        ask = (
+            b"POST http://127.0.0.1:%d/ HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 4\r\n\r\n"
+            % origin.port
+        )
+        for body in (b"some", b"more"):
+            client.sendall(ask)
+            got = b""
+            while not got.endswith(b"ok"):
+                got += client.recv(4096)
+            client.sendall(body)
+
+
+def test_an_http2_origin_that_does_not_reset(make_http2_origin, connect_http2):
+    def handle(peer: Peer, event: h2.events.Event) -> None:
+        match event:
+            case h2.events.RequestReceived(stream_id=stream_id):
+                reply(peer, stream_id, b"enough")
+
+    client = connect_http2(make_http2_origin(handle))
+    stream_id = client.ask(client.head("POST"), end=False)
+    assert client.finish(stream_id).body == b"enough"
