@@ -182,7 +182,7 @@ def _start_keeper() -> socket.socket:
     _channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         words = [
-            sys.executable,
+            PYTHON,
             "-P",
             __file__,
             str(theirs.fileno()),

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from e2e.prepared_children import prepared_children
 from scankit.fixtures import clamd, liar, no_yara
 
-__all__ = ("clamd", "liar", "no_yara")
+__all__ = ("clamd", "liar", "no_yara", "prepared_children")
 
 
 @pytest.fixture

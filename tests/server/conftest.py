@@ -1,14 +1,5 @@
 """The children of the server's tests are forked from a prepared process."""
 
-import subprocess
+from e2e.prepared_children import prepared_children
 
-import pytest
-
-from e2e import prepared
-
-
-@pytest.fixture(autouse=True)
-def prepared_children(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fork what takes feeds in and publishes (see `e2e.prepared`): importing is most of what it costs."""
-    prepared.allow()
-    monkeypatch.setattr(subprocess, "Popen", prepared.Prepared)
+__all__ = ("prepared_children",)
