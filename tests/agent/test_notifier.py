@@ -115,6 +115,32 @@ def test_what_waits_at_a_stop_is_sent_at_the_next_start_and_once(house, tmp_path
     assert len(sender.sent) == 3
 
 
+def test_the_next_service_begins_with_what_the_last_one_left(house, tmp_path):
+    """At a reload the next one is there before the last one has ended."""
+    kept, sender = tmp_path / "notices.json", Sender()
+
+    async def scenario():
+        last, following = (Notifier(sender, house.clock, kept=kept) for _ in range(2))
+        running = asyncio.create_task(last.run())
+        last.notify(notice("http://bad.test/first"))
+        await asyncio.sleep(1)
+        last.notify(notice("http://bad.test/second"))
+        await asyncio.sleep(1)
+        beside = asyncio.create_task(following.run())
+        following.notify(notice("http://bad.test/third"))
+        await asyncio.sleep(10)
+        assert len(sender.sent) == 1
+        running.cancel()
+        await asyncio.sleep(10)
+        beside.cancel()
+        await asyncio.gather(running, beside, return_exceptions=True)
+
+    house.run(scenario())
+    assert len(sender.sent) == 2
+    assert "(2 of them)" in sender.sent[1][0]
+    assert not kept.exists()
+
+
 def test_what_waits_is_kept_as_soon_as_it_waits(house, tmp_path):
     """Nothing is done at the end of a process that is killed."""
     kept, sender = tmp_path / "notices.json", Sender()

@@ -74,6 +74,20 @@ async def test_what_comes_twice_around_a_crash_is_kept_once(tmp_path):
     assert len(unread.read()) == 2
 
 
+async def test_a_damaged_line_keeps_nothing_else_back(tmp_path, caplog):
+    ledger = open_ledger(tmp_path, [])
+    ledger.flags.unread.add([record_of("one")])
+    ledger.close()
+    with ledger.flags.unread.path.open("ab") as file:
+        file.write(b"\xff\0damaged\n")
+    ledger = open_ledger(tmp_path, [])
+    ledger.flags.journal.append(record_of("two"))
+    assert ledger.flags.replay() == 2
+    assert queued(ledger) == {identity_of("one"), identity_of("two")}
+    assert "is damaged" in caplog.text
+    ledger.close()
+
+
 async def test_where_it_is_full_the_journal_keeps_what_it_has(tmp_path):
     ledger = open_ledger(tmp_path, [])
     strange = newer(record_of("one"))

@@ -46,6 +46,7 @@ FILES = {
     "judged/1": b"1",
     "setup.json": b"[]",
     "notices.json": b"{}",
+    "notices.lock": b"",
     "run.json": b"{}",
     "last-run.json": b"{}",
     "lock": b"1 proxy\n",

@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
 
@@ -22,10 +23,12 @@ from secondlook.agent.actions.notice import COUNTS_ONLY, HOSTS_ONLY, Notice, Sen
 from secondlook.ground.clock import Clock
 from secondlook.ground.files import write_whole
 from secondlook.ground.lanes import OUTSIDE, STATE
+from secondlook.ground.lock import take_lock
 
 logger = logging.getLogger(__name__)
 
 _MOST_WAITING = 1000
+_LOOK_AGAIN_S = 0.5
 _ON_ITS_WAY_S = 6.0  # how long a stop waits for a message
 
 
@@ -75,9 +78,28 @@ class Notifier:
 
     async def run(self) -> None:
         """Send what is due, until cancelled; what is left then is for the next start."""
-        if not self._taken_up:
-            self._taken_up = True
-            self._take_up(await STATE.run(self._read))
+        lock = await self._alone()
+        try:
+            if not self._taken_up:
+                self._taken_up = True
+                self._take_up(await STATE.run(self._read))
+            await self._send_on_and_on()
+        finally:
+            if lock is not None:
+                os.close(lock)
+
+    async def _alone(self) -> int | None:
+        """Wait for the end of the service that this one replaces, as at a reload: what it kept is ours."""
+        while self._kept is not None:
+            try:
+                return await STATE.run(take_lock, self._kept.with_suffix(".lock"), wait=False)
+            except BlockingIOError:
+                await asyncio.sleep(_LOOK_AGAIN_S)
+            except OSError:
+                break  # nothing can be kept there either, which is reported then
+        return None
+
+    async def _send_on_and_on(self) -> None:
         try:
             while True:
                 await self._keep()

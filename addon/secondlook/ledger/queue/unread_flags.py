@@ -6,12 +6,15 @@ lock is held.
 """
 
 import json
+import logging
 from pathlib import Path
 from typing import Final
 
 from secondlook.ground.errors import LedgerError
 from secondlook.ground.files import sync_folder, write_whole
 from secondlook.ledger.engine.journal import SIZE_BYTES, Record
+
+logger = logging.getLogger(__name__)
 
 SUFFIX: Final = ".unread"  # behind the journal's name
 
@@ -24,13 +27,20 @@ class UnreadFlags:
         self._most_bytes = most_bytes
 
     def read(self) -> list[Record]:
-        """Read what waits, oldest first."""
+        """Read what waits, oldest first; a line that a damaged disk changed keeps nothing else back."""
         try:
-            return [json.loads(line) for line in self.path.read_bytes().splitlines()]
+            lines = self.path.read_bytes().splitlines()
         except FileNotFoundError:
             return []
-        except (OSError, ValueError) as error:
-            raise LedgerError(f"unread flags {self.path}: {error}") from error
+        except OSError as error:
+            raise LedgerError(f"unread flags {self.path}: {error.strerror or error}") from error
+        records: list[Record] = []
+        for line in lines:
+            try:
+                records.append(json.loads(line))
+            except ValueError:
+                logger.warning("unread flags %s: a line is damaged and left out", self.path)
+        return records
 
     def add(self, records: list[Record]) -> int:
         """Keep records, those that wait already but once; return how many came to them."""

@@ -56,7 +56,7 @@ _NEVER: Final = (".", ASIDE, LEDGER_FILE, JOURNAL_FILE)  # beginnings of names; 
 LEFT_OUT: Final = frozenset(
     {
         LOCK_FILE, RUN_FILE, LAST_RUN_FILE, "command.sock", "metrics", "cache", "spool", "judged",
-        "connections", "setup.json", "notices.json", UNFINISHED_FILE, FOLDER, SERVER_FOLDER,
+        "connections", "setup.json", "notices.json", "notices.lock", UNFINISHED_FILE, FOLDER, SERVER_FOLDER,
         QUARANTINE_FOLDER,
     }
 )  # fmt: skip
