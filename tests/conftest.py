@@ -27,7 +27,10 @@ NOT_QUICK_PLACES = {
     "cli": "commands, each a process",
     "download/test_archive_child.py": "children that unpack, and what is meant to wear them out",
     "server/test_keeper.py": "a child for each feed that is taken in",
-    "server/test_reader.py": "database servers, and tables of a hundred thousand rows",
+    "server/test_loading.py": "database servers, and tables of a hundred thousand rows",
+    "server/test_publisher.py": "a database server",
+    "server/test_reader.py": "database servers",
+    "server/test_valkey_reader.py": "database servers",
 }
 NOT_QUICK_FIXTURES = {
     "postgres": "a database server",
@@ -42,7 +45,7 @@ LONG = (
     *("e2e", "test_promises.py", "test_every_list.py", "test_importing.py"),
     *("test_archive_child.py", "test_decoding.py", "test_file_scanner.py"),
     *("test_download_archives.py", "test_download_clean.py", "test_download_gate.py"),
-    *("test_updater.py", "test_updater_lies.py", "test_reader.py", "test_failure.py"),
+    *("test_updater.py", "test_updater_lies.py", "test_loading.py", "test_reader.py", "test_failure.py"),
     *("test_api.py", "test_commands.py", "test_ledger.py"),
 )
 
@@ -100,6 +103,12 @@ def pytest_collection_finish() -> None:
         from ledgerkit import copied
 
         copied.begin()
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The event loop of tests that are marked with `anyio`."""
+    return "asyncio"
 
 
 @pytest.fixture(scope="session")

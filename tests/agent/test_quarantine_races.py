@@ -8,15 +8,10 @@ import sys
 
 import pytest
 
-from agentkit.quarantining import BAD, DIGEST, Place, entry
+from agentkit.quarantining import BAD, DIGEST, entry
 from secondlook.agent.actions import file_search
 from secondlook.agent.actions import quarantine as module
 from secondlook.agent.actions.file_move import put_away
-
-
-@pytest.fixture
-def place(tmp_path):
-    return Place(tmp_path)
 
 
 def test_a_symbolic_link_is_not_followed(place):

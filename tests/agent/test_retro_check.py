@@ -4,59 +4,19 @@ import hashlib
 
 import pytest
 
-from agentkit.house import House, confirmed_about, make_pattern
-from agentkit.servers import FakeServer
-from secondlook.agent.actions.enforcement import FileOutcome
-from secondlook.agent.check.groups import ClientGroup, Policies
+from agentkit.house import confirmed_about, make_pattern
+from agentkit.looks import retro_check, visit
 from secondlook.agent.check.view import REBLOCK
-from secondlook.agent.recheck.retro_check import RetroCheck
-from secondlook.core.answer import Tier
 from secondlook.core.event import EventKind
-from secondlook.core.rules.policy import Level, Mode, Policy
-from secondlook.core.rules.rule import Rule, Scope
 from secondlook.core.subject import FileSubject, RequestContext, SubjectKind
 from secondlook.core.verdict import Action, Risk, SubjectClass
 
-
-def visit(house, url, client="127.0.0.1"):
-    use = RequestContext(SubjectClass.PAGE, client=client, url=url, method="GET")
-    return house.run(house.gatekeeper.check(house.subject(url), use))
-
-
-class Folder:
-    """Stands for the download folders; `during` happens at each action."""
-
-    def __init__(self):
-        self.asked = []
-        self.during = None
-
-    async def act(self, entry):
-        self.asked.append(entry.identity)
-        if self.during is not None:
-            await self.during()
-        return [FileOutcome("quarantine", True, "put away")]
-
-
-class Looking(House):
-    late: RetroCheck
-    files: Folder
-
-    def start(self):
-        super().start()
-        self.late = retro_check(self)
-
-
-def retro_check(house):
-    return RetroCheck(house.view, house.ledger.history, house.enforcement, house.clock)
+BAD = "http://bad.test/x"
 
 
 @pytest.fixture
-def house():
-    house = Looking(FakeServer(Tier.INTRANET))
-    house.files = Folder()
-    house.start()
-    yield house
-    house.close()
+def house(looking):
+    return looking
 
 
 def test_what_was_allowed_and_is_listed_now_is_a_late_verdict(house):
@@ -321,90 +281,6 @@ def test_too_long_ago_is_forgotten(house):
     house.sleep(8 * 86_400)
     house.publish(make_pattern([house.subject("http://later-bad.test/x").hashes[0]], now=house.clock.now()))
     assert house.run(house.late.look()) == 0
-
-
-BAD = "http://bad.test/x"
-LET_THROUGH_KNOWINGLY = {
-    "a rule": lambda house: house.ledger.rules.add(allowed(house)),
-    "an exception": lambda house: house.ledger.rules.add(
-        allowed(house, source="override", client="127.0.0.1")
-    ),
-    "a pause": lambda house: house.ledger.pauses.add(5),
-    "assessment": lambda house: house.view.replace(policies=Policies(Policy(mode=Mode.ASSESS))),
-}
-
-
-def allowed(house, source="operator", client=None):
-    return Rule(
-        id="", action="allow", scope=Scope.DOMAIN, subject="bad.test", client=client, reason=None,
-        created=house.clock.now(), expires=house.clock.now() + 3600, source=source,
-    )  # fmt: skip
-
-
-@pytest.mark.parametrize("known", ["pattern", "confirmed"])
-@pytest.mark.parametrize("how", LET_THROUGH_KNOWINGLY)
-def test_what_was_let_through_knowing_that_it_is_listed_is_no_late_verdict(house, how, known):
-    hit, now = house.subject(BAD).hashes[0], house.clock.now()
-    if known == "pattern":
-        house.publish(make_pattern([hit], now=now))
-    else:  # the finding is about the host, the visit to a page of it
-        entry = confirmed_about(house, "http://bad.test/")
-        house.ledger.confirmed_set[entry.identity] = entry
-    LET_THROUGH_KNOWINGLY[how](house)
-    house.reload()
-    assert visit(house, BAD).action is Action.ALLOW
-    assert house.run(house.late.look()) == 0
-    assert not house.ledger.history.recent
-
-
-@pytest.mark.parametrize("listed_first", [True, False], ids=["known to be listed", "not listed yet"])
-@pytest.mark.parametrize("rises", ["the risk", "the level"])
-def test_what_the_level_let_through_is_a_late_verdict_when_it_is_blocked(house, listed_first, rises):
-    """Nothing is news before that, and it is once."""
-    hit, now = house.subject(BAD).hashes[0], house.clock.now()
-    mild = make_pattern([hit], now=now, risk=Risk.SUSPICIOUS)
-    if listed_first:
-        house.publish(mild)
-    assert visit(house, BAD).action is Action.ALLOW
-    house.publish(mild)
-    assert house.run(house.late.look()) == 0
-    assert not kinds(house, EventKind.LATE_VERDICT)
-    if rises == "the risk":
-        house.publish(make_pattern([hit], now=now))
-    else:
-        house.view.replace(policies=Policies(Policy(level=Level.HIGH)))
-    assert house.run(house.late.look()) == 1
-    (told,) = house.told
-    assert told.subject == BAD
-    assert house.run(house.late.look()) == 0
-
-
-def test_a_group_that_is_kept_from_it_makes_what_others_get_no_news(house):
-    hit, now = house.subject(BAD).hashes[0], house.clock.now()
-    strict = ClientGroup("children", ("10.1.0.0/16",), (), Policy(level=Level.HIGH))
-    house.view.replace(policies=Policies(Policy(), [strict]))
-    house.publish(make_pattern([hit], now=now, risk=Risk.SUSPICIOUS))
-    assert visit(house, BAD).action is Action.ALLOW
-    assert not house.ledger.history.recent
-    assert house.run(house.late.look()) == 0
-
-
-def test_what_a_server_had_answered_is_known_to_a_rule_too(house):
-    house.servers[0].listed[house.subject(BAD).hashes[0]] = Risk.DANGEROUS
-    assert visit(house, BAD).action is Action.BLOCK
-    house.ledger.confirmed_set.clear()
-    house.ledger.rules.add(allowed(house))
-    house.reload()
-    assert visit(house, BAD).action is Action.ALLOW
-    assert not house.ledger.history.recent
-
-
-def test_what_a_rule_let_through_while_nothing_was_known_is_a_late_verdict(house):
-    house.ledger.rules.add(allowed(house))
-    house.reload()
-    visit(house, BAD)
-    house.publish(make_pattern([house.subject(BAD).hashes[0]], now=house.clock.now()))
-    assert house.run(house.late.look()) == 1
 
 
 def test_a_ledger_that_fails_is_tried_again(house, caplog):

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agentkit.updating import HOSTS, changed_list, flip, house, run
+from agentkit.updating import HOSTS, changed_list, flip, house
 from secondlook.agent.pattern.change import status, verify
 from secondlook.agent.pattern.files import load_pattern, read_stamp
 from secondlook.agent.pattern.list_update import MAX_VERSION_BYTES
@@ -20,6 +20,8 @@ from secondlook.wire import rice
 from secondlook.wire import safebrowsing_pb2 as pb
 from secondlook.wire.version import ListVersion
 from serverkit import NOW, full_hash, out, put
+
+pytestmark = pytest.mark.anyio
 
 
 def full_list(entries, name="mw-8b", generation=9):
@@ -107,39 +109,36 @@ LIES["twice"] = twice
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_every_lie_is_refused_with_an_alert_and_recovery_clears_it(tmp_path, lie):
-    async def scene():
-        async with house(tmp_path) as world:
-            [first] = await world.updater.update_now()
-            assert first.changed
-            before = read_stamp(world.updater.folder)
-            await world.publish([*HOSTS, "new.example"])
-            world.app.change = lambda path, body: LIES[lie](path, body) if "batchGet" in path else None
-            [outcome] = await world.updater.update_now()
-            assert outcome.error or outcome.refused
-            stamp = read_stamp(world.updater.folder)
-            assert {e.name: e.sha256 for e in stamp.lists if e.name == "mw-8b"} == {
-                e.name: e.sha256 for e in before.lists if e.name == "mw-8b"
-            }
-            assert world.blocks("canary.mw-8b.secondlook.test/")
-            assert world.blocks("evil1.example/")
-            assert not world.blocks("new.example/")
-            assert not world.blocks("google.com/")
-            assert verify(world.state) == {}
-            assert status(world.state, now=0).alerts
-            assert any(event.kind == "error" for event in world.events.kept)
-            world.app.change = None
-            [again] = await world.updater.update_now()
-            assert not again.refused
-            assert again.changed
-            assert world.blocks("new.example/")
-            assert status(world.state, now=0).alerts == ()
-            assert any("no longer" in (event.detail or "") for event in world.events.kept)
-
-    run(scene)
+async def test_every_lie_is_refused_with_an_alert_and_recovery_clears_it(tmp_path, lie):
+    async with house(tmp_path) as world:
+        [first] = await world.updater.update_now()
+        assert first.changed
+        before = read_stamp(world.updater.folder)
+        await world.publish([*HOSTS, "new.example"])
+        world.app.change = lambda path, body: LIES[lie](path, body) if "batchGet" in path else None
+        [outcome] = await world.updater.update_now()
+        assert outcome.error or outcome.refused
+        stamp = read_stamp(world.updater.folder)
+        assert {e.name: e.sha256 for e in stamp.lists if e.name == "mw-8b"} == {
+            e.name: e.sha256 for e in before.lists if e.name == "mw-8b"
+        }
+        assert world.blocks("canary.mw-8b.secondlook.test/")
+        assert world.blocks("evil1.example/")
+        assert not world.blocks("new.example/")
+        assert not world.blocks("google.com/")
+        assert verify(world.state) == {}
+        assert status(world.state, now=0).alerts
+        assert any(event.kind == "error" for event in world.events.kept)
+        world.app.change = None
+        [again] = await world.updater.update_now()
+        assert not again.refused
+        assert again.changed
+        assert world.blocks("new.example/")
+        assert status(world.state, now=0).alerts == ()
+        assert any("no longer" in (event.detail or "") for event in world.events.kept)
 
 
-def test_a_canary_that_is_no_full_hash_refuses_its_list(tmp_path):
+async def test_a_canary_that_is_no_full_hash_refuses_its_list(tmp_path):
     def described(path, body):
         if not path.endswith("hashLists"):
             return None
@@ -149,16 +148,13 @@ def test_a_canary_that_is_no_full_hash_refuses_its_list(tmp_path):
                 each.metadata.canary = b"canary"
         return 200, b"application/x-protobuf", answer.SerializeToString()
 
-    async def scene():
-        async with house(tmp_path) as world:
-            world.app.change = described
-            [outcome] = await world.updater.update_now()
-            assert outcome.refused == {"mw-8b": "it does not hold its canary"}
-
-    run(scene)
+    async with house(tmp_path) as world:
+        world.app.change = described
+        [outcome] = await world.updater.update_now()
+        assert outcome.refused == {"mw-8b": "it does not hold its canary"}
 
 
-def test_a_refused_list_and_a_rollback_leave_a_generation_to_tell(tmp_path):
+async def test_a_refused_list_and_a_rollback_leave_a_generation_to_tell(tmp_path, world):
     from typer.testing import CliRunner
 
     from secondlook.cli.operation import pattern as pattern_command
@@ -168,37 +164,30 @@ def test_a_refused_list_and_a_rollback_leave_a_generation_to_tell(tmp_path):
         shown = CliRunner().invoke(app, [*arguments, "--state", str(tmp_path / "state")])
         return shown.output
 
-    async def scene():
-        async with house(tmp_path) as world:
-            await world.updater.update_now()
-            await world.publish([*HOSTS, "new.example"])
-            world.app.change = lambda path, body: (
-                changed_list(body, "mw-8b", flip) if "batchGet" in path else None
-            )
-            await world.updater.update_now()
-            assert load_pattern(world.state).generation == "1 and 2"
-            for app in (status_command.app, pattern_command.app):
-                assert "generation 1 and 2" in await asyncio.to_thread(told, app)
-            world.app.change = None
-            await world.updater.update_now()
-            assert load_pattern(world.state).generation == "2"
-            shown = await asyncio.to_thread(told, pattern_command.app, "rollback")
-            assert "generation 1 and 2 is in force again" in shown
-            assert "secondlook pattern update --force" in shown
-            shown = await asyncio.to_thread(told, status_command.app)
-            assert "generation 1 and 2" in shown
-            assert "the pattern was rolled back" in shown
-            with contextlib.closing(
-                Ledger.open(world.state / "ledger.sqlite3", LedgerOptions(background=False))
-            ) as ledger:
-                (event,) = ledger.events.page(EventFilter(kind="update")).events
-            assert event.detail.startswith("rolled back to generation 1 and 2: ")
-
-    run(scene)
+    await world.publish([*HOSTS, "new.example"])
+    world.app.change = lambda path, body: changed_list(body, "mw-8b", flip) if "batchGet" in path else None
+    await world.updater.update_now()
+    assert load_pattern(world.state).generation == "1 and 2"
+    for app in (status_command.app, pattern_command.app):
+        assert "generation 1 and 2" in await asyncio.to_thread(told, app)
+    world.app.change = None
+    await world.updater.update_now()
+    assert load_pattern(world.state).generation == "2"
+    shown = await asyncio.to_thread(told, pattern_command.app, "rollback")
+    assert "generation 1 and 2 is in force again" in shown
+    assert "secondlook pattern update --force" in shown
+    shown = await asyncio.to_thread(told, status_command.app)
+    assert "generation 1 and 2" in shown
+    assert "the pattern was rolled back" in shown
+    with contextlib.closing(
+        Ledger.open(world.state / "ledger.sqlite3", LedgerOptions(background=False))
+    ) as ledger:
+        (event,) = ledger.events.page(EventFilter(kind="update")).events
+    assert event.detail.startswith("rolled back to generation 1 and 2: ")
 
 
 @pytest.mark.parametrize("forgery", ["unsigned", "another key", "of another version"])
-def test_where_a_key_is_pinned_only_its_lists_come_in(tmp_path, forgery):
+async def test_where_a_key_is_pinned_only_its_lists_come_in(tmp_path, forgery):
     from secondlook.wire.signature import sign_list
 
     def forge(entry):
@@ -211,22 +200,19 @@ def test_where_a_key_is_pinned_only_its_lists_come_in(tmp_path, forgery):
         else:
             entry.version = ListVersion("mw-8b", 77, entry.sha256_checksum[:8]).encode()
 
-    async def scene():
-        async with house(tmp_path, pinned=True) as world:
-            assert (await world.updater.update_now())[0].refused == {}
-            await world.publish([*HOSTS, "new.example"])
-            world.app.change = lambda path, body: (
-                changed_list(body, "mw-8b", forge) if "batchGet" in path else None
-            )
-            [outcome] = await world.updater.update_now()
-            assert "not signed" in outcome.refused["mw-8b"]
-            assert world.blocks("evil1.example/")
-            assert not world.blocks("new.example/")
-            world.app.change = None
-            assert (await world.updater.update_now())[0].refused == {}
-            assert world.blocks("new.example/")
-
-    run(scene)
+    async with house(tmp_path, pinned=True) as world:
+        assert (await world.updater.update_now())[0].refused == {}
+        await world.publish([*HOSTS, "new.example"])
+        world.app.change = lambda path, body: (
+            changed_list(body, "mw-8b", forge) if "batchGet" in path else None
+        )
+        [outcome] = await world.updater.update_now()
+        assert "not signed" in outcome.refused["mw-8b"]
+        assert world.blocks("evil1.example/")
+        assert not world.blocks("new.example/")
+        world.app.change = None
+        assert (await world.updater.update_now())[0].refused == {}
+        assert world.blocks("new.example/")
 
 
 POPULAR = ("google.com", "wikipedia.org")
@@ -240,44 +226,36 @@ def blocking(*hosts):
     )
 
 
-def test_not_one_popular_site_is_blocked_by_who_might_be_anybody(tmp_path):
-    async def scene():
-        async with house(tmp_path) as world:
-            await world.updater.update_now()
-            await world.publish([*HOSTS, "new.example"])
-            world.app.change = blocking(*POPULAR)
-            [outcome] = await world.updater.update_now()
-            assert outcome.refused["mw-8b"].startswith("it would block google.com, wikipedia.org, known")
-            assert "wikipedia.org" in status(world.state, now=0).alerts[0]
-            assert not world.blocks("google.com/")
-            assert world.blocks("evil1.example/")
-            meant = world.make_updater(may_block=POPULAR[:1])
-            assert "block wikipedia.org," in (await meant.update_now())[0].refused["mw-8b"]
-            meant = world.make_updater(may_block=POPULAR)
-            assert (await meant.update_now())[0].refused == {}
-            assert world.blocks("google.com/")
-            # what is blocked already is not new
-            world.app.change = blocking(*POPULAR, "newer.example")
-            assert (await world.updater.update_now(accept_shrink=True))[0].refused == {}
-
-    run(scene)
+async def test_not_one_popular_site_is_blocked_by_who_might_be_anybody(world):
+    await world.publish([*HOSTS, "new.example"])
+    world.app.change = blocking(*POPULAR)
+    [outcome] = await world.updater.update_now()
+    assert outcome.refused["mw-8b"].startswith("it would block google.com, wikipedia.org, known")
+    assert "wikipedia.org" in status(world.state, now=0).alerts[0]
+    assert not world.blocks("google.com/")
+    assert world.blocks("evil1.example/")
+    meant = world.make_updater(may_block=POPULAR[:1])
+    assert "block wikipedia.org," in (await meant.update_now())[0].refused["mw-8b"]
+    meant = world.make_updater(may_block=POPULAR)
+    assert (await meant.update_now())[0].refused == {}
+    assert world.blocks("google.com/")
+    # what is blocked already is not new
+    world.app.change = blocking(*POPULAR, "newer.example")
+    assert (await world.updater.update_now(accept_shrink=True))[0].refused == {}
 
 
 @pytest.mark.parametrize("whose", ["pinned", "own"])
-def test_a_publisher_who_is_known_may_mean_it(tmp_path, whose):
-    async def scene():
-        async with house(tmp_path, pinned=whose == "pinned") as world:
-            if whose == "own":
-                world.source = replace(world.source, tier=Tier.LOCAL)
-                world.updater = world.make_updater()
-            await world.updater.update_now()
-            put(world.store, POPULAR, name="meant.txt", insist=True)
-            out(world.store)
-            await world.app.reader.refresh()
-            assert (await world.updater.update_now())[0].refused == {}
-            assert world.blocks("google.com/")
-
-    run(scene)
+async def test_a_publisher_who_is_known_may_mean_it(tmp_path, whose):
+    async with house(tmp_path, pinned=whose == "pinned") as world:
+        if whose == "own":
+            world.source = replace(world.source, tier=Tier.LOCAL)
+            world.updater = world.make_updater()
+        await world.updater.update_now()
+        put(world.store, POPULAR, name="meant.txt", insist=True)
+        out(world.store)
+        await world.app.reader.refresh()
+        assert (await world.updater.update_now())[0].refused == {}
+        assert world.blocks("google.com/")
 
 
 @pytest.mark.parametrize("whose", ["pinned", "own", "anybody's"])
@@ -323,56 +301,44 @@ def index_without(*names):
 
 
 @pytest.mark.parametrize("missing", [(), ("mw-s-8b",), ("mw-8b", "mw-s-8b")])
-def test_a_list_that_the_index_names_no_more_stays_until_that_is_accepted(tmp_path, missing):
-    async def scene():
-        async with house(tmp_path) as world:
-            put(world.store, ["doubtful.example"], list_name="mw-s-8b", name="doubtful.txt")
-            out(world.store)
-            await world.app.reader.refresh()
-            await world.updater.update_now()
-            await world.publish([*HOSTS, "new.example"])
-            world.app.change = index_without(*missing)
-            for _ in range(4):
-                [outcome] = await world.updater.update_now()
-                assert set(outcome.refused) == set(missing or ("mw-8b", "mw-s-8b"))
-                assert "the server has it no more" in outcome.refused["mw-s-8b"]
-                assert world.blocks("doubtful.example/")
-                assert world.blocks("evil1.example/")
-                [mirror] = load_pattern(world.state).mirrors
-                assert not mirror.whole
-            assert world.blocks("new.example/") is (missing == ("mw-s-8b",))
-            assert any(
-                "an update of mw-s-8b from office" in text for text in status(world.state, now=0).alerts
-            )
-            assert {event.list for event in world.events.kept if event.kind == "error"} == set(
-                outcome.refused
-            )
-            if missing == ("mw-s-8b",):  # it is meant
-                [outcome] = await world.updater.update_now(accept_shrink=True)
-                assert not world.blocks("doubtful.example/")
-                assert world.blocks("evil1.example/")
-                assert [event.detail for event in world.events.kept if event.list == "mw-s-8b"][-1] == (
-                    "given up, as the server has it no more (-2)"
-                )
-            else:
-                world.app.change = None
-                [outcome] = await world.updater.update_now()
-                assert world.blocks("new.example/")
-                assert world.blocks("doubtful.example/")
-            assert outcome.refused == {}
-            assert status(world.state, now=0).alerts == ()
-
-    run(scene)
-
-
-def test_a_list_of_its_canary_alone_may_leave_the_index(tmp_path):
-    async def scene():
-        async with house(tmp_path) as world:
-            await world.updater.update_now()
-            await world.publish([*HOSTS, "new.example"])
-            world.app.change = index_without("uws-8b")
+async def test_a_list_that_the_index_names_no_more_stays_until_that_is_accepted(tmp_path, missing):
+    async with house(tmp_path) as world:
+        put(world.store, ["doubtful.example"], list_name="mw-s-8b", name="doubtful.txt")
+        out(world.store)
+        await world.app.reader.refresh()
+        await world.updater.update_now()
+        await world.publish([*HOSTS, "new.example"])
+        world.app.change = index_without(*missing)
+        for _ in range(4):
             [outcome] = await world.updater.update_now()
-            assert outcome.refused == {}
-            assert "uws-8b" not in {each.name for each in read_stamp(world.updater.folder).lists}
+            assert set(outcome.refused) == set(missing or ("mw-8b", "mw-s-8b"))
+            assert "the server has it no more" in outcome.refused["mw-s-8b"]
+            assert world.blocks("doubtful.example/")
+            assert world.blocks("evil1.example/")
+            [mirror] = load_pattern(world.state).mirrors
+            assert not mirror.whole
+        assert world.blocks("new.example/") is (missing == ("mw-s-8b",))
+        assert any("an update of mw-s-8b from office" in text for text in status(world.state, now=0).alerts)
+        assert {event.list for event in world.events.kept if event.kind == "error"} == set(outcome.refused)
+        if missing == ("mw-s-8b",):  # it is meant
+            [outcome] = await world.updater.update_now(accept_shrink=True)
+            assert not world.blocks("doubtful.example/")
+            assert world.blocks("evil1.example/")
+            assert [event.detail for event in world.events.kept if event.list == "mw-s-8b"][-1] == (
+                "given up, as the server has it no more (-2)"
+            )
+        else:
+            world.app.change = None
+            [outcome] = await world.updater.update_now()
+            assert world.blocks("new.example/")
+            assert world.blocks("doubtful.example/")
+        assert outcome.refused == {}
+        assert status(world.state, now=0).alerts == ()
 
-    run(scene)
+
+async def test_a_list_of_its_canary_alone_may_leave_the_index(world):
+    await world.publish([*HOSTS, "new.example"])
+    world.app.change = index_without("uws-8b")
+    [outcome] = await world.updater.update_now()
+    assert outcome.refused == {}
+    assert "uws-8b" not in {each.name for each in read_stamp(world.updater.folder).lists}

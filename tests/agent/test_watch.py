@@ -32,6 +32,13 @@ class Published:
     pattern: Pattern
 
 
+def watcher_of(house, place=None, **options):
+    """Make a watcher of a house, and of a pattern folder where there is one."""
+    if place is not None:
+        options |= {"stamp": lambda: place.stamp, "load": lambda: place.pattern}
+    return Watcher(house.checker, house.ledger.snapshots, house.clock, **options)
+
+
 def rule(subject):
     return Rule(
         id="r",
@@ -49,10 +56,7 @@ def test_rules_and_pattern_are_taken_up(house):
     place = Published(1, make_pattern([], now=house.clock.now()))
     seen = []
 
-    watcher = Watcher(
-        house.checker, house.ledger.snapshots, house.clock, stamp=lambda: place.stamp, load=lambda: place.pattern, on_pattern=seen.append,
-        fixed_rules=[rule("fixed.test")],
-    )  # fmt: skip
+    watcher = watcher_of(house, place, on_pattern=seen.append, fixed_rules=[rule("fixed.test")])
     house.run(watcher.refresh())
     assert house.checker.check_now(house.subject("http://fixed.test/"), PAGE).action is Action.BLOCK
     house.ledger.rules.add(rule("new.test"))
@@ -67,7 +71,7 @@ def test_rules_and_pattern_are_taken_up(house):
 
 def test_what_cannot_be_read_stays_and_is_tried_again(house, caplog):
     house.ledger.rules.add(rule("old.test"))
-    watcher = Watcher(house.checker, house.ledger.snapshots, house.clock)
+    watcher = watcher_of(house)
     house.run(watcher.refresh())
     house.ledger.changed()
     broken, house.ledger.snapshots.rules = house.ledger.snapshots.rules, lambda: 1 / 0
@@ -83,13 +87,7 @@ def test_what_cannot_be_read_stays_and_is_tried_again(house, caplog):
 
 def test_lists_are_taken_up_while_the_ledger_cannot_be_read(house):
     place = Published(1, make_pattern([], now=house.clock.now()))
-    watcher = Watcher(
-        house.checker,
-        house.ledger.snapshots,
-        house.clock,
-        stamp=lambda: place.stamp,
-        load=lambda: place.pattern,
-    )
+    watcher = watcher_of(house, place)
     house.ledger.snapshots.version = lambda: 1 / 0
     listed = house.subject("http://bad.test/")
     place.stamp, place.pattern = 2, make_pattern([listed.hashes[0]], now=house.clock.now())
@@ -152,7 +150,7 @@ def test_reading_never_blocks_the_loop(house):
 
     gate = threading.Event()
     house.ledger.snapshots.version = lambda: gate.wait(10) and 7
-    watcher = Watcher(house.checker, house.ledger.snapshots, house.clock)
+    watcher = watcher_of(house)
 
     async def scenario():
         refreshing = asyncio.create_task(watcher.refresh())
@@ -166,7 +164,7 @@ def test_reading_never_blocks_the_loop(house):
 
 def test_a_new_finding_is_told_and_a_renewed_one_is_not(house):
     told = []
-    watcher = Watcher(house.checker, house.ledger.snapshots, house.clock, on_confirmed=lambda: told.append(1))
+    watcher = watcher_of(house, on_confirmed=lambda: told.append(1))
     house.run(watcher.refresh())
     assert told == []
     entry = make_confirmed(house.subject("http://late.test/").identity, house.clock.now())
@@ -200,9 +198,7 @@ def test_a_pattern_that_is_only_confirmed_anew_is_no_news(house):
     bad = make_pattern([house.subject("http://bad.test/").hashes[0]], now=house.clock.now())
     place = Published(1, bad)
     seen = []
-    watcher = Watcher(
-        house.checker, house.ledger.snapshots, house.clock, stamp=lambda: place.stamp, load=lambda: place.pattern, on_pattern=seen.append,
-    )  # fmt: skip
+    watcher = watcher_of(house, place, on_pattern=seen.append)
 
     def confirmed_at(at, fresh_for_s=60.0):
         place.stamp += 1

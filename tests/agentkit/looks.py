@@ -1,5 +1,8 @@
-"""Visits that are let through, and the second look at them."""
+"""Visits that are let through, the second look at them, and the check of what was allowed before."""
 
+from agentkit.house import House
+from secondlook.agent.actions.enforcement import FileOutcome
+from secondlook.agent.recheck.retro_check import RetroCheck
 from secondlook.core.subject import RequestContext
 from secondlook.core.verdict import SubjectClass
 
@@ -23,3 +26,30 @@ def look(house, **how):
 def kinds(house):
     house.ledger.settle()
     return [event.kind for event in house.ledger.log]
+
+
+class Folder:
+    """Stands for the download folders; `during` happens at each action."""
+
+    def __init__(self):
+        self.asked = []
+        self.during = None
+
+    async def act(self, entry):
+        self.asked.append(entry.identity)
+        if self.during is not None:
+            await self.during()
+        return [FileOutcome("quarantine", True, "put away")]
+
+
+class Looking(House):
+    late: RetroCheck
+    files: Folder
+
+    def start(self):
+        super().start()
+        self.late = retro_check(self)
+
+
+def retro_check(house):
+    return RetroCheck(house.view, house.ledger.history, house.enforcement, house.clock)

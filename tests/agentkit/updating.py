@@ -1,6 +1,5 @@
 """A server that can be made to lie, a state folder, and an updater between them."""
 
-import asyncio
 from collections.abc import Callable
 from contextlib import asynccontextmanager
 
@@ -105,10 +104,6 @@ async def house(tmp_path, *, pinned=False, lines=HOSTS):
     finally:
         await built.client.aclose()
         await serving.stop()
-
-
-def run(test):
-    return asyncio.run(test())
 
 
 def changed_list(body, name, change):

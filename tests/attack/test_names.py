@@ -8,7 +8,8 @@ import pytest
 from attack.conftest import configuration
 from attackkit.stand import Stand, api, at_once
 from e2e.namespaces import cable, inside, namespaces, resolving_at
-from e2e.processes import Proxy, curl, origin
+from e2e.origin import origin
+from e2e.processes import Proxy, curl
 from proxykit.names import name_server
 
 CLIENT, GATE = "10.77.9.2", "10.77.9.1"

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from e2e import prepared
+from e2e.origin import Origin, origin
 from e2e.prepared import REAL_STARTS
-from e2e.processes import Origin, Proxy, Server, make_certificate, origin
+from e2e.processes import Proxy, Server, make_certificate
 
 prepared.allow()
 

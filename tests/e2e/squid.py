@@ -11,17 +11,8 @@ from tempfile import TemporaryDirectory
 
 import psutil
 
-from e2e.processes import (
-    PATIENCE_S,
-    Answer,
-    Origin,
-    Proxy,
-    curl,
-    make_certificate,
-    needs,
-    origin,
-    wait_for,
-)
+from e2e.origin import Origin, origin
+from e2e.processes import PATIENCE_S, Answer, Proxy, curl, make_certificate, needs, wait_for
 from serverkit.ports import free_port
 
 CERTGEN = "/usr/lib/squid/security_file_certgen"

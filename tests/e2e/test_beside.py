@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from e2e.processes import Proxy, origin, wait_for
+from e2e.origin import origin
+from e2e.processes import Proxy, wait_for
 from serverkit.ports import free_port
 
 # the quick way alone; 99 where it was not taken

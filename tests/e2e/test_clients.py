@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from e2e.browser import chromium
-from e2e.processes import Origin, Proxy, needs, wait_for
+from e2e.origin import Origin
+from e2e.processes import Proxy, needs, wait_for
 
 
 @pytest.fixture(scope="module")

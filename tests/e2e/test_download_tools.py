@@ -18,7 +18,8 @@ from pathlib import Path
 
 import pytest
 
-from e2e.processes import Origin, Proxy, make_certificate, needs
+from e2e.origin import Origin
+from e2e.processes import Proxy, make_certificate, needs
 from proxykit.origin import Asked, send
 from proxykit.origin import Origin as RawOrigin
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from e2e.namespaces import cable, inside, ip, namespaces
-from e2e.processes import Answer, Origin, Proxy, curl, needs, origin, wait_for
+from e2e.origin import Origin, origin
+from e2e.processes import Answer, Proxy, curl, needs, wait_for
 from e2e.shown import Page, replaced
 from icapkit.wire import message
 from proxykit.samples import EICAR

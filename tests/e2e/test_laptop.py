@@ -3,7 +3,8 @@
 import pytest
 
 from e2e.namespaces import cable, inside, ip, namespaces
-from e2e.processes import Proxy, Server, origin, server_import, server_publish, wait_for
+from e2e.origin import origin
+from e2e.processes import Proxy, Server, server_import, server_publish, wait_for
 
 OFFICE, WORLD = "10.77.1.1", "10.88.1.1"
 AT_OFFICE, AT_CAFE = "10.77.1.2/24", "10.88.1.2/24"

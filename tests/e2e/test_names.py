@@ -3,7 +3,8 @@
 import pytest
 
 from e2e.namespaces import cable, inside, ip, namespaces, resolving_at
-from e2e.processes import Proxy, curl, make_certificate, origin
+from e2e.origin import origin
+from e2e.processes import Proxy, curl, make_certificate
 from proxykit.names import AAAA, A, name_server
 
 CLIENT, GATE, OTHER = "10.77.2.2", "10.77.2.1", "10.77.2.3"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from e2e.processes import Answer, Proxy, curl, make_certificate, origin, wait_for
+from e2e.origin import origin
+from e2e.processes import Answer, Proxy, curl, make_certificate, wait_for
 
 CONFIG = """
 workers: WORKERS

@@ -18,7 +18,8 @@ from cryptography.x509 import load_pem_x509_certificate
 from playwright.sync_api import Browser, BrowserContext, Error
 
 from e2e.browser import QUIET, chromium
-from e2e.processes import Proxy, command, curl, make_certificate, needs, origin, wait_for
+from e2e.origin import origin
+from e2e.processes import Proxy, command, curl, make_certificate, needs, wait_for
 
 pytestmark = pytest.mark.browser
 

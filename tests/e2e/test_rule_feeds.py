@@ -12,7 +12,8 @@ import pytest
 from attackkit.loop_steps import LoopSteps
 from attackkit.stand import api
 from attackkit.watch import Watch
-from e2e.processes import Origin, Proxy, wait_for
+from e2e.origin import Origin
+from e2e.processes import Proxy, wait_for
 from proxykit.samples import program, zipped
 from scankit.rules import public_style
 from secondlook.scan.rule_keeper import ASKED

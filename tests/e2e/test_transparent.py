@@ -5,7 +5,8 @@ import subprocess
 import pytest
 
 from e2e.namespaces import cable, inside, ip, namespaces
-from e2e.processes import Proxy, curl, make_certificate, needs, origin
+from e2e.origin import origin
+from e2e.processes import Proxy, curl, make_certificate, needs
 from proxykit.samples import EICAR
 
 CLIENT, GATE, GATE_OUT, SITE = "10.77.2.2", "10.77.2.1", "10.88.2.2", "10.88.2.1"

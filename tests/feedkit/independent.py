@@ -14,167 +14,17 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
 from hashlib import sha256
-from importlib.resources import files
-from ipaddress import IPv4Address, ip_address, ip_network
-from urllib.parse import unquote_to_bytes
 
-import publicsuffixlist
-
+from feedkit.claims import DIGEST, Claim, anything, digest, host, indicator, skeleton
 from secondlook.feeds.entries.entry import RejectClass as R
 
-type Claim = tuple[str, str]  # "entry", "like", "allow", "limit", "odd" or a class of reject; the text
 type Claims = Callable[[str], Iterable[Claim]]
 
-_HOST = re.compile(r"(?:[a-z0-9_-]{1,63}\.)+(?:[a-z]{1,63}|xn--[a-z0-9-]{1,59})")
-_NO_TOP_LEVEL = re.compile(r"(?:[a-z0-9_-]{1,63}\.)+[a-z][a-z0-9-]{0,62}")  # a label that none ever was
-_URL = re.compile(r"(?:([a-z]+)://)?([^/?#\\]*@)?([^/?#\\@]*?)(:\d*)?([/?#\\].*)?", re.IGNORECASE | re.DOTALL)
-_SIMPLE = re.compile(r"[!-\"$-&'-@\[\]-~]*")  # no fragment, no backslash, nothing outside of ASCII
-_DIGEST = re.compile(r"[0-9a-fA-F]{64}|[0-9a-fA-F]{40}|[0-9a-fA-F]{32}")
-_RANGE = re.compile(r"[0-9a-fA-F.:]+/\d+")
-_ADDRESS6 = re.compile(r"\[?[0-9a-fA-F]*:[0-9a-fA-F]*:[0-9a-fA-F:]*\]?")
-_NUMBERS = re.compile(r"[0-9.]+")
-_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
-_ADDRESS = re.compile(rf"((?:{_OCTET}\.){{3}}){_OCTET}")
 _REMARK = re.compile(r"\s+(?:#|//|;)")
 _RULE = re.compile(r"(.*?)(?:\$([a-z~]+(?:[=,].*)?))?")
 _INEXACT = re.compile(r"[*^]|\A(?:://|-|\.)|\A[^/?:]*(?:@|\.\Z)")
 _ANCHORED = re.compile(r"\|(?!\||https?:)")
-_WORLD = ip_network("2000::/3")
-_NOTHING = {32: "d41d8cd9", 40: "da39a3ee", 64: "e3b0c442"}
-_NAMES = {32: "md5:", 40: "sha1:", 64: ""}
-
-
-@cache
-def _lists() -> tuple[publicsuffixlist.PublicSuffixList, frozenset[str], frozenset[str], frozenset[str]]:
-    """Give the public suffixes, the platforms that many share, those with private suffixes, and the latter alone."""
-    raw = files(publicsuffixlist).joinpath("public_suffix_list.dat").read_text()
-    private = raw.partition("===BEGIN PRIVATE DOMAINS===")[2].splitlines()
-    shared = files("secondlook").joinpath("shared_platforms.txt").read_text().splitlines()
-    platforms = frozenset(line for line in shared if line and not line.startswith("#"))
-    mixed = frozenset(line.removeprefix("*.") for line in private if line and not line.startswith("//"))
-    return publicsuffixlist.PublicSuffixList(), platforms, platforms | mixed, mixed - platforms
-
-
-@cache
-def _block_is_global(three: str) -> bool:
-    """Whether the addresses that begin with these three numbers are the world's."""
-    return IPv4Address(f"{three}0").is_global
-
-
-def _is_global(three: str, address: str) -> bool:
-    """Whether an address is the world's: 256 stand in one block, but for 192.0.0, whose addresses differ."""
-    return IPv4Address(address).is_global if three == "192.0.0." else _block_is_global(three)
-
-
-def host(text: str, *, part: bool = False) -> Claim:
-    """Judge a host; `part` says that less than the host was meant (a port, a fragment)."""
-    name = text.strip(".").lower()
-    if name.count(".") == 3 and _NUMBERS.fullmatch(name):
-        found = _ADDRESS.fullmatch(name)
-        if found is None:
-            return "odd", text
-        return ("entry", f"{name}/") if _is_global(found[1], name) else (R.LOCAL, text)
-    if not _HOST.fullmatch(name) and _NO_TOP_LEVEL.fullmatch(name):
-        return R.BAD_HOST, text
-    if not _HOST.fullmatch(name) or len(name) > 253:
-        return (
-            (R.PUBLIC_SUFFIX, text)
-            if re.fullmatch(r"[a-z0-9-]+", name) and not name.isdigit() and not name.startswith("0x")
-            else ("odd", text)
-        )
-    suffixes, platforms, mixed, private = _lists()
-    if name.endswith((".localdomain", ".localhost", ".local", ".internal", ".home.arpa")):
-        return R.LOCAL, text
-    suffix = suffixes.publicsuffix(name)
-    labels = name.split(".")
-    above = {".".join(labels[at:]) for at in range(len(labels))}
-    parent = name.partition(".")[2]
-    lone = parent in private and suffix in {name, parent} and not platforms & above  # one tenant's
-    if suffix == name and not (lone and name not in mixed):
-        return R.PUBLIC_SUFFIX, text
-    if name in platforms or (part and not lone and mixed & above):
-        return R.SHARED_PLATFORM, text
-    return "entry", f"{name}/"
-
-
-def indicator(text: str) -> Claim:  # noqa: C901 - one question after another
-    """Judge a host, address, `host/path` or URL, defanged or not."""
-    text = text.strip()
-    if "[" in text or "(" in text:
-        text = re.sub(r"[\[(](?:\.|dot)[\])]", ".", text).replace("[:]", ":")
-    if text[:4].lower() == "hxxp":
-        text = f"http{text[4:]}"
-    if text.startswith("/") or ("://" not in text and re.search(r"\s", text)):
-        return R.NOT_UNDERSTOOD, text
-    found = _URL.fullmatch(text)
-    if found is None:
-        return "odd", text
-    scheme, user, name, port, rest = found.groups("")
-    if scheme.lower() not in {"", "http", "https", "ftp"}:
-        return R.OTHER_TYPE, text
-    if user and not scheme:
-        return R.OTHER_TYPE, text
-    if "*" in name or (not scheme and not name):
-        return "odd", text
-    path, _, left = (rest or "/").partition("#")
-    path = path if path.startswith("/") else f"/{path}"
-    if path.endswith("?") and path.count("?") == 1:
-        path = path[:-1]
-    if path == "/":
-        return host(name, part=bool(left) or port not in {"", ":", ":80", ":443"})
-    if not scheme and "." not in name.strip("."):
-        return R.NOT_UNDERSTOOD, text  # a path without a host
-    name = name.strip(".").lower()
-    if not _HOST.fullmatch(name) and _NO_TOP_LEVEL.fullmatch(name):
-        return R.BAD_HOST, text
-    if not _HOST.fullmatch(name) and not re.fullmatch(r"[0-9]+(\.[0-9]+){3}", name):
-        return "odd", text
-    directory = path.partition("?")[0]
-    plain = _SIMPLE.fullmatch(path) and "%" not in path and "//" not in directory and "/." not in directory
-    return "entry" if plain else "like", name + path
-
-
-def skeleton(expression: str) -> str:
-    """Give what no normal form changes: the host, and the letters and digits of the rest."""
-    raw = expression.encode("utf-8", "surrogateescape")
-    while (decoded := unquote_to_bytes(raw)) != raw:
-        raw = decoded
-    name, _, path = raw.partition(b"/")
-    return f"{name.decode('latin-1')}/{re.sub(rb'[^A-Za-z0-9]', b'', path).decode()}"
-
-
-def digest(text: str, *, good: bool = False) -> Claim:
-    """Judge a digest."""
-    text = text.lower()
-    if text.startswith(_NOTHING[len(text)]):
-        return R.EMPTY_FILE, text
-    return (R.WEAK_DIGEST, text) if good and len(text) < 64 else ("entry", _NAMES[len(text)] + text)
-
-
-def anything(text: str, *, good: bool = False) -> Iterator[Claim]:
-    """Judge one item of a plain list: a digest, a range, or an indicator."""
-    if (_HOST.fullmatch(text) or _ADDRESS.fullmatch(text)) and not text.startswith("hxxp"):
-        yield host(text)  # most rows of most lists, and nothing else can be meant
-    elif _DIGEST.fullmatch(text):
-        yield digest(text, good=good)
-    elif _RANGE.fullmatch(text):
-        network = ip_network(text, strict=False)
-        if network.num_addresses > 256:
-            yield R.WIDE_RANGE, text
-        else:
-            yield from (host(str(each)) if each.version == 4 else address6(str(each)) for each in network)
-    elif _ADDRESS6.fullmatch(text):
-        yield address6(text.strip("[]"))
-    else:
-        yield indicator(text.removeprefix("*."))
-
-
-def address6(text: str) -> Claim:
-    """Judge an IPv6 address; those of the world begin with 2 or 3."""
-    address = ip_address(text)
-    return ("entry", f"[{address}]/") if address.is_global and address in _WORLD else (R.LOCAL, text)
 
 
 def data_lines(text: str, comments: str = "#!;") -> Iterator[str]:
@@ -358,7 +208,7 @@ def digests(text: str) -> Iterator[Claim]:
     """The longest digests of a line that stand alone; a defanged URL where there is none."""
     for line in data_lines(text, "#"):
         words = re.split(r"""[\s,;|"'`<>()\[\]{}]+""", re.sub(r"\w+://[^\s\",]*", "", line))
-        found = [word.rstrip(":.") for word in words if _DIGEST.fullmatch(word.rstrip(":."))]
+        found = [word.rstrip(":.") for word in words if DIGEST.fullmatch(word.rstrip(":."))]
         remark = re.match(r"([0-9a-fA-F]{32,64})\s*;", line)
         longest = [remark[1]] if remark else [each for each in found if len(each) == max(map(len, found))]
         if longest:
@@ -373,8 +223,8 @@ def signatures(text: str) -> Iterator[Claim]:
         first, second, *_ = line.split(":")
         yield (
             digest(first)
-            if _DIGEST.fullmatch(first)
-            else (R.PART_OF_FILE if _DIGEST.fullmatch(second) else R.NOT_UNDERSTOOD, line)
+            if DIGEST.fullmatch(first)
+            else (R.PART_OF_FILE if DIGEST.fullmatch(second) else R.NOT_UNDERSTOOD, line)
         )
 
 
@@ -434,7 +284,7 @@ def full_hash(expression: str) -> bytes:
     """The hash under which an entry is published."""
     return (
         sha256(expression.encode("utf-8", "surrogateescape")).digest()
-        if len(expression) != 64 or not _DIGEST.fullmatch(expression)
+        if len(expression) != 64 or not DIGEST.fullmatch(expression)
         else bytes.fromhex(expression)
     )
 

@@ -18,6 +18,7 @@ import pytest
 import zstandard
 
 from feedkit import independent as by
+from feedkit.claims import skeleton
 from secondlook.feeds.entries.entry import RejectClass
 from secondlook.server.store.importing import import_files
 from secondlook.server.store.records import KIND_FILE, NO_TEXT, open_run
@@ -240,12 +241,10 @@ def reconcile(tmp_path: Path, path: Path, form: str, claims: by.Claims, list_nam
     assert held & found == set(), "rows that an exception holds back"
     exact -= held
     assert exact - found == set(), "rows without their entry"
-    others = {by.skeleton(text) for text in found - exact}
+    others = {skeleton(text) for text in found - exact}
     assert others - set(counted.like) == set(), "entries that no row says"
     missing = set(counted.like) - others
-    assert missing - ({by.skeleton(text) for text in found} if missing else set()) == set(), (
-        "rows without one"
-    )
+    assert missing - ({skeleton(text) for text in found} if missing else set()) == set(), "rows without one"
 
 
 @pytest.mark.parametrize("name", LISTS)

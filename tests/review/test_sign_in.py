@@ -15,11 +15,6 @@ from secondlook.review.app import create_app
 from secondlook.review.session import COOKIE, LOGIN_TRIES, Doorkeeper, Ended
 
 
-@pytest.fixture
-def anyio_backend():
-    return "asyncio"
-
-
 def test_signing_out_ends_the_session(client):
     copied = dict(client.cookies)
     post(client, "/sign-out")

@@ -23,11 +23,6 @@ URL = "http://blocked.example/page?id=7"
 
 
 @pytest.fixture
-def anyio_backend():
-    return "asyncio"
-
-
-@pytest.fixture
 def open_ledger(tmp_path):
     opened = []
 

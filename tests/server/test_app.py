@@ -2,26 +2,14 @@
 
 import asyncio
 import base64
-import json
-import os
-import resource
-from pathlib import Path
 from urllib.parse import quote
 
-import httpx
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from secondlook.config import LimitsSettings, PublishSettings
 from secondlook.core.lists.name import OTHER_PUBLIC
-from secondlook.core.verdict import Risk, Threat
-from secondlook.server.http.app import AppSettings, ServerApp
+from secondlook.server.http.app import AppSettings
 from secondlook.server.http.query import wants_json
-from secondlook.server.http.serving import JsonAccessLog
-from secondlook.server.publish.detail import pack_detail, pack_duration, pack_full_hash
-from secondlook.server.reader import FileReader
-from secondlook.server.store.names import block_list
 from secondlook.server.store.store import ServerStore
 from secondlook.wire import safebrowsing_pb2 as pb
 from secondlook.wire.version import ListVersion
@@ -345,45 +333,6 @@ def test_the_least_waiting_time_is_five_minutes(store):
     assert answer.minimum_wait_duration.seconds == 300
 
 
-@settings(deadline=None, max_examples=200)
-@given(
-    st.lists(
-        st.tuples(
-            st.binary(min_size=32, max_size=32),
-            st.sampled_from([Threat.MALWARE, Threat.SOCIAL_ENGINEERING, Threat.UNWANTED_SOFTWARE]),
-            st.sampled_from([Risk.DANGEROUS, Risk.HIGHLY_SUSPICIOUS, Risk.SUSPICIOUS]),
-            st.lists(st.text(max_size=200), max_size=3),
-            st.one_of(st.none(), st.text(max_size=50)),
-            st.one_of(st.none(), st.integers(1, 2**40)),
-        ),
-        max_size=5,
-    ),
-    st.integers(1, 2**31),
-)
-def test_answers_packed_by_hand_equal_those_of_the_library(listed, seconds):
-    from secondlook.core.subject import SubjectKind
-
-    expected = pb.SearchHashesResponse()
-    packed = b""
-    for hashed, threat, risk, feeds, family, seen in listed:
-        target = block_list(SubjectKind.URL, threat, risk)
-        packed += pack_full_hash(hashed, pack_detail(target, feeds=feeds, family=family, first_seen=seen))
-        full = expected.full_hashes.add(full_hash=hashed)
-        detail = full.full_hash_details.add(list=target.name, feeds=feeds)
-        detail.threat_type = {"malware": 1, "social_engineering": 2, "unwanted_software": 3}[threat]
-        detail.risk = {"dangerous": 1, "highly_suspicious": 2, "suspicious": 3}[risk]
-        if family:
-            detail.family = family
-        if seen:
-            detail.first_seen = seen
-    expected.cache_duration.seconds = seconds
-    assert packed + pack_duration(seconds) == expected.SerializeToString()
-
-
-def test_the_golden_empty_answer():
-    assert pack_duration(300).hex() == "120308ac02"
-
-
 @pytest.mark.parametrize(
     ("accept", "is_json"),
     [
@@ -396,65 +345,3 @@ def test_the_golden_empty_answer():
 )
 def test_json_is_what_is_accepted(accept, is_json):
     assert wants_json({}, accept.encode()) is is_json
-
-
-def test_an_access_log_that_cannot_be_written_keeps_no_answer_back(store, caplog):
-    log = JsonAccessLog(Path("/dev/full"))
-    reader = FileReader(store)
-
-    async def asking():
-        await reader.refresh()
-        transport = httpx.ASGITransport(ServerApp(reader, access_log=log))
-        async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
-            return [await client.get(path) for path in ("/v5/hashLists", "/v5/hashList/mw-8b", "/v5/nothing")]
-
-    assert [answer.status_code for answer in asyncio.run(asking())] == [200, 200, 404]
-    log.close()
-    assert caplog.text.count("the access log cannot be written: No space left on device") == 1
-
-
-@pytest.mark.parametrize(
-    ("before", "kept"), [("", []), ("{}\n", ["{}"]), ('{}\n{"time": 0', ["{}", '{"time": 0'])]
-)
-def test_a_line_that_a_crash_broke_off_spoils_none_of_the_next_start(before, kept, tmp_path):
-    path = tmp_path / "access.log"
-    path.write_text(before)
-    log = JsonAccessLog(path, now=lambda: 0.0)
-    log("GET", 200, 1, 0.0, "a")
-    log("GET", 201, 1, 0.0, "b")
-    log.close()
-    *found, first, second = path.read_text().splitlines()
-    assert found == kept
-    assert [json.loads(line)["status"] for line in (first, second)] == [200, 201]
-
-
-def test_an_access_log_may_be_a_pipe(tmp_path):
-    path = tmp_path / "pipe"
-    os.mkfifo(path)
-    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    log = JsonAccessLog(path, now=lambda: 0.0)
-    log("GET", 200, 1, 0.0, "a")
-    log.close()
-    assert json.loads(os.read(reader, 1000))["status"] == 200
-    os.close(reader)
-
-
-def test_a_line_that_the_disk_took_in_part_spoils_no_other(tmp_path, caplog):
-    path = tmp_path / "access.log"
-    log = JsonAccessLog(path, now=lambda: 0.0)
-    log("GET", 200, 1, 0.0, "a")
-    whole = path.stat().st_size
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    for room in (10, 11, 12):  # within the line, its newline alone, and again within the line
-        resource.setrlimit(resource.RLIMIT_FSIZE, (whole + room, before[1]))
-        try:
-            log("GET", 201, 1, 0.0, "b")
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    log("GET", 202, 1, 0.0, "c")
-    log("GET", 203, 1, 0.0, "d")
-    log.close()
-    first, torn, again, *good = path.read_text().splitlines()
-    assert (json.loads(first)["status"], torn, again) == (200, '{"time": 0', "{")
-    assert [json.loads(line)["status"] for line in good] == [202, 203]
-    assert not caplog.text  # each write took something

@@ -6,12 +6,13 @@ from contextlib import asynccontextmanager
 from secondlook.config import UpstreamSettings
 from secondlook.server.http.app import AppSettings
 from secondlook.server.publish.generation import Generation
-from secondlook.server.reader import FileReader
+from secondlook.server.reader import FileReader, Reader
 from secondlook.server.replica.replica import Replica
 from secondlook.server.store.store import ServerStore
 from secondlook.server.valkey.publisher import ValkeyPublisher
 from secondlook.server.valkey.reader import ValkeyReader
-from serverkit import NOW, listening
+from secondlook.wire import safebrowsing_pb2 as pb
+from serverkit import NOW, full_hash, listening
 from serverkit.valkey import cluster, single
 
 HOSTS = [f"evil{number}.example" for number in range(1500)]
@@ -64,3 +65,17 @@ class Replicated:
 
 
 STORES = {"files": Files(), "valkey": Valkey(single), "cluster": Valkey(cluster), "replica": Replicated()}
+
+
+def found(packed: bytes) -> dict[bytes, list[str]]:
+    """Return the full hashes of a packed answer with their lists."""
+    answer = pb.SearchHashesResponse.FromString(packed)
+    return {each.full_hash: [detail.list for detail in each.full_hash_details] for each in answer.full_hashes}
+
+
+async def search(reader: Reader, *expressions: str) -> list[list[str] | None]:
+    """Return the lists of each expression, None where it is on none."""
+    packed, count = await reader.search([full_hash(expression)[:4] for expression in expressions])
+    listed = found(packed)
+    assert len(listed) == count
+    return [listed.get(full_hash(expression)) for expression in expressions]

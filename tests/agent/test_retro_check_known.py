@@ -1,0 +1,100 @@
+"""What was let through although it was known to be listed is no late verdict."""
+
+import pytest
+
+from agentkit.house import confirmed_about, make_pattern
+from agentkit.looks import visit
+from secondlook.agent.check.groups import ClientGroup, Policies
+from secondlook.core.event import EventKind
+from secondlook.core.rules.policy import Level, Mode, Policy
+from secondlook.core.rules.rule import Rule, Scope
+from secondlook.core.verdict import Action, Risk
+
+
+@pytest.fixture
+def house(looking):
+    return looking
+
+
+BAD = "http://bad.test/x"
+LET_THROUGH_KNOWINGLY = {
+    "a rule": lambda house: house.ledger.rules.add(allowed(house)),
+    "an exception": lambda house: house.ledger.rules.add(
+        allowed(house, source="override", client="127.0.0.1")
+    ),
+    "a pause": lambda house: house.ledger.pauses.add(5),
+    "assessment": lambda house: house.view.replace(policies=Policies(Policy(mode=Mode.ASSESS))),
+}
+
+
+def allowed(house, source="operator", client=None):
+    return Rule(
+        id="", action="allow", scope=Scope.DOMAIN, subject="bad.test", client=client, reason=None,
+        created=house.clock.now(), expires=house.clock.now() + 3600, source=source,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("known", ["pattern", "confirmed"])
+@pytest.mark.parametrize("how", LET_THROUGH_KNOWINGLY)
+def test_what_was_let_through_knowing_that_it_is_listed_is_no_late_verdict(house, how, known):
+    hit, now = house.subject(BAD).hashes[0], house.clock.now()
+    if known == "pattern":
+        house.publish(make_pattern([hit], now=now))
+    else:  # the finding is about the host, the visit to a page of it
+        entry = confirmed_about(house, "http://bad.test/")
+        house.ledger.confirmed_set[entry.identity] = entry
+    LET_THROUGH_KNOWINGLY[how](house)
+    house.reload()
+    assert visit(house, BAD).action is Action.ALLOW
+    assert house.run(house.late.look()) == 0
+    assert not house.ledger.history.recent
+
+
+@pytest.mark.parametrize("listed_first", [True, False], ids=["known to be listed", "not listed yet"])
+@pytest.mark.parametrize("rises", ["the risk", "the level"])
+def test_what_the_level_let_through_is_a_late_verdict_when_it_is_blocked(house, listed_first, rises):
+    """Nothing is news before that, and it is once."""
+    hit, now = house.subject(BAD).hashes[0], house.clock.now()
+    mild = make_pattern([hit], now=now, risk=Risk.SUSPICIOUS)
+    if listed_first:
+        house.publish(mild)
+    assert visit(house, BAD).action is Action.ALLOW
+    house.publish(mild)
+    assert house.run(house.late.look()) == 0
+    assert not [each for each in house.ledger.recorded if each.kind is EventKind.LATE_VERDICT]
+    if rises == "the risk":
+        house.publish(make_pattern([hit], now=now))
+    else:
+        house.view.replace(policies=Policies(Policy(level=Level.HIGH)))
+    assert house.run(house.late.look()) == 1
+    (told,) = house.told
+    assert told.subject == BAD
+    assert house.run(house.late.look()) == 0
+
+
+def test_a_group_that_is_kept_from_it_makes_what_others_get_no_news(house):
+    hit, now = house.subject(BAD).hashes[0], house.clock.now()
+    strict = ClientGroup("children", ("10.1.0.0/16",), (), Policy(level=Level.HIGH))
+    house.view.replace(policies=Policies(Policy(), [strict]))
+    house.publish(make_pattern([hit], now=now, risk=Risk.SUSPICIOUS))
+    assert visit(house, BAD).action is Action.ALLOW
+    assert not house.ledger.history.recent
+    assert house.run(house.late.look()) == 0
+
+
+def test_what_a_server_had_answered_is_known_to_a_rule_too(house):
+    house.servers[0].listed[house.subject(BAD).hashes[0]] = Risk.DANGEROUS
+    assert visit(house, BAD).action is Action.BLOCK
+    house.ledger.confirmed_set.clear()
+    house.ledger.rules.add(allowed(house))
+    house.reload()
+    assert visit(house, BAD).action is Action.ALLOW
+    assert not house.ledger.history.recent
+
+
+def test_what_a_rule_let_through_while_nothing_was_known_is_a_late_verdict(house):
+    house.ledger.rules.add(allowed(house))
+    house.reload()
+    visit(house, BAD)
+    house.publish(make_pattern([house.subject(BAD).hashes[0]], now=house.clock.now()))
+    assert house.run(house.late.look()) == 1

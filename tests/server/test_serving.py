@@ -1,0 +1,76 @@
+"""The access log of a server, on a disk that is full or takes a part."""
+
+import asyncio
+import json
+import os
+import resource
+from pathlib import Path
+
+import httpx
+import pytest
+
+from secondlook.server.http.app import ServerApp
+from secondlook.server.http.serving import JsonAccessLog
+from secondlook.server.reader import FileReader
+
+
+def test_an_access_log_that_cannot_be_written_keeps_no_answer_back(store, caplog):
+    log = JsonAccessLog(Path("/dev/full"))
+    reader = FileReader(store)
+
+    async def asking():
+        await reader.refresh()
+        transport = httpx.ASGITransport(ServerApp(reader, access_log=log))
+        async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+            return [await client.get(path) for path in ("/v5/hashLists", "/v5/hashList/mw-8b", "/v5/nothing")]
+
+    assert [answer.status_code for answer in asyncio.run(asking())] == [200, 200, 404]
+    log.close()
+    assert caplog.text.count("the access log cannot be written: No space left on device") == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "kept"), [("", []), ("{}\n", ["{}"]), ('{}\n{"time": 0', ["{}", '{"time": 0'])]
+)
+def test_a_line_that_a_crash_broke_off_spoils_none_of_the_next_start(before, kept, tmp_path):
+    path = tmp_path / "access.log"
+    path.write_text(before)
+    log = JsonAccessLog(path, now=lambda: 0.0)
+    log("GET", 200, 1, 0.0, "a")
+    log("GET", 201, 1, 0.0, "b")
+    log.close()
+    *found, first, second = path.read_text().splitlines()
+    assert found == kept
+    assert [json.loads(line)["status"] for line in (first, second)] == [200, 201]
+
+
+def test_an_access_log_may_be_a_pipe(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    log = JsonAccessLog(path, now=lambda: 0.0)
+    log("GET", 200, 1, 0.0, "a")
+    log.close()
+    assert json.loads(os.read(reader, 1000))["status"] == 200
+    os.close(reader)
+
+
+def test_a_line_that_the_disk_took_in_part_spoils_no_other(tmp_path, caplog):
+    path = tmp_path / "access.log"
+    log = JsonAccessLog(path, now=lambda: 0.0)
+    log("GET", 200, 1, 0.0, "a")
+    whole = path.stat().st_size
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for room in (10, 11, 12):  # within the line, its newline alone, and again within the line
+        resource.setrlimit(resource.RLIMIT_FSIZE, (whole + room, before[1]))
+        try:
+            log("GET", 201, 1, 0.0, "b")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    log("GET", 202, 1, 0.0, "c")
+    log("GET", 203, 1, 0.0, "d")
+    log.close()
+    first, torn, again, *good = path.read_text().splitlines()
+    assert (json.loads(first)["status"], torn, again) == (200, '{"time": 0', "{")
+    assert [json.loads(line)["status"] for line in good] == [202, 203]
+    assert not caplog.text  # each write took something
