@@ -63,8 +63,8 @@ class Place:
             gate.feed(body[at : at + 700])
             if gate.release:
                 gate.released()
-        while gate.behind:
-            gate.work()
+        while gate.look.behind:
+            gate.look.work()
         gate.end()
         return gate
 

@@ -114,8 +114,8 @@ def test_any_body_in_any_pieces(tmp_path, run):
     size = len(run.body)
     early, late, gate, copy = asyncio.run(_through(run, tmp_path))
     assert early + late == run.body
-    assert gate.subject().hashes[0] == hashlib.sha256(run.body).digest()
-    assert "md5" in gate.subject().labels
+    assert gate.look.subject().hashes[0] == hashlib.sha256(run.body).digest()
+    assert "md5" in gate.look.subject().labels
     if gate.fate is Fate.REFUSE:
         assert run.hold_full
         assert run.room != "plenty"
@@ -124,7 +124,7 @@ def test_any_body_in_any_pieces(tmp_path, run):
         return
     declared_risky = run.said in {"application/x-msdownload", "application/zip"}
     if declared_risky or run.body[:4] == b"PK\x03\x04" or run.body[:2] == b"MZ":
-        assert gate.risky
+        assert gate.look.risky
         assert late, "a risky body must never be out whole before its verdict"
         if size > 2000 + 300 and run.room != "broken":
             assert len(late) >= 300

@@ -126,7 +126,7 @@ class GateMachine(RuleBasedStateMachine):
             self.inside(self.gate.released)
         self.out += out
         self.moved(before.value, "bytes")
-        if self.gate.partial and self.gate.risky and not self.settled:
+        if self.gate.partial and self.gate.look.risky and not self.settled:
             assert self.gate.fate is Fate.ASK
         assert not (
             before is Fate.TAIL and self.gate.uncopied and self.gate.spool and self.gate.length is None
@@ -155,7 +155,7 @@ class GateMachine(RuleBasedStateMachine):
     @rule(whole=st.booleans())
     def end_and_allow(self, whole):
         self.end(whole=whole)
-        assert self.gate.size == self.came
+        assert self.gate.look.size == self.came
         self.out += self.read() + self.gate.rest_piece() + self.gate.rest()
         assert self.out == self.body[: self.came]
         assert self.gate.rest_bytes == 0
@@ -164,7 +164,7 @@ class GateMachine(RuleBasedStateMachine):
     @rule()
     def end_and_refuse(self):
         self.end(whole=True)
-        if self.gate.risky and self.came and not self.settled:
+        if self.gate.look.risky and self.came and not self.settled:
             assert len(self.out) < self.came
 
     @precondition(lambda self: self.ended)
@@ -177,7 +177,7 @@ class GateMachine(RuleBasedStateMachine):
         before = self.gate.fate.value
         self.inside(self.gate.end, whole=whole)
         self.moved(before, "end")
-        if before in {"sniff", "small"} and self.gate.risky:
+        if before in {"sniff", "small"} and self.gate.look.risky:
             assert self.gate.fate is Fate.HOLD
         self.ended = True
 

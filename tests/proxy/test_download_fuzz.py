@@ -176,7 +176,7 @@ def test_gates(tmp_path, data, kind, encoding, cuts, length, partial, whole, roo
         if gate.fate is Fate.REFUSE:
             gate.drop()
         assert await _through(gate, _cut(data, cuts)) == data
-        assert gate.subject().size == len(data)
+        assert gate.look.subject().size == len(data)
         gate.close()
         await asyncio.get_running_loop().run_in_executor(place.thread, lambda: None)
         assert place.left_bytes == room

@@ -128,8 +128,8 @@ class BodyJudge:
     async def catch_up(self, gate: BodyGate) -> None:
         """Have decoded what came of a body; each takes its turn after some megabytes."""
         loop = asyncio.get_running_loop()
-        while gate.behind:
-            await loop.run_in_executor(self._decoding, gate.work)
+        while gate.look.behind:
+            await loop.run_in_executor(self._decoding, gate.look.work)
 
     async def aclose(self) -> None:
         """End what looks into files, and the spool's thread."""
@@ -161,7 +161,7 @@ class BodyJudge:
                 body.blocks.feed(data)
         if state.lead is not None and gate.fate not in {Fate.SNIFF, Fate.HOLD}:
             release_lead(state)  # it comes no faster than its client reads
-        if gate.risky and not body.noted and not gate.unshown:
+        if gate.look.risky and not body.noted and not gate.look.unshown:
             body.noted = True
             self.memory.note_risky(state.subject.identity)
 
@@ -170,12 +170,12 @@ class BodyJudge:
         gate = body.gate
         if gate.partial:
             return PASSED
-        if gate.risky:
+        if gate.look.risky:
             body.use = replace(body.use, cls=SubjectClass.DOWNLOAD)
         if body.failed is not None:
             return None
-        if not gate.risky:
-            body.decision = self.gatekeeper.local(gate.subject(), body.use, late=gate.fate is Fate.PASS)
+        if not gate.look.risky:
+            body.decision = self.gatekeeper.local(gate.look.subject(), body.use, late=gate.fate is Fate.PASS)
             return body.decision
         if gate.problem is not None or body.claims:
             return None
@@ -184,7 +184,7 @@ class BodyJudge:
             if self._examiner.is_archive(gate):
                 return None
             scan = self._examiner.scan(gate, body.use.client)
-        body.decision = self.gatekeeper.now(gate.subject(), body.use, scan=scan)
+        body.decision = self.gatekeeper.now(gate.look.subject(), body.use, scan=scan)
         self._remember(body, state)
         return body.decision
 
@@ -198,9 +198,9 @@ class BodyJudge:
             block = True if whole or self._block_partial or body.unproved else None
             body.decision = await self.gatekeeper.unverifiable(state.subject, use, reason, block=block)
         elif body.failed is not None:
-            body.decision = await self.gatekeeper.unverifiable(gate.subject(), body.use, body.failed)
-        elif not gate.risky:
-            body.decision = await self.gatekeeper.check_local(gate.subject(), body.use)
+            body.decision = await self.gatekeeper.unverifiable(gate.look.subject(), body.use, body.failed)
+        elif not gate.look.risky:
+            body.decision = await self.gatekeeper.check_local(gate.look.subject(), body.use)
         else:
             body.decision = await self._judge_risky(body)
             self._remember(body, state)
@@ -209,7 +209,7 @@ class BodyJudge:
         if self._examiner is not None:
             examined = await self._examiner.examine(body.gate, body.use.client)
         else:
-            examined = Examined(body.gate.subject(), None, body.gate.problem)
+            examined = Examined(body.gate.look.subject(), None, body.gate.problem)
         subject, scan = examined.subject, examined.scan
         body.members, body.problem = examined.members, examined.problem
         if body.claims:
@@ -290,8 +290,8 @@ class BodyJudge:
             return
         if decision.action is Action.BLOCK:
             self.memory.note_risky(state.subject.identity)
-            self.memory.note_bad(state.subject.host, body.etag, gate.size, decision)
-        elif not gate.unshown:
+            self.memory.note_bad(state.subject.host, body.etag, gate.look.size, decision)
+        elif not gate.look.unshown:
             self.memory.note_risky(state.subject.identity)
             self._keep(body, state)
 
@@ -302,8 +302,8 @@ class BodyJudge:
         if blocks is None or tags is None:
             return
         lead, state.lead = state.lead, None
-        subject = gate.subject(body.members)
-        judged = JudgedFile(gate.size, blocks.block, tags, subject, body.problem, body.coding)
+        subject = gate.look.subject(body.members)
+        judged = JudgedFile(gate.look.size, blocks.block, tags, subject, body.problem, body.coding)
         self.judged.keep(state.subject.identity, judged, lead)
 
 

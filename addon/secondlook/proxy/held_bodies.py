@@ -68,10 +68,10 @@ class HeldBodies:
 
     async def _body_fault(self, body: Body, reason: str) -> None:
         try:
-            body.decision = await self.gatekeeper.unverifiable(body.gate.subject(), body.use, reason)
+            body.decision = await self.gatekeeper.unverifiable(body.gate.look.subject(), body.use, reason)
         except Exception:
             logger.exception("the policy for unverifiable bodies failed too")
-            body.decision = None if body.gate.risky else PASSED
+            body.decision = None if body.gate.look.risky else PASSED
 
     async def secondlook_pump(self, flow: http.HTTPFlow) -> None:
         """Read the next piece of a held body, once the client has taken the last."""

@@ -111,20 +111,22 @@ class Examiner:
     async def examine(self, gate: BodyGate, client: str | None) -> Examined:
         """Look into an archive, and prepare what the engines are to see of any file."""
         if not self.is_archive(gate):
-            return Examined(gate.subject(), self.scan(gate, client), gate.problem)
+            return Examined(gate.look.subject(), self.scan(gate, client), gate.problem)
         look = self._rules.look()
         if gate.uncopied is not None or gate.spool is None:
             inside = Inside(problem=f"archive: {gate.uncopied or _NO_COPY}")
         else:
             inside = await self.inspector.inspect(
                 gate.spool,
-                gate.encodings,
-                digest=gate.subject().identity,
+                gate.look.encodings,
+                digest=gate.look.subject().identity,
                 client=client,
                 look=None if isinstance(look, str) else look,
             )
         scan = self.scan(gate, client, inside)
-        return Examined(gate.subject(inside.members), scan, inside.problem or gate.problem, inside.members)
+        return Examined(
+            gate.look.subject(inside.members), scan, inside.problem or gate.problem, inside.members
+        )
 
     def scan(self, gate: BodyGate, client: str | None, inside: Inside | None = None) -> Scan:
         """Prepare a file for the engines; `inside` is what was found already."""
@@ -132,7 +134,7 @@ class Examiner:
 
     def known(self, gate: BodyGate) -> list[EngineReport] | None:
         """Return what all engines found in the same file before, as far as it is in memory."""
-        digest, form = gate.subject().identity, _form(gate)
+        digest, form = gate.look.subject().identity, _form(gate)
         yara = self._known_to_rules(gate, digest, form)
         if yara is None:
             return None
@@ -156,7 +158,7 @@ class Examiner:
         look = self._rules.look()
         if isinstance(look, str):
             return self._as_courtesy(EngineReport(YARA, fault=look))
-        digest, form = gate.subject().identity, _form(gate)
+        digest, form = gate.look.subject().identity, _form(gate)
         if inside is not None and inside.yara is not None:
             report = inside.yara
         elif (known := await self.results.find(digest, form, YARA, look.rules.version)) is not None:
@@ -165,7 +167,7 @@ class Examiner:
             report = look.failed(gate.uncopied or _NO_COPY)
         else:
             found = await self.inspector.inspect(
-                gate.spool, gate.encodings, digest=digest, client=client, archive=False, look=look
+                gate.spool, gate.look.encodings, digest=digest, client=client, archive=False, look=look
             )
             assert found.yara is not None
             report = found.yara
@@ -174,7 +176,7 @@ class Examiner:
 
     async def ask_clamd(self, clamd: Clamd, gate: BodyGate, client: str | None) -> EngineReport:
         """Have clamd look at a whole file, and at what it decodes to, if it has not yet."""
-        digest, form = gate.subject().identity, _form(gate)
+        digest, form = gate.look.subject().identity, _form(gate)
         if clamd.version is None and clamd.trouble is None:
             try:
                 await clamd.ask_version()
@@ -195,8 +197,8 @@ class Examiner:
             report = await gate.tap.end()
         if report is None or (report.fault is not None and spool is not None):
             report = await self._from_spool(clamd, gate, spool, client, ())
-        if gate.encodings and report.fault is None and not _is_dangerous(report):
-            decoded = await self._from_spool(clamd, gate, spool, client, gate.encodings)
+        if gate.look.encodings and report.fault is None and not _is_dangerous(report):
+            decoded = await self._from_spool(clamd, gate, spool, client, gate.look.encodings)
             found = tuple(dict.fromkeys((*report.detections, *decoded.detections)))
             took_ms = (report.elapsed_ms or 0.0) + (decoded.elapsed_ms or 0.0)
             report = replace(decoded, detections=found, elapsed_ms=took_ms)
@@ -258,7 +260,7 @@ def _is_dangerous(report: EngineReport) -> bool:
 
 
 def _form(gate: BodyGate) -> str:
-    return "+".join(gate.encodings)
+    return "+".join(gate.look.encodings)
 
 
 class _Scan:

@@ -53,7 +53,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import assert_never
 
-from secondlook.core.subject import FileSubject
 from secondlook.download.body.body_type import Declared
 from secondlook.download.body.inspection import BodyLook
 from secondlook.download.body.signatures import READ_ARCHIVES, UNREAD_ARCHIVES
@@ -85,22 +84,13 @@ class BodyGate:
     `length` is what the headers declare, None when they do not. `must_hold`: nothing risky goes on before it
     is whole; `hold_if_room`: that would be better. `window` is the first byte and the count of a range that
     is wanted of it. `partial`: it is a piece of a file, `from_start`: its first; `multipart`: it is several.
-    `tap` makes what looks into a risky body as it comes, where it may not all be here at its end.
+    `tap` makes what looks into a risky body as it comes, where it may not all be here at its end. `look` is
+    what is known of the body itself: its size, its form, whether it can hurt.
     """
 
     __slots__ = (
-        "_limits",
-        "_look",
-        "_must_hold",
-        "_prefers_hold",
-        "_room",
-        "_state",
-        "_tapping",
-        "_trickle",
-        "length",
-        "partial",
-        "tap",
-        "whole",
+        "_limits", "_must_hold", "_prefers_hold", "_room", "_state", "_tapping", "_trickle", "length", "look",
+        "partial", "tap", "whole",
     )  # fmt: skip
 
     def __init__(
@@ -130,7 +120,7 @@ class BodyGate:
         self._must_hold = must_hold or limits.hold_full
         self._prefers_hold = self._must_hold or hold_if_room
         self._trickle = Trickle(limits.tail_min, window)
-        self._look = BodyLook(
+        self.look = BodyLook(
             said,
             encoding,
             kinds=kinds,
@@ -167,45 +157,20 @@ class BodyGate:
         return self._state.releasing
 
     @property
-    def size(self) -> int:
-        """Bytes so far."""
-        return self._look.size
-
-    @property
-    def risky(self) -> bool:
-        """Return whether it can hurt, by what is known so far."""
-        return self._look.risky
-
-    @property
-    def unshown(self) -> bool:
-        """Return whether it is risky only because no browser would show it; pieces of such are not."""
-        return self._look.unshown
-
-    @property
-    def signature(self) -> str | None:
-        """The dangerous format that it begins like."""
-        return self._look.signature
-
-    @property
-    def encodings(self) -> tuple[str, ...]:
-        """How the bytes are encoded, outermost first."""
-        return self._look.encodings
-
-    @property
     def problem(self) -> str | None:
         """Why it could not be held or looked into."""
         if isinstance(self._state, Refuse):
             return f"it cannot be held whole: {self._state.why}"
         if not self.whole:
             return None
-        if self.signature in UNREAD_ARCHIVES and self._limits.look_up_to:
-            return f"archive: {self.signature} is a kind that is not looked into"
-        return self._look.problem
+        if self.look.signature in UNREAD_ARCHIVES and self._limits.look_up_to:
+            return f"archive: {self.look.signature} is a kind that is not looked into"
+        return self.look.problem
 
     @property
     def open(self) -> bool:
         """Return whether bytes of the body may go on before its end, so that its headers go at once."""
-        live = self._look.declared.live and not self.partial
+        live = self.look.declared.live and not self.partial
         return self.fate in {Fate.PASS, Fate.TAIL} or (live and self.fate is Fate.SNIFF)
 
     @property
@@ -216,14 +181,14 @@ class BodyGate:
     @property
     def unclear(self) -> bool:
         """Return whether all of a piece is too little to know how the whole begins."""
-        return self.partial and self.fate is Fate.SNIFF and self._look.undecided()
+        return self.partial and self.fate is Fate.SNIFF and self.look.undecided()
 
     @property
     def is_archive(self) -> bool:
         """Return whether a body (known whole) is an archive of a kind that can be looked into."""
         if not self.whole or self.fate not in {Fate.HOLD, Fate.TAIL}:
             return False
-        return self.signature in READ_ARCHIVES or self._look.holds_archive
+        return self.look.signature in READ_ARCHIVES or self.look.holds_archive
 
     @property
     def keeps_its_end(self) -> bool:
@@ -233,15 +198,15 @@ class BodyGate:
         """
         if self.fate not in {Fate.TAIL, Fate.SMALL, Fate.PASS}:
             return True
-        look = self._look
-        unlooked = look.holds_archive or self.signature in READ_ARCHIVES or self.signature in UNREAD_ARCHIVES
-        return self.risky and (look.problem is not None or (unlooked and self._limits.look_up_to > 0))
+        look = self.look
+        unlooked = look.holds_archive or look.signature in READ_ARCHIVES or look.signature in UNREAD_ARCHIVES
+        return look.risky and (look.problem is not None or (unlooked and self._limits.look_up_to > 0))
 
     @property
     def harmless(self) -> bool:
         """Return whether nothing in a body (known whole) can hurt, whatever its headers or its URL claim."""
-        known = self.whole and self.problem is None and not self._look.blind
-        unknown = self.signature is not None or self._look.unshown or self._look.holds_archive
+        known = self.whole and self.problem is None and not self.look.blind
+        unknown = self.look.signature is not None or self.look.unshown or self.look.holds_archive
         return known and not unknown
 
     @property
@@ -249,15 +214,6 @@ class BodyGate:
         """Return whether the origin should pause: the disk is behind."""
         behind = self.tap is not None and self.tap.congested
         return behind or (self.spool is not None and self.spool.backlog > BACKLOG_MAX_BYTES)
-
-    @property
-    def behind(self) -> bool:
-        """Return whether more can be decoded of what came, which `work` does."""
-        return self._look.behind
-
-    def work(self) -> None:
-        """Decode more of it, in a thread; nothing may be fed meanwhile."""
-        self._look.work()
 
     async def settle(self) -> None:
         """Wait for the disk, and for what looks into the body as it comes."""
@@ -268,7 +224,7 @@ class BodyGate:
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes; return those that may go on now."""
-        self._look.feed(data)
+        self.look.feed(data)
         if self.tap is not None:
             self.tap.feed(data)
         state = self._state
@@ -276,7 +232,7 @@ class BodyGate:
             case Pass():
                 return data
             case Tail():
-                return state.feed(data, self._look)
+                return state.feed(data, self.look)
             case Hold():
                 return self._hold(state, data)
             case Sniff():
@@ -290,13 +246,13 @@ class BodyGate:
     def end(self, *, whole: bool = True) -> None:
         """Note that nothing more comes; `whole`: because that was all."""
         self.whole = whole
-        self._look.end()
+        self.look.end()
         state = self._state
-        if self.signature is None and not self.partial and not isinstance(state, Pass):
-            self._look.conclude()
-            self._look.risky |= self._look.holds_archive
-        if self.risky and (
-            isinstance(state, Sniff | Small) or (isinstance(state, Tail) and state.has_all(self.size))
+        if self.look.signature is None and not self.partial and not isinstance(state, Pass):
+            self.look.conclude()
+            self.look.risky |= self.look.holds_archive
+        if self.look.risky and (
+            isinstance(state, Sniff | Small) or (isinstance(state, Tail) and state.has_all(self.look.size))
         ):
             data = b"".join(chunk for held in state.memory for chunk in held)
             self._state = self._hold_at_end(data)  # harmless by its headers, dangerous by its bytes
@@ -304,7 +260,7 @@ class BodyGate:
     def released(self) -> None:
         """Note that what was held in the spool has gone on."""
         if isinstance(self._state, Tail):
-            self._state.released(self._look)
+            self._state.released(self.look)
 
     @property
     def rest_bytes(self) -> int:
@@ -332,10 +288,6 @@ class BodyGate:
         """Take the next piece of the end in memory: a client that is slow must not make a copy of all."""
         return self._state.take_piece() if isinstance(self._state, Tail) else b""
 
-    def subject(self, members: tuple[tuple[str, bytes], ...] = ()) -> FileSubject:
-        """Make the subject of the whole body; `members` are labelled digests from inside an archive."""
-        return self._look.subject(members)
-
     def drop(self) -> bytes:
         """Hold nothing any more, what comes goes on; return what memory held back, which is next."""
         rest = self.rest()
@@ -357,17 +309,17 @@ class BodyGate:
 
     def _pass(self) -> None:
         self._state = _PASS
-        self._look.let_go()
+        self.look.let_go()
 
     def _first_state(self, *, begins: bool) -> GateState:
         """Choose by the headers; `begins`: the first bytes that come are those of the file."""
         small = self.length is not None and self.length <= self._limits.local_up_to
-        if self.risky:
+        if self.look.risky:
             return self._risky_state()
         if self.partial and not begins:
-            self._look.let_go()
+            self.look.let_go()
             return _PASS
-        if small and not self.partial and not self._look.declared.live:
+        if small and not self.partial and not self.look.declared.live:
             return Small()
         return Sniff()
 
@@ -383,13 +335,13 @@ class BodyGate:
             return Refuse(why=_TOO_LARGE_TO_HOLD)
         if self.length > (self._room.largest if self._prefers_hold else self._limits.hold_up_to):
             tail = Tail(self.length, self._limits, self._room)
-            tail.choose_copy(max(self.length, self.size))
+            tail.choose_copy(max(self.length, self.look.size))
             return tail
         return Hold(spool=Spool(self._room))
 
     def _sniff(self, state: Sniff, data: bytes) -> bytes:
         state.chunks.append(data)
-        look = self._look
+        look = self.look
         look.judge()
         most = self._limits.local_up_to if look.blind else self._limits.sniff
         if not look.risky and look.size < most and look.undecided():
@@ -437,11 +389,11 @@ class BodyGate:
 
     def _let_begin_go(self, spool: Spool, data: bytes, why: str | None) -> bytes:
         """Let what is held go on, and withhold an end from here on; `why` the spool takes no more."""
-        lied = self.length is not None and self.size > self.length
+        lied = self.length is not None and self.look.size > self.length
         self._state = tail = Tail(None if lied else self.length, self._limits, self._room)
         tail.in_memory = True  # what is still to be read stands before it in the spool
         if why is None:
-            tail.choose_copy(max(self.length or 0, self.size))
+            tail.choose_copy(max(self.length or 0, self.look.size))
         else:
             tail.uncopied = why
-        return tail.take_over(spool, data, self._look)
+        return tail.take_over(spool, data, self.look)

@@ -213,7 +213,7 @@ class Passage:
             return True
         if out:
             await self._out.send(out)
-        if gate.congested or gate.behind:
+        if gate.congested or gate.look.behind:
             await self._catch_up()
         return False
 
@@ -268,7 +268,7 @@ class Passage:
     async def _judge(self, *, whole: bool) -> Decision | None:
         body = self._body
         self._over = True
-        if body.gate.behind:
+        if body.gate.look.behind:
             await self._catch_up()
         try:
             body.gate.end(whole=whole)
@@ -306,11 +306,11 @@ class Passage:
 
     async def _fault(self, body: Body, reason: str) -> None:
         try:
-            subject = body.gate.subject()
+            subject = body.gate.look.subject()
             body.decision = await self._front.gatekeeper.unverifiable(subject, body.use, reason)
         except Exception:
             logger.exception("the policy for unverifiable bodies failed too")
-            body.decision = None if body.gate.risky else PASSED
+            body.decision = None if body.gate.look.risky else PASSED
 
     async def _gate_failed(self, error: Exception, data: bytes) -> bool:
         """Treat a body whose gate broke: cut it when it could hurt, else let it go on and say so."""
@@ -318,7 +318,7 @@ class Passage:
         metrics.INTERNAL_ERRORS.inc()
         body = self._body
         body.failed = f"internal error: {error!r}"
-        if body.gate.risky:
+        if body.gate.look.risky:
             await self._block(None)
             return True
         held = body.gate.drop()

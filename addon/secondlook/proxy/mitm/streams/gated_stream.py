@@ -170,7 +170,7 @@ class GatedStream(AheadStream):
             yield from self._ask()
         elif out or (gate.open and not self._headers_out):
             yield from self._send(out)
-        if gate.congested or gate.behind:
+        if gate.congested or gate.look.behind:
             yield from self._wait(SecondlookSettleHook(self.flow))
         if gate.fate is not Fate.PASS and self._received != gate.length:
             yield from self.watch_patience()
@@ -179,7 +179,7 @@ class GatedStream(AheadStream):
         body = self.body
         assert body is not None
         self._whole, self._over = whole, True
-        if body.gate.behind:
+        if body.gate.look.behind:
             yield from self._wait(SecondlookSettleHook(self.flow))
         try:
             body.gate.end(whole=whole)
@@ -208,7 +208,7 @@ class GatedStream(AheadStream):
             yield from self._block()
             return
         if body.cut_to is not None and not self._headers_out:
-            self._cut_to(body.cut_to, body.gate.size)
+            self._cut_to(body.cut_to, body.gate.look.size)
         in_pieces = body.gate.spool is not None or body.gate.rest_bytes > PIECE_BYTES
         if in_pieces and not (yield from self._pump()):
             return
@@ -264,9 +264,9 @@ class GatedStream(AheadStream):
         logger.error("the gate of a body failed", exc_info=error)
         metrics.INTERNAL_ERRORS.inc()
         body.failed = f"internal error: {error!r}"
-        self._over = body.gate.risky
+        self._over = body.gate.look.risky
         self._free()
-        if body.gate.risky:
+        if body.gate.look.risky:
             body.gate.close()
             if self._headers_out:
                 yield from self._stop_origin()
