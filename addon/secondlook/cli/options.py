@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
@@ -75,6 +75,32 @@ def when_bare[**Options](group: typer.Typer) -> Callable[[Callable[Options, None
         bare.__annotations__ = {"ctx": typer.Context, **command.__annotations__}
         group.callback(invoke_without_command=True)(bare)
         return command
+
+    return register
+
+
+class ListPrinter(Protocol):
+    """Prints records of the ledger."""
+
+    def __call__(self, ledger: "Ledger", *, utc: bool, as_json: bool) -> None:
+        """Print them all."""
+
+
+def lists(group: typer.Typer) -> Callable[[ListPrinter], ListPrinter]:
+    """Make what prints records of the ledger the command `list` of a group, and the group's own."""
+
+    def register(show: ListPrinter) -> ListPrinter:
+        def listed(
+            config: ConfigOption = None,
+            state: StateOption = None,
+            utc: UtcOption = False,
+            as_json: JsonOption = False,
+        ) -> None:
+            with known_context(config, state).ledger_to_read() as ledger:
+                show(ledger, utc=utc, as_json=as_json)
+
+        group.command("list", help=show.__doc__)(when_bare(group)(listed))
+        return show
 
     return register
 

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, tzinfo
 from enum import Enum
@@ -92,6 +92,15 @@ def print_line(text: str = "") -> None:
     write(inert(text) + "\n")
 
 
+def print_result(record: Mapping[str, object], *lines: str, as_json: bool) -> None:
+    """Print what came of a command: a record as JSON, or lines for people."""
+    if as_json:
+        print_json(record)
+    else:
+        for line in lines:
+            print_line(line)
+
+
 def print_marked(mark: str, text: str, tone: Tone) -> None:
     """Print one line of plain text that begins with a word in a colour, where a terminal takes colours."""
     told = inert(mark)
@@ -108,7 +117,6 @@ def print_table(
     columns: Sequence[str],
     rows: Iterable[Sequence[object]],
     *,
-    title: str | None = None,
     empty: str,
     whole: Sequence[str] = ("id",),
     spare: Sequence[str] = (),
@@ -149,7 +157,7 @@ def print_table(
     from rich.text import Text
 
     styled = _styled()
-    table = Table(title=title, box=None, header_style="bold" if styled else "", pad_edge=False)
+    table = Table(box=None, header_style="bold" if styled else "", pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold", no_wrap=column in whole)
     for row in told:
@@ -157,6 +165,24 @@ def print_table(
     drawn = io.StringIO()
     Console(file=drawn, force_terminal=styled, width=width, highlight=False, _environ=environ()).print(table)
     write(drawn.getvalue())
+
+
+def print_list[T](
+    items: Iterable[T],
+    record: Callable[[T], Mapping[str, object]],
+    columns: Sequence[str],
+    row: Callable[[T], Sequence[object]],
+    *,
+    as_json: bool,
+    empty: str,
+    spare: Sequence[str] = (),
+) -> None:
+    """Print items: each as a `record` of JSON, or a table of which each is a `row`."""
+    if as_json:
+        for item in items:
+            print_json(record(item))
+    else:
+        print_table(columns, map(row, items), empty=empty, spare=spare)
 
 
 def time_told(at: float | None, *, utc: bool = False) -> str | None:

@@ -11,7 +11,7 @@ from secondlook.cli.backup.passphrase import PassphraseOption, read_passphrase
 from secondlook.cli.caller import typed
 from secondlook.cli.finding import find_config
 from secondlook.cli.options import ConfigOption, JsonOption, StateOption, open_context
-from secondlook.cli.output import print_json, print_line, size_told
+from secondlook.cli.output import print_result, size_told
 
 app = typer.Typer(add_completion=False)
 
@@ -48,22 +48,18 @@ def backup(
         quarantine=quarantine,
         replace=replace,
     )
-    if as_json:
-        print_json(
-            {
-                "file": made.path,
-                "bytes": made.bytes,
-                "files": made.files,
-                "encrypted": made.encrypted,
-                "quarantine": made.quarantine,
-                "settings": made.settings,
-            }
-        )
-        return
-    print_line(f"wrote {made.path}: {size_told(made.bytes)}, {made.files} files")
+    record = {
+        "file": made.path,
+        "bytes": made.bytes,
+        "files": made.files,
+        "encrypted": made.encrypted,
+        "quarantine": made.quarantine,
+        "settings": made.settings,
+    }
+    lines = [f"wrote {made.path}: {size_told(made.bytes)}, {made.files} files"]
     if not made.encrypted:
-        print_line("  not encrypted: whoever reads it can pose as any site to those who trust this proxy")
-    print_line(f"  try it: {typed(f'restore --check {file}')}")
+        lines.append("  not encrypted: whoever reads it can pose as any site to those who trust this proxy")
+    print_result(record, *lines, f"  try it: {typed(f'restore --check {file}')}", as_json=as_json)
 
 
 def _is_shipped(config: Path) -> bool:

@@ -3,7 +3,7 @@
 import typer
 
 from secondlook.cli.options import ConfigOption, JsonOption, StateOption, open_context
-from secondlook.cli.output import fail, print_json, print_line
+from secondlook.cli.output import fail, print_result
 from secondlook.ground.first_steps import FirstSteps, Step
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Try the notices.")
@@ -34,7 +34,5 @@ def test(
             hint="check notify.urls, and that this session has a desktop where notify.desktop is on",
         )
     FirstSteps(context.state).mark(Step.NOTICE)
-    if as_json:
-        print_json({"sent": True, "urls": len(notify.urls), "desktop": notify.desktop})
-        return
-    print_line("the test notice went out")
+    sent = {"sent": True, "urls": len(notify.urls), "desktop": notify.desktop}
+    print_result(sent, "the test notice went out", as_json=as_json)

@@ -6,7 +6,7 @@ import sys
 import typer
 
 from secondlook.cli.options import JsonOption
-from secondlook.cli.output import fail, print_json
+from secondlook.cli.output import fail, print_result
 
 app = typer.Typer(add_completion=False)
 
@@ -26,7 +26,4 @@ def password(as_json: JsonOption = False) -> None:
         fail("expected a password, got an empty line")
     # a dollar sign would begin a ${NAME} in the configuration
     made = PasswordHasher().hash(given).replace("$", "$$")
-    if as_json:
-        print_json({"hash": made})
-        return
-    sys.stdout.write(made + "\n")
+    print_result({"hash": made}, made, as_json=as_json)

@@ -23,6 +23,7 @@ from secondlook.cli.output import (
     print_json,
     print_line,
     print_marked,
+    print_result,
     print_table,
     working,
 )
@@ -179,10 +180,8 @@ def verify(config: ConfigOption = None, state: StateOption = None, as_json: Json
     faults = {each.file: fault for each, fault in change.verify(context.state).items()}
     for each in found.lists:
         fault = faults.get(each.file)
-        if as_json:
-            print_json({"list": each.name, "entries": each.entries, "ok": fault is None, "fault": fault})
-        else:
-            print_line(f"{each.name}: {fault or 'in order'}")
+        record = {"list": each.name, "entries": each.entries, "ok": fault is None, "fault": fault}
+        print_result(record, f"{each.name}: {fault or 'in order'}", as_json=as_json)
     if not as_json:
         print_line(f"{found.entries:,} entries read in {time.monotonic() - started:.2f} s")
     if faults:
@@ -215,12 +214,10 @@ def rollback(
     with context.ledger() as ledger:
         now = time.time()
         ledger.recorder.record(Event(id=make_id(now), kind=EventKind.UPDATE, time=now, detail=text))
-    if as_json:
-        print_json({"generation": stamp.generation})
-        return
-    print_line(f"{generation_told(stamp.generation)} is in force again, until a server has another one")
+    lines = [f"{generation_told(stamp.generation)} is in force again, until a server has another one"]
     if stamp.held:
-        print_line(f"  take the one that was given up after all with: {typed('pattern update --force')}")
+        lines.append(f"  take the one that was given up after all with: {typed('pattern update --force')}")
+    print_result({"generation": stamp.generation}, *lines, as_json=as_json)
 
 
 def _roll_back_rules(context: CommandContext, feed: str, *, as_json: bool) -> None:
@@ -244,8 +241,9 @@ def _roll_back_rules(context: CommandContext, feed: str, *, as_json: bool) -> No
         ledger.recorder.record(
             Event(id=make_id(now), kind=EventKind.UPDATE, time=now, list=feed, detail=text)
         )
-    if as_json:
-        print_json({"feed": feed, "rules": now_in_force.count, "taken_at": rfc3339(now_in_force.taken_at)})
-        return
-    print_line(f"{feed}: {text}; in force as soon as they are compiled, until the feed has others")
-    print_line(f"  take those that were given up after all with: {typed('pattern update --force')}")
+    print_result(
+        {"feed": feed, "rules": now_in_force.count, "taken_at": rfc3339(now_in_force.taken_at)},
+        f"{feed}: {text}; in force as soon as they are compiled, until the feed has others",
+        f"  take those that were given up after all with: {typed('pattern update --force')}",
+        as_json=as_json,
+    )

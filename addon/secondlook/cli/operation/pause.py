@@ -6,7 +6,7 @@ import typer
 
 from secondlook.cli.caller import typed
 from secondlook.cli.options import ConfigOption, ForClientOption, JsonOption, StateOption, open_context
-from secondlook.cli.output import fail, print_json, print_line, time_told
+from secondlook.cli.output import fail, print_result, time_told
 from secondlook.core.rules.rule import LONGEST_PAUSE_S, SHORTEST_S
 
 app = typer.Typer(add_completion=False)
@@ -32,11 +32,12 @@ def pause(
     context = open_context(config, state)
     with context.ledger() as ledger:
         made = ledger.pauses.add(lasts / 60, client=client)
-    if as_json:
-        print_json({"id": made.id, "client": made.client, "until": rfc3339(made.until)})
-        return
     whose = f"for {made.client}" if made.client else "for everybody"
-    print_line(f"protection is off {whose} until {time_told(made.until)}; on again with: {typed('resume')}")
+    print_result(
+        {"id": made.id, "client": made.client, "until": rfc3339(made.until)},
+        f"protection is off {whose} until {time_told(made.until)}; on again with: {typed('resume')}",
+        as_json=as_json,
+    )
 
 
 def _seconds(text: str) -> float | None:

@@ -11,7 +11,7 @@ import typer
 from secondlook.cli.caller import typed
 from secondlook.cli.finding import find_config, plainly_said_state
 from secondlook.cli.options import ConfigOption, JsonOption, StateOption, known_context
-from secondlook.cli.output import fail, print_json, print_line, working
+from secondlook.cli.output import fail, print_result, working
 from secondlook.run.supervisor.plan import Invocation
 from secondlook.run.supervisor.runfile import read_run_file
 from secondlook.run.supervisor.settings_file import digest_of, reading_ended
@@ -37,14 +37,15 @@ def reload(config: ConfigOption = None, state: StateOption = None, as_json: Json
         now = _wait(folder, running["settings"]["readings"], wanted)
     if now["settings"]["refused"]:
         fail(f"refused: {now['settings']['refused']}; the settings from before stay in force", status=2)
-    if as_json:
-        counts = {"workers": len(now["workers"]), "gate_workers": len(now.get("gates", ()))}
-        print_json({"config": invocation.config, "changed": not unchanged, **counts})
-        return
-    what, count = invocation.config or "the settings", len(now["workers"]) + len(now.get("gates", ()))
+    counts = {"workers": len(now["workers"]), "gate_workers": len(now.get("gates", ()))}
+    count = sum(counts.values())
     workers = f"{count} worker{'' if count == 1 else 's'}"
     outcome = f"has not changed; {workers} began anew" if unchanged else f"is in force in {workers}"
-    print_line(f"{what} {outcome}")
+    print_result(
+        {"config": invocation.config, "changed": not unchanged, **counts},
+        f"{invocation.config or 'the settings'} {outcome}",
+        as_json=as_json,
+    )
 
 
 def _said_state(config: Path | None) -> Path | None:

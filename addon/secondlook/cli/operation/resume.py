@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from secondlook.cli.options import ConfigOption, JsonOption, StateOption, client_option, known_context
-from secondlook.cli.output import print_json, print_line
+from secondlook.cli.output import print_result
 
 app = typer.Typer(add_completion=False)
 
@@ -21,7 +21,5 @@ def resume(
     context = known_context(config, state)
     with context.ledger() as ledger:
         ended = ledger.pauses.end(client=client, everybody=client is None)
-    if as_json:
-        print_json({"ended": ended})
-        return
-    print_line("protection is on again" if ended else "protection was not paused")
+    text = "protection is on again" if ended else "protection was not paused"
+    print_result({"ended": ended}, text, as_json=as_json)

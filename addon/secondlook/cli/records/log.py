@@ -20,7 +20,7 @@ from secondlook.cli.options import (
     instant_from,
     known_context,
 )
-from secondlook.cli.output import fail, fail_as_none_of, print_json, print_line, print_table, time_told
+from secondlook.cli.output import fail, fail_as_none_of, print_json, print_result, print_table, time_told
 from secondlook.core.event import Event, EventKind
 from secondlook.core.neutralize import inert
 from secondlook.core.rules.client import ClientNameError, recorded_client
@@ -206,10 +206,8 @@ def _erase(context: CommandContext, client: str | None, *, filtered: bool, yes: 
         typer.confirm(f"Delete for good everything that was kept of {inert(name)}?", abort=True)
     with context.ledger() as ledger:
         gone = ledger.upkeep.erase_client(name)
-    if as_json:
-        print_json({"client": name, "events": gone})
-    else:
-        print_line(f"erased {name}: {gone:,} events; nothing that is kept names it any more, except rules")
+    text = f"erased {name}: {gone:,} events; nothing that is kept names it any more, except rules"
+    print_result({"client": name, "events": gone}, text, as_json=as_json)
 
 
 async def _follow(

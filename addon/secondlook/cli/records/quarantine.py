@@ -12,15 +12,16 @@ from secondlook.cli.options import (
     ConfigOption,
     JsonOption,
     StateOption,
-    UtcOption,
     known_context,
-    when_bare,
+    lists,
 )
-from secondlook.cli.output import fail, print_json, print_line, print_table, size_told, time_told
+from secondlook.cli.output import fail, print_list, print_result, size_told, time_told
 from secondlook.ground.clock import SystemClock
 
 if TYPE_CHECKING:
     from secondlook.agent.actions.quarantine import Quarantine
+    from secondlook.core.event import QuarantineRecord
+    from secondlook.ledger.ledger import Ledger
 
 RecordArgument = Annotated[
     str,
@@ -35,26 +36,13 @@ app = typer.Typer(add_completion=False, help="Files that were taken out of the d
 COLUMNS = ("id", "state", "file", "size", "threat", "list", "moved", "proxy", "detail")
 
 
-@app.command("list")
-@when_bare(app)
-def list_files(
-    config: ConfigOption = None,
-    state: StateOption = None,
-    utc: UtcOption = False,
-    as_json: JsonOption = False,
-) -> None:
+@lists(app)
+def list_files(ledger: "Ledger", *, utc: bool, as_json: bool) -> None:
     """List quarantined files, restored and deleted ones too."""
     from secondlook.ledger.log.shape import quarantine_json
 
-    context = known_context(config, state)
-    with context.ledger_to_read() as ledger:
-        records = ledger.quarantine.all()
-    if as_json:
-        for record in records:
-            print_json(quarantine_json(record))
-        return
-    rows = (
-        (
+    def row(record: "QuarantineRecord") -> tuple[object, ...]:
+        return (
             record.id,
             record.state,
             record.path,
@@ -65,9 +53,9 @@ def list_files(
             record.proxy,
             record.detail,
         )
-        for record in records
-    )
-    print_table(COLUMNS, rows, empty="no file was ever quarantined")
+
+    empty = "no file was ever quarantined"
+    print_list(ledger.quarantine.all(), quarantine_json, COLUMNS, row, as_json=as_json, empty=empty)
 
 
 @app.command()
@@ -80,10 +68,8 @@ def restore(
     """Put a file back, byte for byte, and allow it from now on."""
     context = known_context(config, state)
     path = _on_file(context, lambda quarantine: quarantine.restore(record_id))
-    if as_json:
-        print_json({"restored": record_id, "path": str(path)})
-        return
-    print_line(f"restored {path}; it is allowed from now on (see `{typed('rules list')}`)")
+    text = f"restored {path}; it is allowed from now on (see `{typed('rules list')}`)"
+    print_result({"restored": record_id, "path": str(path)}, text, as_json=as_json)
 
 
 @app.command()
@@ -96,10 +82,7 @@ def delete(
     """Delete a quarantined file for good."""
     context = known_context(config, state)
     _on_file(context, lambda quarantine: quarantine.delete(record_id))
-    if as_json:
-        print_json({"deleted": record_id})
-    else:
-        print_line(f"deleted {record_id}")
+    print_result({"deleted": record_id}, f"deleted {record_id}", as_json=as_json)
 
 
 def _on_file[Done](

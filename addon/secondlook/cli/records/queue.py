@@ -4,7 +4,7 @@ import sys
 import time
 from contextlib import AsyncExitStack
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,9 +15,8 @@ from secondlook.cli.options import (
     ConfigOption,
     JsonOption,
     StateOption,
-    UtcOption,
     known_context,
-    when_bare,
+    lists,
 )
 from secondlook.cli.output import (
     duration_told,
@@ -25,47 +24,40 @@ from secondlook.cli.output import (
     print_facts,
     print_json,
     print_line,
-    print_table,
+    print_list,
     time_told,
 )
+
+if TYPE_CHECKING:
+    from secondlook.core.event import QueueEntry
+    from secondlook.ledger.ledger import Ledger
 
 app = typer.Typer(add_completion=False, help="What was let through unverified and waits for its second look.")
 COLUMNS = ("id", "class", "what", "clients", "times", "first seen", "attempts", "next look", "because")
 
 
-@app.command("list")
-@when_bare(app)
-def list_queue(
-    config: ConfigOption = None,
-    state: StateOption = None,
-    utc: UtcOption = False,
-    as_json: JsonOption = False,
-) -> None:
+@lists(app)
+def list_queue(ledger: "Ledger", *, utc: bool, as_json: bool) -> None:
     """List the flagged subjects, oldest first."""
     from secondlook.ledger.log.shape import queue_json
 
-    context = known_context(config, state)
     now = time.time()
-    with context.ledger_to_read() as ledger:
-        if as_json:
-            for entry in ledger.queue.walk():
-                print_json(queue_json(entry))
-            return
-        rows = (
-            (
-                entry.id,
-                entry.cls,
-                entry.url or entry.filename or entry.host or entry.sha256 or entry.identity.hex(),
-                entry.clients,
-                entry.count,
-                time_told(entry.first_seen, utc=utc),
-                entry.attempts,
-                "now" if entry.next_attempt <= now else f"in {duration_told(entry.next_attempt - now)}",
-                entry.reason,
-            )
-            for entry in ledger.queue.walk()
+
+    def row(entry: "QueueEntry") -> tuple[object, ...]:
+        return (
+            entry.id,
+            entry.cls,
+            entry.url or entry.filename or entry.host or entry.sha256 or entry.identity.hex(),
+            entry.clients,
+            entry.count,
+            time_told(entry.first_seen, utc=utc),
+            entry.attempts,
+            "now" if entry.next_attempt <= now else f"in {duration_told(entry.next_attempt - now)}",
+            entry.reason,
         )
-        print_table(COLUMNS, rows, empty="nothing waits for a second look")
+
+    empty = "nothing waits for a second look"
+    print_list(ledger.queue.walk(), queue_json, COLUMNS, row, as_json=as_json, empty=empty)
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """`secondlook rules`: list, remove, test and back-test the operator's rules."""
 
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,12 +13,20 @@ from secondlook.cli.options import (
     ConfigOption,
     JsonOption,
     StateOption,
-    UtcOption,
     instant_from,
     known_context,
-    when_bare,
+    lists,
 )
-from secondlook.cli.output import fail, fail_as_none_of, print_json, print_line, print_table, time_told
+from secondlook.cli.output import (
+    fail,
+    fail_as_none_of,
+    print_json,
+    print_line,
+    print_list,
+    print_result,
+    print_table,
+    time_told,
+)
 from secondlook.core.rules.policy import Level
 from secondlook.core.rules.rule import Rule
 from secondlook.core.verdict import Action
@@ -26,6 +35,7 @@ from secondlook.server.store.names import BASE_LISTS
 if TYPE_CHECKING:
     from secondlook.agent.backtest import ProposedChange
     from secondlook.core.subject import Subject
+    from secondlook.ledger.ledger import Ledger
 
 app = typer.Typer(add_completion=False, help="List, remove and try the operator's rules.")
 COLUMNS = ("id", "action", "subject", "scope", "client", "expires", "hits", "reason")
@@ -33,30 +43,11 @@ SPARE = ("scope", "hits", "client")  # what a narrow terminal does without
 _SHA256_HEX = 64
 
 
-@app.command("list")
-@when_bare(app)
-def list_rules(
-    config: ConfigOption = None,
-    state: StateOption = None,
-    utc: UtcOption = False,
-    as_json: JsonOption = False,
-) -> None:
+@lists(app)
+def list_rules(ledger: "Ledger", *, utc: bool, as_json: bool) -> None:
     """List all rules, expired ones included until they are swept."""
-    from secondlook.ledger.log.shape import rule_json
-
-    context = known_context(config, state)
-    with context.ledger_to_read() as ledger:
-        rules = ledger.rules.all()
-    if as_json:
-        for rule in rules:
-            print_json(rule_json(rule))
-        return
-    print_table(
-        COLUMNS,
-        (_row(rule, utc=utc) for rule in rules),
-        spare=SPARE,
-        empty=f"no rules; make one with `{typed('allow')}` or `{typed('block')}`",
-    )
+    empty = f"no rules; make one with `{typed('allow')}` or `{typed('block')}`"
+    _print_rules(ledger.rules.all(), utc=utc, as_json=as_json, empty=empty)
 
 
 @app.command()
@@ -78,10 +69,7 @@ def remove(
     with context.ledger() as ledger:
         if not ledger.rules.remove(rule_id):
             fail(f"there is no rule {rule_id}", hint=f"`{typed('rules list')}` shows them with their ids")
-    if as_json:
-        print_json({"removed": rule_id})
-    else:
-        print_line(f"removed {rule_id}")
+    print_result({"removed": rule_id}, f"removed {rule_id}", as_json=as_json)
 
 
 @app.command("test")
@@ -94,7 +82,6 @@ def try_rules(
 ) -> None:
     """Show which rules fire for a URL or file, the one that decides first."""
     from secondlook.core.rules.rulebook import RuleBook
-    from secondlook.ledger.log.shape import rule_json
     from secondlook.run.assembly.policies import config_rules
 
     if not text.strip():
@@ -107,11 +94,7 @@ def try_rules(
         known.setdefault(rule.id, rule)
     book = RuleBook(known.values())
     fired = book.explain(_subject(text), client, client, now)
-    if as_json:
-        for rule in fired:
-            print_json(rule_json(rule))
-        return
-    print_table(COLUMNS, map(_row, fired), spare=SPARE, empty="no rule fires: lists and servers decide")
+    _print_rules(fired, utc=False, as_json=as_json, empty="no rule fires: lists and servers decide")
 
 
 @app.command()
@@ -191,16 +174,19 @@ def _subject(text: str) -> "Subject":
     return url_subject(text, load_suffixes())
 
 
-def _row(rule: Rule, *, utc: bool = False) -> tuple[object, ...]:
-    from secondlook.ledger.log.shape import rule_subject
+def _print_rules(rules: Iterable[Rule], *, utc: bool, as_json: bool, empty: str) -> None:
+    from secondlook.ledger.log.shape import rule_json, rule_subject
 
-    return (
-        rule.id,
-        rule.action,
-        rule_subject(rule),
-        rule.scope,
-        rule.client,
-        time_told(rule.expires, utc=utc) or "never",
-        rule.hits,
-        rule.reason,
-    )
+    def row(rule: Rule) -> tuple[object, ...]:
+        return (
+            rule.id,
+            rule.action,
+            rule_subject(rule),
+            rule.scope,
+            rule.client,
+            time_told(rule.expires, utc=utc) or "never",
+            rule.hits,
+            rule.reason,
+        )
+
+    print_list(rules, rule_json, COLUMNS, row, as_json=as_json, empty=empty, spare=SPARE)

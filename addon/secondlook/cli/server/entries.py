@@ -2,20 +2,23 @@
 
 import sys
 import time
-from typing import TYPE_CHECKING, Annotated, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import typer
 
 from secondlook.cli.caller import typed
 from secondlook.cli.completion import completed
 from secondlook.cli.options import JsonOption, StateOption, own_name, seconds_from
-from secondlook.cli.output import fail, print_json, print_line, print_table
+from secondlook.cli.output import fail, print_list, print_result
 from secondlook.cli.server.context import LISTS, ServerConfigOption, ServerContext, open_server
 from secondlook.core.neutralize import inert
 
 if TYPE_CHECKING:
     from secondlook.server.store.administration import EntryRow
     from secondlook.server.store.manual_entries import ManualEntry
+
+
+SOURCE_COLUMNS = ("id", "kind", "list", "format", "entries", "who", "added")
 
 
 def in_force() -> str:
@@ -60,24 +63,14 @@ def list_entries(
         return
     try:
         found = administration.entries(context.store, list_name=list_name, search=search, own_only=own)
-        if as_json:
-            for each in found:
-                print_json(_entry_record(each))
-            return
-        rows = (
-            (
-                each.text,
-                each.list,
-                f"{each.source} (off)" if each.is_off else each.source,
-                each.who,
-                rfc3339(each.added_at),
-                each.id,
-                each.reason,
-            )
-            for each in found
-        )
+
+        def row(each: "EntryRow") -> tuple[object, ...]:
+            source = f"{each.source} (off)" if each.is_off else each.source
+            return each.text, each.list, source, each.who, rfc3339(each.added_at), each.id, each.reason
+
         columns = ("entry", "list", "source", "who", "added", "id", "reason")
-        print_table(columns, rows, empty=f"no entries; add some with `{typed('server import')}`")
+        empty = f"no entries; add some with `{typed('server import')}`"
+        print_list(found, _entry_record, columns, row, as_json=as_json, empty=empty)
     except ValueError as error:
         fail(str(error), status=2)
 
@@ -105,39 +98,31 @@ def list_sources(context: ServerContext, *, as_json: bool) -> None:
     from secondlook.ledger.log.shape import rfc3339
     from secondlook.server.store.feeds_off import read_off
 
-    found, off = context.store.sources(), read_off(context.store.root)
-    if as_json:
-        for each in found:
-            print_json(
-                {
-                    "id": each.id,
-                    "name": each.name,
-                    "kind": each.kind,
-                    "list": each.list,
-                    "format": each.format,
-                    "who": each.who,
-                    "added": rfc3339(each.added_at),
-                    "counts": dict(each.counts),
-                    "rejected": dict(each.rejected),
-                    "licence": each.licence,
-                    "url": each.url,
-                    "off": each.kind == "feed" and each.name in off,
-                }
-            )
-        return
-    rows = (
-        (
-            each.id,
-            "feed (off)" if each.kind == "feed" and each.name in off else each.kind,
-            each.list,
-            each.format,
-            sum(each.counts.values()),
-            each.who,
-            rfc3339(each.added_at),
-        )
-        for each in found
+    off = read_off(context.store.root)
+    found = (
+        {
+            "id": each.id,
+            "name": each.name,
+            "kind": each.kind,
+            "list": each.list,
+            "format": each.format,
+            "who": each.who,
+            "added": rfc3339(each.added_at),
+            "counts": dict(each.counts),
+            "rejected": dict(each.rejected),
+            "licence": each.licence,
+            "url": each.url,
+            "off": each.kind == "feed" and each.name in off,
+        }
+        for each in context.store.sources()
     )
-    print_table(("id", "kind", "list", "format", "entries", "who", "added"), rows, empty="no sources")
+
+    def row(record: dict[str, Any]) -> tuple[object, ...]:
+        kind = "feed (off)" if record["off"] else record["kind"]
+        shown = {**record, "kind": kind, "entries": sum(record["counts"].values())}
+        return tuple(shown[column] for column in SOURCE_COLUMNS)
+
+    print_list(found, dict, SOURCE_COLUMNS, row, as_json=as_json, empty="no sources")
 
 
 class _Made(TypedDict):
@@ -184,10 +169,8 @@ def add(
         )
     except ValueError as error:
         fail(str(error), status=2)
-    if as_json:
-        print_json(_own_record(entry))
-        return
-    print_line(f"{entry.text} is in {entry.list} (id {entry.id}){_until(entry)}; {in_force()}")
+    text = f"{entry.text} is in {entry.list} (id {entry.id}){_until(entry)}; {in_force()}"
+    print_result(_own_record(entry), text, as_json=as_json)
 
 
 def except_(
@@ -211,12 +194,12 @@ def except_(
         fail(str(error), status=2)
     published = context.store.current() is not None
     wider = administration.still_listed_by(context.store, subject, suffixes=suffixes) if published else []
-    if as_json:
-        print_json({**_own_record(entry), "still_listed_by": [each.expression for each in wider]})
-        return
-    print_line(f"{entry.text} is excepted (id {entry.id}){_until(entry)}; {in_force()}")
-    for each in wider:
-        print_line(f"  a wider entry goes on listing it: {each.expression} in {each.list}")
+    print_result(
+        {**_own_record(entry), "still_listed_by": [each.expression for each in wider]},
+        f"{entry.text} is excepted (id {entry.id}){_until(entry)}; {in_force()}",
+        *(f"  a wider entry goes on listing it: {each.expression} in {each.list}" for each in wider),
+        as_json=as_json,
+    )
 
 
 def _own_record(entry: "ManualEntry") -> dict[str, object]:
@@ -271,10 +254,8 @@ def remove(
             continue
         except ValueError as error:
             fail(str(error), status=2)
-        if as_json:
-            print_json({"subject": identity, "removed": removed})
-            continue
-        print_line(f"removed {removed}; {in_force()}")
+        record = {"subject": identity, "removed": removed}
+        print_result(record, f"removed {removed}; {in_force()}", as_json=as_json)
     if missing:
         fail(
             "not everything was removed",

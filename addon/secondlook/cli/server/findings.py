@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from secondlook.cli.caller import typed
 from secondlook.cli.options import JsonOption, StateOption, when_bare
-from secondlook.cli.output import fail, print_json, print_line, print_table
+from secondlook.cli.output import fail, print_list, print_result
 from secondlook.cli.server.context import ServerConfigOption, ServerContext, open_server
 from secondlook.cli.server.entries import in_force
 
@@ -32,7 +33,7 @@ def list_findings(
     """List what agents reported: waiting for approval, withdrawn, and listed."""
     from secondlook.ledger.log.shape import rfc3339
 
-    found = [
+    found = (
         {
             "id": each.id,
             "state": each.state,
@@ -45,13 +46,10 @@ def list_findings(
             "reported": rfc3339(each.at),
         }
         for each in _intake(open_server(config, state)).findings()
-    ]
-    if as_json:
-        for row in found:
-            print_json(row)
-        return
-    rows = (tuple(row[column] for column in COLUMNS) for row in found)
-    print_table(COLUMNS, rows, empty="no agent reported anything")
+    )
+    print_list(
+        found, dict, COLUMNS, itemgetter(*COLUMNS), as_json=as_json, empty="no agent reported anything"
+    )
 
 
 @app.command()
@@ -64,10 +62,10 @@ def approve(
     """List findings that wait; `server publish` puts them in force."""
     intake = _intake(open_server(config, state))
     for entry in _decided(identities, intake.approve):
-        if as_json:
-            print_json({"id": entry.id, "subject": entry.text, "list": entry.list})
-        else:
-            print_line(f"{entry.text} is in {entry.list} (id {entry.id}); {in_force()}")
+        record = {"id": entry.id, "subject": entry.text, "list": entry.list}
+        print_result(
+            record, f"{entry.text} is in {entry.list} (id {entry.id}); {in_force()}", as_json=as_json
+        )
 
 
 @app.command()
@@ -80,10 +78,8 @@ def withdraw(
     """Take findings back, waiting or listed; agents that report them again are refused."""
     intake = _intake(open_server(config, state))
     for finding in _decided(identities, intake.withdraw):
-        if as_json:
-            print_json({"id": finding.id, "subject": finding.text, "state": finding.state})
-        else:
-            print_line(f"{finding.text} is withdrawn (id {finding.id}); {in_force()}")
+        record = {"id": finding.id, "subject": finding.text, "state": finding.state}
+        print_result(record, f"{finding.text} is withdrawn (id {finding.id}); {in_force()}", as_json=as_json)
 
 
 def _decided[T](identities: Sequence[str], decide: Callable[..., T]) -> Iterator[T]:

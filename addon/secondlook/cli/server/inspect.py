@@ -9,7 +9,14 @@ import typer
 
 from secondlook.cli.caller import typed
 from secondlook.cli.options import JsonOption, StateOption
-from secondlook.cli.output import plain_value, print_json, print_line, print_marked, print_table
+from secondlook.cli.output import (
+    plain_value,
+    print_json,
+    print_line,
+    print_marked,
+    print_result,
+    print_table,
+)
 from secondlook.cli.server.context import ServerConfigOption, ServerContext, open_server
 from secondlook.cli.server.entries import list_sources
 from secondlook.core.neutralize import inert
@@ -72,10 +79,8 @@ def rollback(
 
     context = open_server(config, state)
     served = administration.rollback(context.store, number)
-    if as_json:
-        print_json({"generation": served, "held": True})
-        return
-    print_line(f"generation {served:06d} is served until the next publish")
+    text = f"generation {served:06d} is served until the next publish"
+    print_result({"generation": served, "held": True}, text, as_json=as_json)
 
 
 def _valkey(store: str, own: "Generation | None") -> "InValkey | None":

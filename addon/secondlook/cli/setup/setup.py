@@ -20,7 +20,7 @@ from secondlook.cli.options import (
     open_context,
     writable_state,
 )
-from secondlook.cli.output import fail, print_facts, print_json, print_line
+from secondlook.cli.output import fail, print_facts, print_json, print_line, print_result
 from secondlook.cli.setup.squid import squid
 from secondlook.core.pac import pac_text
 from secondlook.run.supervisor.authority_files import whole
@@ -184,10 +184,8 @@ def start_browser(
     if not profile.lasts(folder):
         hint = f"start {program} by hand to see why; it needs a desktop, and a user that is not root"
         fail(f"{program} ended at once", hint=hint)
-    if as_json:
-        print_json({"browser": program, "profile": folder, "test_page": TEST_PAGE})
-        return
-    print_line(f"started {program} in {folder}; see a block at {TEST_PAGE}")
+    record = {"browser": program, "profile": folder, "test_page": TEST_PAGE}
+    print_result(record, f"started {program} in {folder}; see a block at {TEST_PAGE}", as_json=as_json)
 
 
 @app.command("system-proxy")
@@ -303,12 +301,12 @@ def _import(context: CommandContext, certificates: Path, key: Path, *, as_json: 
     put_authority(context.state / "ca", secret, chain)
     names = [each.subject.rfc4514_string() for each in chain]
     ends = min(each.not_valid_after_utc for each in chain)
-    if as_json:
-        print_json({"authority": names[0], "chain": names[1:], "until": rfc3339(ends.timestamp())})
-    else:
-        print_line(f"certificates for sites are signed by {names[0]} until {ends:%Y-%m-%d}")
-        for name in names[1:]:
-            print_line(f"  below {name}")
+    print_result(
+        {"authority": names[0], "chain": names[1:], "until": rfc3339(ends.timestamp())},
+        f"certificates for sites are signed by {names[0]} until {ends:%Y-%m-%d}",
+        *(f"  below {name}" for name in names[1:]),
+        as_json=as_json,
+    )
     if not done:
         raise typer.Exit(1)
 
@@ -360,12 +358,11 @@ def _tell(outcomes: Iterable[Outcome], *, as_json: bool) -> bool:
     all_done = True
     for outcome in outcomes:
         all_done = all_done and outcome.done
-        if as_json:
-            print_json({"done": outcome.done, "step": outcome.text, "hint": outcome.hint})
-            continue
-        print_line(("done  " if outcome.done else "left  ") + outcome.text)
+        lines = [("done  " if outcome.done else "left  ") + outcome.text]
         if outcome.hint:
-            print_line(f"      {outcome.hint}")
+            lines.append(f"      {outcome.hint}")
+        record = {"done": outcome.done, "step": outcome.text, "hint": outcome.hint}
+        print_result(record, *lines, as_json=as_json)
     return all_done
 
 
