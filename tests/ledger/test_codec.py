@@ -1,18 +1,76 @@
-"""Text that came from outside, made storable; the rest of the codec comes back from real ledgers in other tests."""
+"""Values that are made storable, and records that come back from their rows as they were."""
 
 import json
 
 import pytest
 
+from secondlook.core.event import ConfirmedEntry, FlagEntry, QuarantineRecord
+from secondlook.core.rules.rule import Rule, Scope
+from secondlook.core.subject import SubjectKind
+from secondlook.core.verdict import SubjectClass
 from secondlook.ledger.engine.codec import (
     EXTRA_LIMIT,
     HASH_BYTES,
     TEXT_LIMIT,
     clean,
+    confirmed_row,
+    flag_row,
     join_hashes,
     json_text,
+    quarantine_row,
+    row_confirmed,
+    row_quarantine,
+    row_queue,
+    row_rule,
+    rule_row,
     split_hashes,
 )
+from secondlook.ledger.engine.tables import confirmed, flagged, quarantine, rules
+
+ONE = bytes(range(HASH_BYTES))
+CONFIRMED = ConfirmedEntry(
+    identity=ONE, hit=ONE[::-1], kind=SubjectKind.FILE, verdict="malicious", risk="dangerous", threat=None, list="mw-8b",
+    server="s", source="s", confirmed_at=1.0, expires_at=None, filename="ä.exe", cls=SubjectClass.DOWNLOAD,
+)  # fmt: skip
+RULE = Rule(
+    id="1", action="block", scope=Scope.REGEX, subject="a.*", client=None, reason="why", created=1.0, expires=None, hits=3,
+)  # fmt: skip
+RECORD = QuarantineRecord(
+    id="1", state="held", sha256="ab", size=3, path="/d/\udcff\0.exe", stored_as="ab", mode=0o644, modified_at=1.0,
+    moved_at=2.0, identity=ONE,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("record", "to_row", "of_row", "table"),
+    [
+        (CONFIRMED, confirmed_row, row_confirmed, confirmed),
+        (RULE, rule_row, row_rule, rules),
+        (RECORD, quarantine_row, row_quarantine, quarantine),
+    ],
+)
+def test_a_record_comes_back_from_the_columns_of_its_table(record, to_row, of_row, table):
+    row = to_row(record)
+    assert row.keys() | {"change"} >= set(table.columns.keys())
+    assert set(table.columns.keys()) >= row.keys()
+    assert (
+        of_row({name: memoryview(value) if type(value) is bytes else value for name, value in row.items()})
+        == record
+    )
+
+
+@pytest.mark.parametrize("labels", [(), ("sha256", "member:a")])
+def test_a_flag_comes_back_from_the_queue_with_its_labels(labels):
+    flag = FlagEntry(
+        identity=ONE, kind=SubjectKind.FILE, cls=SubjectClass.DOWNLOAD, hashes=(ONE, ONE[::-1]), url="u\0", host="h",
+        client="c", time=1.0, reason="", labels=labels,
+    )  # fmt: skip
+    row = flag_row(flag)
+    assert set(flagged.columns.keys()) >= row.keys()
+    kept = {"id": "1", "count": 1, "first_seen": 1.0, "last_seen": 1.0, "attempts": 0, "next_attempt": 2.0}
+    entry = row_queue(row | kept, ["c"])
+    assert (entry.hashes, entry.labels, entry.clients) == (flag.hashes, labels, ("c",))
+    assert (entry.url, entry.reason, entry.cls) == ("u\ufffd", "", SubjectClass.DOWNLOAD)
 
 
 @pytest.mark.parametrize(

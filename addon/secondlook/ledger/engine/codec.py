@@ -7,6 +7,7 @@ whatever shows them.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from operator import attrgetter, itemgetter
 from typing import Any, Final
 
@@ -53,10 +54,50 @@ def json_text(value: object) -> str | None:
     return text.replace("\\u0000", "\\ufffd")
 
 
-EVENT_COLUMNS: Final = tuple(field.name for field in EVENT_FIELDS)
-_ATTRIBUTES: Final = tuple(field.attribute for field in EVENT_FIELDS)
-_attributes: Final = attrgetter(*_ATTRIBUTES)
-_columns: Final = itemgetter(*EVENT_COLUMNS)
+class _Rows[Record]:
+    """Records of one kind as rows: `columns` by attribute, and what a value becomes on its way in and out.
+
+    None always stays None. Every event passes here: one call reads all attributes, and only what has to be
+    is converted.
+    """
+
+    def __init__(
+        self,
+        kind: Callable[..., Record],
+        columns: Mapping[str, str],
+        store: Mapping[str, Callable[[Any], object]],
+        load: Mapping[str, Callable[[Any], object]],
+    ) -> None:
+        self.columns = tuple(columns.values())
+        self._kind = kind
+        self._attributes = tuple(columns)
+        self._of_record = attrgetter(*columns)
+        self._of_row = itemgetter(*self.columns)
+        self._stored = tuple((at, store[name]) for at, name in enumerate(columns) if name in store)
+        self._loaded = tuple((at, load[name]) for at, name in enumerate(columns) if name in load)
+
+    def values(self, record: Record) -> list[Any]:
+        """Return what goes into the columns, in their order."""
+        values = list(self._of_record(record))
+        for at, store in self._stored:
+            if values[at] is not None:
+                values[at] = store(values[at])
+        return values
+
+    def row(self, record: Record) -> dict[str, Any]:
+        """Turn a record into the values of a row."""
+        return dict(zip(self.columns, self.values(record), strict=True))
+
+    def record(self, row: Row, **more: object) -> Record:
+        """Make a record of a row, and of what stands elsewhere."""
+        values = list(self._of_row(row))
+        for at, load in self._loaded:
+            if values[at] is not None:
+                values[at] = load(values[at])
+        made = dict(zip(self._attributes, values, strict=True))
+        made.update(more)
+        return self._kind(**made)
+
 
 _STORE: Final[Mapping[Form, Callable[[Any], object]]] = {
     Form.WORD: str,
@@ -64,36 +105,31 @@ _STORE: Final[Mapping[Form, Callable[[Any], object]]] = {
     Form.URL: clean,
     Form.JSON: json_text,
 }
-"""What a value of an event becomes in its column; of other forms it stays as it is, and None always does."""
-
 _LOAD: Final[Mapping[Form, Callable[[Any], object]]] = {
     Form.FLAG: bool,  # SQLite gives a number
     Form.DIGEST: bytes,  # PostgreSQL gives a view
     Form.JSON: json.loads,
 }
-"""What a value of a column becomes in an event, beside a word that has an enumeration."""
-
-_STORED: Final = tuple((at, _STORE[each.form]) for at, each in enumerate(EVENT_FIELDS) if each.form in _STORE)
-_LOADED: Final = tuple(
-    (at, each.enum or _LOAD[each.form])
-    for at, each in enumerate(EVENT_FIELDS)
-    if each.enum is not None or each.form in _LOAD
+_EVENTS: Final = _Rows(
+    Event,
+    {each.attribute: each.name for each in EVENT_FIELDS},
+    {each.attribute: _STORE[each.form] for each in EVENT_FIELDS if each.form in _STORE},
+    {
+        each.attribute: each.enum or _LOAD[each.form]
+        for each in EVENT_FIELDS
+        if each.enum is not None or each.form in _LOAD
+    },
 )
-
-
+EVENT_COLUMNS: Final = _EVENTS.columns
 _PROXY: Final = EVENT_COLUMNS.index("proxy")
 
 
 def event_values(event: Event, proxy: str | None = None) -> list[Any]:
     """Turn an event into the values of a row of `events` (without `seq`), in the order of `EVENT_COLUMNS`.
 
-    `proxy` is the name of the one that writes it: an event that does not say otherwise is its own. Every
-    event passes here: one call reads all attributes, and only what is there is converted.
+    `proxy` is the name of the one that writes it: an event that names no other is its own.
     """
-    values = list(_attributes(event))
-    for at, store in _STORED:
-        if values[at] is not None:
-            values[at] = store(values[at])
+    values = _EVENTS.values(event)
     if values[_PROXY] is None:
         values[_PROXY] = proxy
     return values
@@ -104,13 +140,7 @@ def event_row(event: Event, proxy: str | None = None) -> dict[str, Any]:
     return dict(zip(EVENT_COLUMNS, event_values(event, proxy), strict=True))
 
 
-def row_event(row: Row) -> Event:
-    """Make an event of a row of `events`."""
-    values = list(_columns(row))
-    for at, load in _LOADED:
-        if values[at] is not None:
-            values[at] = load(values[at])
-    return Event(**dict(zip(_ATTRIBUTES, values, strict=True)))
+row_event: Final = _EVENTS.record
 
 
 def join_hashes(hashes: Sequence[bytes]) -> bytes:
@@ -123,182 +153,63 @@ def split_hashes(packed: bytes) -> tuple[bytes, ...]:
     return tuple(bytes(packed[at : at + HASH_BYTES]) for at in range(0, len(packed), HASH_BYTES))
 
 
+_FROM_OUTSIDE: Final = (
+    *("url", "host", "filename", "list", "server", "source", "expression"),
+    *("subject", "client", "reason", "detail", "proxy"),
+)
+_WAY_IN: Final[Mapping[str, Callable[[Any], object]]] = {
+    "hashes": join_hashes,
+    "kind": str,
+    "cls": str,
+    "scope": str,
+    "path": json.dumps,  # exactly (a restore needs it), surrogates of undecodable bytes included
+    **dict.fromkeys(_FROM_OUTSIDE, clean),
+}
+_WAY_OUT: Final[Mapping[str, Callable[[Any], object]]] = {
+    "identity": bytes,
+    "hit": bytes,
+    "hashes": split_hashes,
+    "kind": SubjectKind,
+    "cls": SubjectClass,
+    "scope": Scope,
+    "path": json.loads,
+}
+
+
+def _rows[Record](kind: type[Record], *elsewhere: str) -> _Rows[Record]:
+    """Make the codec of a dataclass; what stands `elsewhere` than in its row is left out."""
+    names = [each.name for each in fields(kind) if each.name not in elsewhere]  # type: ignore[arg-type]
+    return _Rows(kind, {name: "class" if name == "cls" else name for name in names}, _WAY_IN, _WAY_OUT)
+
+
+_FLAGS: Final = _rows(FlagEntry, "labels", "client", "time")
+_QUEUE: Final = _rows(QueueEntry, "labels", "clients")
+_CONFIRMED: Final = _rows(ConfirmedEntry)
+_RULES: Final = _rows(Rule)
+_QUARANTINE: Final = _rows(QuarantineRecord)
+_HISTORY: Final = _rows(FlagEntry, "labels", "reason")
+
+row_confirmed: Final = _CONFIRMED.record
+rule_row: Final = _RULES.row
+row_rule: Final = _RULES.record
+row_pause: Final = _rows(Pause).record
+quarantine_row: Final = _QUARANTINE.row
+row_quarantine: Final = _QUARANTINE.record
+
+
 def flag_row(entry: FlagEntry) -> dict[str, Any]:
     """Turn a flag into the values of a new row of `flagged` (without id and schedule)."""
-    return {
-        "identity": entry.identity,
-        "kind": str(entry.kind),
-        "class": str(entry.cls),
-        "hashes": join_hashes(entry.hashes),
-        "labels": json.dumps(entry.labels) if entry.labels else None,
-        "url": clean(entry.url),
-        "host": clean(entry.host),
-        "sha256": entry.sha256,
-        "filename": clean(entry.filename),
-        "size": entry.size,
-        "reason": clean(entry.reason) or "",
-    }
+    return {**_FLAGS.row(entry), "labels": json.dumps(entry.labels) if entry.labels else None}
 
 
 def row_queue(row: Row, clients: Sequence[str]) -> QueueEntry:
     """Make a queue entry of a row of `flagged` and its clients."""
-    return QueueEntry(
-        id=row["id"],
-        identity=bytes(row["identity"]),
-        kind=SubjectKind(row["kind"]),
-        cls=SubjectClass(row["class"]),
-        hashes=split_hashes(row["hashes"]),
-        url=row["url"],
-        host=row["host"],
-        sha256=row["sha256"],
-        filename=row["filename"],
-        size=row["size"],
-        clients=tuple(clients),
-        count=row["count"],
-        first_seen=row["first_seen"],
-        last_seen=row["last_seen"],
-        attempts=row["attempts"],
-        next_attempt=row["next_attempt"],
-        reason=row["reason"],
-        labels=tuple(json.loads(row["labels"])) if row["labels"] else (),
-    )
+    return _QUEUE.record(row, clients=tuple(clients), labels=tuple(json.loads(row["labels"] or "[]")))
 
 
 def confirmed_row(entry: ConfirmedEntry) -> dict[str, Any]:
     """Turn a confirmed subject into the values of a row of `confirmed` (without its change number)."""
-    return {
-        "identity": entry.identity,
-        "hit": entry.hit,
-        "kind": str(entry.kind),
-        "verdict": entry.verdict,
-        "risk": entry.risk,
-        "threat": entry.threat,
-        "list": clean(entry.list),
-        "server": clean(entry.server),
-        "source": clean(entry.source),
-        "confirmed_at": entry.confirmed_at,
-        "expires_at": entry.expires_at,
-        "url": clean(entry.url),
-        "host": clean(entry.host),
-        "sha256": entry.sha256,
-        "filename": clean(entry.filename),
-        "size": entry.size,
-        "expression": clean(entry.expression),
-        "tier": entry.tier,
-        "class": None if entry.cls is None else str(entry.cls),
-        "withdrawn_at": None,
-    }
-
-
-def row_confirmed(row: Row) -> ConfirmedEntry:
-    """Make a confirmed subject of a row of `confirmed`."""
-    return ConfirmedEntry(
-        identity=bytes(row["identity"]),
-        hit=bytes(row["hit"]),
-        kind=SubjectKind(row["kind"]),
-        verdict=row["verdict"],
-        risk=row["risk"],
-        threat=row["threat"],
-        list=row["list"],
-        server=row["server"],
-        source=row["source"],
-        confirmed_at=row["confirmed_at"],
-        expires_at=row["expires_at"],
-        url=row["url"],
-        host=row["host"],
-        sha256=row["sha256"],
-        filename=row["filename"],
-        size=row["size"],
-        expression=row["expression"],
-        tier=row["tier"],
-        cls=None if row["class"] is None else SubjectClass(row["class"]),
-    )
-
-
-def rule_row(rule: Rule) -> dict[str, Any]:
-    """Turn a rule into the values of a row of `rules`."""
-    return {
-        "id": rule.id,
-        "action": rule.action,
-        "scope": str(rule.scope),
-        "subject": clean(rule.subject),
-        "client": clean(rule.client),
-        "reason": clean(rule.reason),
-        "created": rule.created,
-        "expires": rule.expires,
-        "hits": rule.hits,
-        "source": rule.source,
-    }
-
-
-def row_rule(row: Row) -> Rule:
-    """Make a rule of a row of `rules`."""
-    return Rule(
-        id=row["id"],
-        action=row["action"],
-        scope=Scope(row["scope"]),
-        subject=row["subject"],
-        client=row["client"],
-        reason=row["reason"],
-        created=row["created"],
-        expires=row["expires"],
-        hits=row["hits"],
-        source=row["source"],
-    )
-
-
-def row_pause(row: Row) -> Pause:
-    """Make a pause of a row of `pauses`."""
-    return Pause(id=row["id"], client=row["client"], created=row["created"], until=row["until"])
-
-
-def quarantine_row(record: QuarantineRecord) -> dict[str, Any]:
-    """Turn a quarantine record into the values of a row; paths keep undecodable bytes as escapes."""
-    return {
-        "id": record.id,
-        "state": record.state,
-        "sha256": record.sha256,
-        "size": record.size,
-        "path": _path_text(record.path),
-        "stored_as": record.stored_as,
-        "mode": record.mode,
-        "modified_at": record.modified_at,
-        "moved_at": record.moved_at,
-        "threat": record.threat,
-        "list": clean(record.list),
-        "url": clean(record.url),
-        "client": clean(record.client),
-        "identity": record.identity,
-        "detail": clean(record.detail),
-        "proxy": clean(record.proxy),
-    }
-
-
-def row_quarantine(row: Row) -> QuarantineRecord:
-    """Make a quarantine record of a row."""
-    return QuarantineRecord(
-        id=row["id"],
-        state=row["state"],
-        sha256=row["sha256"],
-        size=row["size"],
-        path=json.loads(row["path"]),
-        stored_as=row["stored_as"],
-        mode=row["mode"],
-        modified_at=row["modified_at"],
-        moved_at=row["moved_at"],
-        threat=row["threat"],
-        list=row["list"],
-        url=row["url"],
-        client=row["client"],
-        identity=None if row["identity"] is None else bytes(row["identity"]),
-        detail=row["detail"],
-        proxy=row["proxy"],
-    )
-
-
-def _path_text(path: str) -> str:
-    """Keep a path exactly (a restore needs it), surrogates of undecodable bytes included."""
-    return json.dumps(path, ensure_ascii=True)
+    return {**_CONFIRMED.row(entry), "withdrawn_at": None}
 
 
 def history_row(identity: bytes, hashes: Sequence[bytes], kind: SubjectKind, event: Event) -> dict[str, Any]:
@@ -320,17 +231,4 @@ def history_row(identity: bytes, hashes: Sequence[bytes], kind: SubjectKind, eve
 
 def row_history(row: Row) -> FlagEntry:
     """Make of a remembered subject what the rechecker asks about."""
-    return FlagEntry(
-        identity=bytes(row["identity"]),
-        kind=SubjectKind(row["kind"]),
-        cls=SubjectClass(row["class"]),
-        hashes=split_hashes(row["hashes"]),
-        url=row["url"],
-        host=row["host"],
-        client=row["client"],
-        time=row["time"],
-        reason="allowed earlier",
-        sha256=row["sha256"],
-        filename=row["filename"],
-        size=row["size"],
-    )
+    return _HISTORY.record(row, reason="allowed earlier")
