@@ -48,6 +48,11 @@ class Tally:
         self._line = line
         return self.accept(made)
 
+    def settled(self, line: int, made: Entry | RejectClass, text: str) -> tuple[Entry, ...]:
+        """Count what the maker made of a text; returns the entry alone, or nothing."""
+        entry = self.settle(line, made, text)
+        return () if entry is None else (entry,)
+
     def take_back(self, entry: Entry, cls: RejectClass) -> None:
         """Count the entry that was accepted last as rejected after all."""
         self.accepted[entry.kind] -= 1

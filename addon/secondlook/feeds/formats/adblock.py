@@ -41,6 +41,4 @@ def parse_adblock(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterat
                 yield from hosts_line(number, text, maker, tally)
             else:
                 tally.rows += 1
-                entry = tally.settle(number, read_rule(text, maker, tally), text)
-                if entry is not None:
-                    yield entry
+                yield from tally.settled(number, read_rule(text, maker, tally), text)

@@ -56,14 +56,10 @@ def parse_digests(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterat
                 continue
             digests = cells_with_digests(text)
             for digest in digests:
-                entry = tally.settle(number, maker.digest(digest), text)
-                if entry is not None:
-                    yield entry
+                yield from tally.settled(number, maker.digest(digest), text)
             if not digests:
                 made = maker.indicator(text) if refang(text) != text else RejectClass.NOT_UNDERSTOOD
-                entry = tally.settle(number, made, text)
-                if entry is not None:
-                    yield entry
+                yield from tally.settled(number, made, text)
 
 
 def parse_clamav(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterator[Entry]:
@@ -115,6 +111,4 @@ def parse_nsrl(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterator[
                 tally.comments += 1
                 continue
             tally.rows += 1
-            entry = tally.settle(number, maker.digest(digests[0]), text)
-            if entry is not None:
-                yield entry
+            yield from tally.settled(number, maker.digest(digests[0]), text)

@@ -54,15 +54,17 @@ def _each_line(
             elif text[0] in comment or text.startswith("//"):
                 note_comment(text, tally)
             else:
-                made = read(text, maker, tally)
-                if made is None:
-                    tally.comments += 1
-                    continue
-                for said, one in made:
-                    tally.rows += 1
-                    entry = tally.settle(number, one, said)
-                    if entry is not None:
-                        yield entry
+                yield from _settled(number, read(text, maker, tally), tally)
+
+
+def _settled(number: int, made: Iterable[Made] | None, tally: Tally) -> Iterator[Entry]:
+    """Count what a line names, each with its text; None is a line that names nothing."""
+    if made is None:
+        tally.comments += 1
+        return
+    for text, one in made:
+        tally.rows += 1
+        yield from tally.settled(number, one, text)
 
 
 def parse_dnsmasq(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterator[Entry]:
@@ -256,12 +258,4 @@ def parse_rpz(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterator[E
                 else:
                     tally.blanks += 1
             else:
-                made = zone.line(text, indented=text[0] in " \t")
-                if made is None:
-                    tally.comments += 1
-                    continue
-                for said, one in made:
-                    tally.rows += 1
-                    entry = tally.settle(number, one, said)
-                    if entry is not None:
-                        yield entry
+                yield from _settled(number, zone.line(text, indented=text[0] in " \t"), tally)

@@ -33,9 +33,7 @@ def parse_phishtank_xml(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> 
             row = _fields(held[begin:close])
             tally.rows += 1
             made = reader(row, maker) if "url" in row else RejectClass.NOT_UNDERSTOOD
-            entry = tally.settle(line, made, row.get("url", held[begin:close])[:200])
-            if entry is not None:
-                yield entry
+            yield from tally.settled(line, made, row.get("url", held[begin:close])[:200])
         held = held[end:]
         if len(held) > MAX_ENTRY_CHARS:
             raise FeedRefused("damaged: the XML document holds no entries")

@@ -75,9 +75,7 @@ def _other(number: int, line: str, maker: Maker, tally: Tally) -> Iterator[Entry
         note_comment(text, tally)
     elif is_rule(text):
         tally.rows += 1
-        entry = tally.settle(number, read_rule(text, maker, tally), text)
-        if entry is not None:
-            yield entry
+        yield from tally.settled(number, read_rule(text, maker, tally), text)
     elif (pair := _ADDRESS_AND_NAMES.fullmatch(text)) is not None and is_sink(pair[1]):
         yield from _names(number, pair[2].split(), text, maker, tally)
     else:
@@ -107,9 +105,7 @@ def one(number: int, text: str, maker: Maker, tally: Tally, *, exception: bool =
         made = maker.indicator(text[2:], exception=exception)
     else:
         made = maker.indicator(text, exception=exception)
-    entry = tally.settle(number, made, text)
-    if entry is not None:
-        yield entry
+    yield from tally.settled(number, made, text)
 
 
 def _is_one(text: str) -> bool:
@@ -150,9 +146,7 @@ def spell_out(
             if made in refused:
                 continue
             refused.add(made)
-        entry = tally.settle(number, made, text)
-        if entry is not None:
-            yield entry
+        yield from tally.settled(number, made, text)
 
 
 def _bracketed(address: str) -> str:
@@ -187,6 +181,4 @@ def hosts_line(number: int, line: str, maker: Maker, tally: Tally) -> Iterator[E
 def _names(number: int, names: Iterable[str], line: str, maker: Maker, tally: Tally) -> Iterator[Entry]:
     for name in names:
         tally.rows += 1
-        entry = tally.settle(number, maker.host(name.rstrip(".")), line)
-        if entry is not None:
-            yield entry
+        yield from tally.settled(number, maker.host(name.rstrip(".")), line)

@@ -79,9 +79,7 @@ def parse_records(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterat
         reader = reader_of(tuple(row))
         tally.rows += 1
         made = reader(row, maker) if reader is not None else RejectClass.NOT_UNDERSTOOD
-        entry = tally.settle(found.line, made, str(found.value.get("url", found.value))[:200])
-        if entry is not None:
-            yield entry
+        yield from tally.settled(found.line, made, str(found.value.get("url", found.value))[:200])
 
 
 def parse_misp_event(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterator[Entry]:
@@ -140,9 +138,7 @@ def _attributes(line: int, items: Iterable[dict[str, Any]], maker: Maker, tally:
             made = RejectClass.INACTIVE
         else:
             made = maker.typed(kind, value) if _detects(item) else RejectClass.NOT_FOR_DETECTION
-        entry = tally.settle(line, made, f"{kind} {value}")
-        if entry is not None:
-            yield entry
+        yield from tally.settled(line, made, f"{kind} {value}")
 
 
 def parse_warninglist(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterator[Entry]:
@@ -181,9 +177,7 @@ def parse_hashlookup(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Ite
     for found in objects(text_chunks(chunks), top=True):
         record = found.value if isinstance(found.value, dict) else {}
         tally.rows += 1
-        entry = tally.settle(found.line, _hashlookup(record, maker), str(record.get("SHA-256", ""))[:80])
-        if entry is not None:
-            yield entry
+        yield from tally.settled(found.line, _hashlookup(record, maker), str(record.get("SHA-256", ""))[:80])
 
 
 def _hashlookup(record: Mapping[str, Any], maker: Maker) -> Entry | RejectClass:

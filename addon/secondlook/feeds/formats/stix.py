@@ -126,9 +126,7 @@ def _entries(line: int, path: str, value: str, maker: Maker, tally: Tally) -> It
         made = maker.indicator(f"[{value}]" if path.startswith("ipv6") else value)
     else:
         made = RejectClass.OTHER_TYPE
-    entry = tally.settle(line, made, value)
-    if entry is not None:
-        yield entry
+    yield from tally.settled(line, made, value)
 
 
 def comparisons(pattern: str) -> list[Comparison] | RejectClass:

@@ -43,17 +43,13 @@ def parse_table(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterator
                     yield from _settled(number, made, text, tally)
                     continue
                 tally.rows += 1
-                entry = tally.settle(number, made, text)
-                if entry is not None:
-                    yield entry
+                yield from tally.settled(number, made, text)
 
 
 def _settled(number: int, made: Iterable[Entry | RejectClass], text: str, tally: Tally) -> Iterator[Entry]:
     for each in made:
         tally.rows += 1
-        entry = tally.settle(number, each, text)
-        if entry is not None:
-            yield entry
+        yield from tally.settled(number, each, text)
 
 
 def _gathered(pieces: Iterator[Batch]) -> Iterator[Batch]:
