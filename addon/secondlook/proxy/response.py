@@ -42,3 +42,14 @@ def make_partial(response: http.Response, cut: Cut) -> None:
     """Make a 206 of a response: the head for what `cut` takes out of its body."""
     response.status_code, response.reason = PARTIAL_STATUS, "Partial Content"
     cut.label(response.headers)
+
+
+def plain_answer(status: int, text: str, *fields: tuple[bytes, bytes]) -> http.Response:
+    """Make an answer of our own of one line of text, which nobody keeps."""
+    return http.Response.make(
+        status,
+        f"{text}\n".encode(),
+        http.Headers(
+            (*fields, (b"Content-Type", b"text/plain; charset=utf-8"), (b"Cache-Control", b"no-store"))
+        ),
+    )

@@ -159,6 +159,19 @@ class Clamd:
         except OSError as error:
             raise ClamdError(f"no connection ({_told(error)})") from None
 
+    @contextlib.asynccontextmanager
+    async def conversation(self) -> AsyncIterator[socket.socket]:
+        """Connect for one question and its answer. Raises ClamdError."""
+        sock = await self.connect()
+        try:
+            yield sock
+        except TimeoutError:
+            raise ClamdError(f"no answer within {self.settings.timeout:g} s") from None
+        except OSError as error:
+            raise ClamdError(f"the connection broke ({_told(error)})") from None
+        finally:
+            sock.close()
+
     @staticmethod
     async def _connected(
         loop: asyncio.AbstractEventLoop, sock: socket.socket, address: str | tuple[str, int]
@@ -181,17 +194,9 @@ class Clamd:
             await self.ask_version()
 
     async def _version(self) -> ClamdVersion:
-        sock = await self.connect()
-        try:
-            async with asyncio.timeout(self.settings.timeout):
-                await asyncio.get_running_loop().sock_sendall(sock, ASK_VERSION)
-                return read_version(await _received(sock))
-        except TimeoutError:
-            raise ClamdError(f"no answer within {self.settings.timeout:g} s") from None
-        except OSError as error:
-            raise ClamdError(f"the connection broke ({_told(error)})") from None
-        finally:
-            sock.close()
+        async with self.conversation() as sock, asyncio.timeout(self.settings.timeout):
+            await asyncio.get_running_loop().sock_sendall(sock, ASK_VERSION)
+            return read_version(await _received(sock))
 
     async def _probe(self) -> None:
         """Ask again and again, ever more seldom, until the daemon answers."""
@@ -300,8 +305,7 @@ class ClamdStream:
     async def _sent(self) -> tuple[Detection, ...]:
         loop = asyncio.get_running_loop()
         timeout_s = self._clamd.settings.timeout
-        sock = await self._clamd.connect()
-        try:
+        async with self._clamd.conversation() as sock:
             await self._send(loop, sock, BEGIN, timeout_s)
             sent = 0
             async for piece in self._pieces():
@@ -313,12 +317,6 @@ class ClamdStream:
             await self._send(loop, sock, END, timeout_s)
             async with asyncio.timeout(timeout_s):
                 return read_answer(await _received(sock))
-        except TimeoutError:
-            raise ClamdError(f"no answer within {timeout_s:g} s") from None
-        except OSError as error:
-            raise ClamdError(f"the connection broke ({_told(error)})") from None
-        finally:
-            sock.close()
 
     async def _send(
         self, loop: asyncio.AbstractEventLoop, sock: socket.socket, data: bytes, timeout_s: float

@@ -177,14 +177,10 @@ def _opened(target: Target) -> Checked:
     tunnel = http.client.HTTPSConnection(*target.squid, timeout=PATIENCE_S, context=_any_certificate())
     tunnel.set_tunnel(LISTED, 443)
     try:
-        tunnel.request("GET", "/")
-        response = tunnel.getresponse()
-        answer = _Answer(response.status, response.headers, response.read())
+        answer = _fetch(tunnel, "/")
     except (OSError, http.client.HTTPException) as error:
         text = f"Squid opens no TLS to {LISTED}: {error}"
         return Checked("opened", "problem", text, f"see the ssl_bump lines, and {_SEE_LOG}")
-    finally:
-        tunnel.close()
     if answer.ours:
         return Checked("opened", "ok", f"https://{LISTED}/ is refused with Second Look's answer, inside TLS")
     text = f"Squid answers https://{LISTED}/ with {answer.text}"
@@ -230,15 +226,18 @@ def _ask(target: Target, url: str) -> _Answer | str:
     place = f"{target.squid[0]}:{target.squid[1]}"
     asked = http.client.HTTPConnection(*target.squid, timeout=PATIENCE_S)
     try:
-        asked.request("GET", url, headers={"Accept": "*/*"})
-        response = asked.getresponse()
-        return _Answer(response.status, response.headers, response.read())
+        return _fetch(asked, url)
     except TimeoutError:
         return f"Squid on {place} gave no answer to {url} within {PATIENCE_S:g} s"
     except (OSError, http.client.HTTPException) as error:
         return f"Squid on {place} does not answer {url}: {error}"
-    finally:
-        asked.close()
+
+
+def _fetch(asked: http.client.HTTPConnection, url: str) -> _Answer:
+    with contextlib.closing(asked):
+        asked.request("GET", url, headers={"Accept": "*/*"})
+        response = asked.getresponse()
+        return _Answer(response.status, response.headers, response.read())
 
 
 def _any_certificate() -> ssl.SSLContext:

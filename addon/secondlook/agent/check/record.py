@@ -1,6 +1,7 @@
 """Decisions as ledger records: what is written about a check, and what waits for the second look."""
 
 from collections.abc import Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 from secondlook.core.event import ConfirmedEntry, Event, EventKind, FlagEntry, QueueEntry
@@ -179,18 +180,26 @@ def _entry(
     )
 
 
+def finding_of(evidence: Evidence) -> dict[str, Any]:
+    """Return what an entry of the confirmed set keeps of what was found, by the names of its fields."""
+    return {
+        "verdict": evidence.verdict,
+        "risk": evidence.risk,
+        "threat": evidence.threat,
+        "list": evidence.list,
+        "server": evidence.server,
+        "source": evidence.source,
+        "tier": evidence.tier,
+    }
+
+
 def confirmed_from_entry(entry: QueueEntry | FlagEntry, evidence: Evidence, *, now: float) -> ConfirmedEntry:
     """Make the confirmed entry of a flagged or remembered subject that turned out listed."""
     return ConfirmedEntry(
         identity=entry.identity,
         hit=evidence.hit or entry.identity,
         kind=entry.kind,
-        verdict=evidence.verdict,
-        risk=evidence.risk,
-        threat=evidence.threat,
-        list=evidence.list,
-        server=evidence.server,
-        source=evidence.source,
+        **finding_of(evidence),
         confirmed_at=now,
         expires_at=evidence.expires_at,
         url=entry.url,
@@ -199,7 +208,6 @@ def confirmed_from_entry(entry: QueueEntry | FlagEntry, evidence: Evidence, *, n
         filename=entry.filename,
         size=entry.size,
         expression=evidence.expression,
-        tier=evidence.tier,
         cls=entry.cls,
     )
 

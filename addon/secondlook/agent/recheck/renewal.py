@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from secondlook.agent.check.evidence import from_entry, is_listed, worse_of
-from secondlook.agent.check.record import closing_event
+from secondlook.agent.check.record import closing_event, finding_of
 from secondlook.agent.check.view import REBLOCK, in_force
 from secondlook.agent.ports import ConfirmedSet
 from secondlook.agent.recheck.batch_check import BatchCheck
@@ -112,17 +112,7 @@ class Renewal:
         for entry, evidence in kept:
             expires_at = expiry_of(evidence, now)
             if evidence.risk != entry.risk or evidence.list != entry.list:
-                renewed = replace(
-                    entry,
-                    verdict=evidence.verdict,
-                    risk=evidence.risk,
-                    threat=evidence.threat,
-                    list=evidence.list,
-                    server=evidence.server,
-                    source=evidence.source,
-                    tier=evidence.tier,
-                    expires_at=expires_at,
-                )
+                renewed = replace(entry, **finding_of(evidence), expires_at=expires_at)
                 changed.append((renewed, None, None))
             else:
                 step = expires_at // _EXPIRY_STEP_S * _EXPIRY_STEP_S

@@ -23,11 +23,13 @@ from mitmproxy.proxy import mode_specs
 from secondlook.core.forwarded import NAMES, ForwardedError, forwarded_client
 from secondlook.proxy.access.access import Access
 from secondlook.proxy.mitm.transport.connection_limits import Complaint
+from secondlook.proxy.response import plain_answer
 
 logger = logging.getLogger(__name__)
 
 _MODES = mode_specs.RegularMode | mode_specs.UpstreamMode | mode_specs.ReverseMode
 _NOT_SAID = "it names no client"
+_MAY_NOT = "this client may not use the proxy (see `clients` in proxy.yaml)"
 
 
 class Forwarding:
@@ -78,7 +80,7 @@ class Forwarding:
             logger.exception("cannot tell whose request a load balancer passes on")
             admitted = False
         if not admitted:
-            flow.response = _refuse()
+            flow.response = plain_answer(403, _MAY_NOT)
 
     def _read(self, flow: http.HTTPFlow, sender: str) -> str | None:
         """Take the headers off a request, and return whom they name."""
@@ -98,16 +100,3 @@ class Forwarding:
         self._complain(
             f"a request of the load balancer {sender} counts as its own: {why} (see `clients.balancers`)"
         )
-
-
-def _refuse() -> http.Response:
-    return http.Response.make(
-        403,
-        b"this client may not use the proxy (see `clients` in proxy.yaml)\n",
-        http.Headers(
-            (
-                (b"Content-Type", b"text/plain; charset=utf-8"),
-                (b"Cache-Control", b"no-store"),
-            )
-        ),
-    )

@@ -38,6 +38,7 @@ from secondlook.config.ldap import LdapSettings
 from secondlook.core.tries import Tries
 from secondlook.proxy.mitm.transport.connection_limits import Complaint
 from secondlook.proxy.request import peer_text
+from secondlook.proxy.response import plain_answer
 
 if TYPE_CHECKING:
     from secondlook.proxy.access.directory import Directory
@@ -211,28 +212,10 @@ def _read(header: str) -> tuple[str, str]:
 
 
 def _ask() -> http.Response:
-    return http.Response.make(
-        407,
-        b"this proxy asks for a name and a password\n",
-        http.Headers(
-            (
-                (b"Proxy-Authenticate", b'Basic realm="Second Look", charset="UTF-8"'),
-                (b"Content-Type", b"text/plain; charset=utf-8"),
-                (b"Cache-Control", b"no-store"),
-            )
-        ),
-    )
+    challenge = (b"Proxy-Authenticate", b'Basic realm="Second Look", charset="UTF-8"')
+    return plain_answer(407, "this proxy asks for a name and a password", challenge)
 
 
 def _wait(wait_s: float) -> http.Response:
-    return http.Response.make(
-        429,
-        f"too many wrong passwords from here; wait {wait_s:.0f} seconds\n".encode(),
-        http.Headers(
-            (
-                (b"Retry-After", str(math.ceil(wait_s)).encode()),
-                (b"Content-Type", b"text/plain; charset=utf-8"),
-                (b"Cache-Control", b"no-store"),
-            )
-        ),
-    )
+    text = f"too many wrong passwords from here; wait {wait_s:.0f} seconds"
+    return plain_answer(429, text, (b"Retry-After", str(math.ceil(wait_s)).encode()))

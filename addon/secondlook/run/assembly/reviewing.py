@@ -43,7 +43,7 @@ from secondlook.run.supervisor.runfile import REVIEW_KEY_FILE, read_run_file
 from secondlook.run.supervisor.settings_file import changed, differs
 from secondlook.server.embedded import EmbeddedServer
 from secondlook.server.feeds.rule_versions import rollback_told, take_up_again
-from secondlook.server.http.connection import Connections, bounded
+from secondlook.server.http.connection import Connections, bounded, server_settings
 from secondlook.server.publish.held_back import HeldBack, read_held_back
 from secondlook.server.store.feeds_told import feed_alerts
 from secondlook.setup.journal import CERTIFICATE, Journal
@@ -345,16 +345,10 @@ class ReviewServer:
         hosts = host_names(host, port, tls.cert.read_bytes() if tls else None)
         app = create_app(operations, self.doorkeeper, hosts=hosts, clock=parts.clock, not_ready=not_ready)
         self._server = _Server(
-            uvicorn.Config(
+            server_settings(
                 app,
-                http=bounded(Connections(LimitsSettings(), lambda _: False)),
+                bounded(Connections(LimitsSettings(), lambda _: False)),
                 loop="asyncio",
-                ws="none",
-                lifespan="off",
-                access_log=False,
-                log_config=None,
-                server_header=False,
-                proxy_headers=False,
                 timeout_graceful_shutdown=1,
                 ssl_certfile=tls.cert if tls else None,
                 ssl_keyfile=tls.key if tls else None,

@@ -15,6 +15,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol, override
 
+import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from secondlook.config import LimitsSettings
@@ -248,3 +249,18 @@ def bounded(connections: Connections) -> type[BoundedConnection]:
         shared = connections
 
     return Connection
+
+
+def server_settings(app: Any, protocol: type[asyncio.Protocol], **more: Any) -> uvicorn.Config:
+    """Return what all our servers have in common: HTTP alone, quiet, no trust in what a client names."""
+    return uvicorn.Config(
+        app,
+        http=protocol,
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        proxy_headers=False,
+        **more,
+    )

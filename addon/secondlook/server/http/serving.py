@@ -14,7 +14,7 @@ import uvicorn
 from secondlook.ground.errors import ConfigError, SecondLookError
 from secondlook.ground.tasks import Tasks
 from secondlook.server.http.app import ServerApp
-from secondlook.server.http.connection import Connections, bounded
+from secondlook.server.http.connection import Connections, bounded, server_settings
 from secondlook.server.http.handshake import secured, server_context
 from secondlook.server.reader import Reader
 
@@ -52,21 +52,12 @@ class Serving:
         self._tasks = Tasks()
         self._look_again = asyncio.Event()
         connections = Connections(app.limits, app.is_balancer)
-        config = uvicorn.Config(
-            app,
-            http=secured(connections, server_context(certificate, key))
-            if certificate
-            else bounded(connections),
-            ws="none",
-            lifespan="off",
-            access_log=False,
-            log_config=None,
-            server_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=DRAIN_S,
+        protocol = (
+            secured(connections, server_context(certificate, key)) if certificate else bounded(connections)
         )
-        self._server = _Server(config)
+        self._server = _Server(
+            server_settings(app, protocol, timeout_keep_alive=KEEP_ALIVE_S, timeout_graceful_shutdown=DRAIN_S)
+        )
 
     @property
     def reader(self) -> Reader:
