@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 from psycopg.conninfo import conninfo_to_dict
-from pydantic import BaseModel
 from typer.main import get_command
 
 from conftest import REPOSITORY
+from prosekit import keys_of
 from secondlook.cli.operation import status
 from secondlook.cli.program import COMMANDS
 from secondlook.config import ServerSettings, Settings, load_server_settings, load_settings
@@ -26,16 +26,6 @@ from secondlook.setup import service
 
 def blocks(text: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
-
-
-def keys_of(model: type[BaseModel], seen: tuple[type[BaseModel], ...] = ()) -> set[str]:
-    found: set[str] = set()
-    for name, field in model.model_fields.items():
-        found.add(name)
-        inner = model_in(field.annotation)
-        if inner is not None and inner not in seen:
-            found |= keys_of(inner, (*seen, inner))
-    return found
 
 
 def test_every_setting_is_told(repository: Path):

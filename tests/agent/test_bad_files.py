@@ -1,7 +1,8 @@
 """A bad file and the URL that it came from: refused for a while, in every process, and no longer than it is bad."""
 
 from agentkit.looks import look, visit
-from secondlook.core.rules.rule import Rule, Scope
+from ledgerkit.samples import make_rule
+from secondlook.core.rules.rule import Scope
 from secondlook.core.subject import FileSubject, RequestContext
 from secondlook.core.verdict import Action, Risk, Stage, SubjectClass
 
@@ -31,13 +32,11 @@ def test_a_bad_file_that_is_allowed_by_now_ends_the_refusal_of_its_url(house, se
     assert check_file(house).action is Action.BLOCK
     assert visit(house, FILE_URL).action is Action.BLOCK
     house.ledger.rules.add(
-        Rule(
+        make_rule(
             id="restored",
-            action="allow",
             scope=Scope.SHA256,
             subject=(b"f" * 32).hex(),
             client="127.0.0.1",
-            reason=None,
             created=house.clock.now(),
             expires=house.clock.now() + 60,
         )

@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from agentkit.engines import FakeEngine, FakeScan
 from agentkit.house import House, make_pattern
 from agentkit.servers import FakeServer
+from ledgerkit.samples import make_rule
 from secondlook.agent.check.content import SLOW
 from secondlook.core.answer import Tier
 from secondlook.core.event import EventKind
 from secondlook.core.lists.name import Role
 from secondlook.core.rules.policy import BLOCKED, Level, Policy
-from secondlook.core.rules.rule import Rule, Scope
+from secondlook.core.rules.rule import Scope
 from secondlook.core.subject import FileSubject, RequestContext, SubjectKind
 from secondlook.core.verdict import SEVERITY, Action, Risk, Stage, SubjectClass
 
@@ -78,10 +79,9 @@ def test_nothing_waits_for_engines_once_a_server_lists_the_file(house):
 
 @pytest.mark.parametrize("action", ["allow", "block"])
 def test_no_engine_looks_at_what_a_rule_decides(house, action):
-    rule = Rule(
-        id="r", action=action, scope=Scope.SHA256, subject=FILE.identity.hex(), client=None, reason=None,
-        created=house.clock.now(), expires=None,
-    )  # fmt: skip
+    rule = make_rule(
+        id="r", action=action, scope=Scope.SHA256, subject=FILE.identity.hex(), created=house.clock.now()
+    )
     house.ledger.rules.add(rule)
     house.reload()
     engine = FakeEngine(risk=Risk.DANGEROUS)

@@ -7,6 +7,7 @@ import pytest
 from agentkit.house import House
 from agentkit.ledger import FakeLedger
 from agentkit.servers import FakeServer
+from ledgerkit.samples import make_rule
 from secondlook.agent.actions.enforcement import Enforcement, FileOutcome, clients_of
 from secondlook.agent.check.groups import Policies
 from secondlook.agent.check.view import REBLOCK
@@ -170,16 +171,7 @@ def test_a_page_is_confirmed_without_any_action_on_files(house, folder, late):
 
 
 def allowed(scope, subject):
-    return Rule(
-        id="",
-        action="allow",
-        scope=scope,
-        subject=subject,
-        client=None,
-        reason=None,
-        created=0.0,
-        expires=None,
-    )
+    return make_rule(scope=scope, subject=subject)
 
 
 @pytest.mark.parametrize("late", [False, True])

@@ -2,6 +2,7 @@
 
 import pytest
 
+from ledgerkit.samples import make_rule
 from secondlook.agent.check.evidence import (
     attempt_steps,
     describe,
@@ -20,7 +21,7 @@ from secondlook.core.answer import Attempt, ListedHash, PrefixAnswer, Tier
 from secondlook.core.event import ConfirmedEntry
 from secondlook.core.lists.name import Role
 from secondlook.core.lists.pattern import ListInfo
-from secondlook.core.rules.rule import Rule, Scope
+from secondlook.core.rules.rule import Scope
 from secondlook.core.subject import FileSubject, SubjectKind
 from secondlook.core.verdict import Risk, Stage, Step, SubjectClass, Threat, Verdict
 
@@ -55,16 +56,7 @@ def test_a_hash_stands_for_something():
 
 @pytest.mark.parametrize("action", ["allow", "block"])
 def test_a_rule_says_what_it_is(action):
-    rule = Rule(
-        id="r",
-        action=action,
-        scope=Scope.HOST,
-        subject="a.test",
-        client=None,
-        reason="mine",
-        created=0,
-        expires=None,
-    )
+    rule = make_rule(id="r", action=action, scope=Scope.HOST, subject="a.test", reason="mine")
     evidence = from_rule(rule, STEPS)
     allowed = action == "allow"
     assert (evidence.allowed_by_rule, evidence.blocked_by_rule) == (allowed, not allowed)

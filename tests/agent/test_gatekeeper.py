@@ -7,12 +7,13 @@ import pytest
 
 from agentkit.house import House, make_pattern
 from agentkit.servers import FakeServer
+from ledgerkit.samples import make_rule
 from secondlook.agent.check.gatekeeper import Gatekeeper
 from secondlook.core.answer import Tier
 from secondlook.core.asking.cache import AnswerCache
 from secondlook.core.event import EventKind
 from secondlook.core.rules.policy import Level, Mode, Policy
-from secondlook.core.rules.rule import Rule, Scope
+from secondlook.core.rules.rule import Scope
 from secondlook.core.subject import FileSubject, RequestContext
 from secondlook.core.verdict import Action, Risk, Stage, SubjectClass
 
@@ -128,16 +129,7 @@ def listed(house, url=URL, risk=Risk.DANGEROUS):
 
 
 def blocking(scope, subject):
-    return Rule(
-        id="",
-        action="block",
-        scope=scope,
-        subject=subject,
-        client=None,
-        reason=None,
-        created=0.0,
-        expires=None,
-    )
+    return make_rule(action="block", scope=scope, subject=subject)
 
 
 FILE = FileSubject((b"f" * 32,))

@@ -5,11 +5,11 @@ import pytest
 from agentkit.house import confirmed_about, make_pattern
 from agentkit.looks import PAGE, URL, kinds, look, visit
 from agentkit.servers import FakeServer
+from ledgerkit.samples import make_rule
 from secondlook.agent.check.gatekeeper import Gatekeeper
 from secondlook.agent.check.watch import ELSEWHERE_S
 from secondlook.core.answer import Tier
 from secondlook.core.event import EventKind
-from secondlook.core.rules.rule import Rule, Scope
 from secondlook.core.subject import FileSubject, RequestContext
 from secondlook.core.verdict import Action, Risk, Stage, SubjectClass
 
@@ -276,18 +276,7 @@ def test_a_rule_that_allows_it_by_now_spares_the_notice(house, server):
     visit(house)
     server.mode = "up"
     server.listed[house.subject(URL).hashes[0]] = Risk.DANGEROUS
-    house.ledger.rules.add(
-        Rule(
-            id="r",
-            action="allow",
-            scope=Scope.DOMAIN,
-            subject="let-through.test",
-            client=None,
-            reason=None,
-            created=0,
-            expires=None,
-        )
-    )
+    house.ledger.rules.add(make_rule(id="r", subject="let-through.test"))
     house.reload()
     look(house)
     assert house.told == []

@@ -4,10 +4,10 @@ import pytest
 
 from agentkit.house import confirmed_about, make_pattern
 from agentkit.looks import visit
+from ledgerkit.samples import make_rule
 from secondlook.agent.check.groups import ClientGroup, Policies
 from secondlook.core.event import EventKind
 from secondlook.core.rules.policy import Level, Mode, Policy
-from secondlook.core.rules.rule import Rule, Scope
 from secondlook.core.verdict import Action, Risk
 
 
@@ -28,10 +28,9 @@ LET_THROUGH_KNOWINGLY = {
 
 
 def allowed(house, source="operator", client=None):
-    return Rule(
-        id="", action="allow", scope=Scope.DOMAIN, subject="bad.test", client=client, reason=None,
-        created=house.clock.now(), expires=house.clock.now() + 3600, source=source,
-    )  # fmt: skip
+    return make_rule(
+        client=client, created=house.clock.now(), expires=house.clock.now() + 3600, source=source
+    )
 
 
 @pytest.mark.parametrize("known", ["pattern", "confirmed"])

@@ -4,8 +4,9 @@ import pytest
 
 from agentkit.house import House
 from agentkit.servers import FakeServer
+from ledgerkit.samples import make_rule
 from secondlook.core.answer import Tier
-from secondlook.core.rules.rule import Rule, Scope
+from secondlook.core.rules.rule import Scope
 from secondlook.core.subject import FileSubject, RequestContext
 from secondlook.core.verdict import Action, Risk, Stage, SubjectClass
 
@@ -45,10 +46,7 @@ def test_what_is_listed_is_refused_for_that(house):
 
 def test_what_the_operator_allows_needs_no_look(house):
     house.ledger.rules.add(
-        Rule(
-            id="r", action="allow", scope=Scope.SHA256, subject=FILE.hashes[0].hex(), client=None, reason=None,
-            created=house.clock.now(), expires=None,
-        )
+        make_rule(id="r", scope=Scope.SHA256, subject=FILE.hashes[0].hex(), created=house.clock.now())
     )  # fmt: skip
     house.reload()
     decision = unsure(house)

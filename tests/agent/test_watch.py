@@ -5,12 +5,12 @@ import pytest
 from agentkit.house import House, make_pattern
 from agentkit.servers import FakeServer
 from ledgerkit.contract import confirm
+from ledgerkit.samples import make_rule
 from secondlook.agent.check.view import REBLOCK
 from secondlook.agent.check.watch import Watcher
 from secondlook.core.answer import Tier
 from secondlook.core.event import ConfirmedEntry
 from secondlook.core.lists.pattern import Mirror, Pattern
-from secondlook.core.rules.rule import Rule, Scope
 from secondlook.core.subject import RequestContext, SubjectKind
 from secondlook.core.verdict import Action, SubjectClass
 
@@ -40,16 +40,7 @@ def watcher_of(house, place=None, **options):
 
 
 def rule(subject):
-    return Rule(
-        id="r",
-        action="block",
-        scope=Scope.DOMAIN,
-        subject=subject,
-        client=None,
-        reason=None,
-        created=0,
-        expires=None,
-    )
+    return make_rule(id="r", action="block", subject=subject)
 
 
 def test_rules_and_pattern_are_taken_up(house):

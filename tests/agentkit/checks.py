@@ -1,6 +1,7 @@
 """A check of one URL or file, and what decides it."""
 
 from agentkit.house import House
+from ledgerkit.samples import make_rule
 from secondlook.core.rules.rule import Rule, Scope
 from secondlook.core.subject import RequestContext
 from secondlook.core.verdict import SubjectClass
@@ -20,5 +21,4 @@ def check(house, url="http://bad.test/x", use=PAGE):
 
 
 def rule(action="allow", scope=Scope.DOMAIN, subject="bad.test", **more) -> Rule:
-    values = {"id": "r1", "client": None, "reason": None, "created": 0.0, "expires": None}
-    return Rule(action=action, scope=scope, subject=subject, **(values | more))
+    return make_rule(id="r1", action=action, scope=scope, subject=subject, **more)

@@ -6,6 +6,7 @@ import pytest
 from pydantic import BaseModel
 
 from config.written import faults
+from prosekit import keys_of
 from secondlook.config import InvalidConfigError, Settings, load_server_settings, load_settings
 from secondlook.config.fault_words import model_in
 from secondlook.config.service import ServerSettings
@@ -31,16 +32,6 @@ def test_shipped_file_says_the_defaults(repository):
     defaults = load_settings(None, state=repository / "state")
     assert shipped.model_copy(update={"feeds": ()}) == defaults
     assert len(shipped.feeds) >= 3
-
-
-def keys_of(model: type[BaseModel], seen: tuple[type[BaseModel], ...] = ()) -> set[str]:
-    found: set[str] = set()
-    for name, field in model.model_fields.items():
-        found.add(name)
-        inner = model_in(field.annotation)
-        if inner is not None and inner not in seen:
-            found |= keys_of(inner, (*seen, inner))
-    return found
 
 
 def test_shipped_file_shows_every_key(repository):

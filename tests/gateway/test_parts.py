@@ -6,9 +6,10 @@ import pytest
 
 from agentkit.house import make_pattern
 from gatewaykit.gate import get, make_gate
+from ledgerkit.samples import make_rule
 from secondlook.core.event import EventKind
 from secondlook.core.lists.pattern import Pattern
-from secondlook.core.rules.rule import Rule, Scope
+from secondlook.core.rules.rule import Scope
 from secondlook.core.verdict import Action, Stage
 from secondlook.gateway.parts import OWN
 from secondlook.gateway.request import AskedHeaders
@@ -64,10 +65,7 @@ def test_what_a_helper_refused_is_not_recorded_twice(house, gate):
     again = house.run(gate.decide(get(BAD), told=told))
     assert (again.action, again.event_id) == (Action.BLOCK, told)
     assert kinds(house) == [EventKind.BLOCKED]
-    rule = Rule(
-        id="r", action="allow", scope=Scope.HOST, subject="bad.example", client=None, reason=None,
-        created=0.0, expires=None, source="cli",
-    )  # fmt: skip
+    rule = make_rule(id="r", scope=Scope.HOST, subject="bad.example", source="cli")
     house.run(house.ledger.rules.add_async(rule))
     house.reload()
     assert house.run(gate.decide(get(BAD), told=told)).action is Action.ALLOW  # it may go on meanwhile
@@ -120,10 +118,7 @@ def test_the_tag_differs_with_pattern_and_rules_alone(house, gate, tmp_path):
     assert gate.tag() == first == make_gate(house, tmp_path / "other").tag()
     house.publish(replace_generation(make_pattern([], now=house.clock.now())))
     second = gate.tag()
-    rule = Rule(
-        id="r", action="allow", scope=Scope.HOST, subject="bad.example", client=None, reason=None,
-        created=0.0, expires=None, source="cli",
-    )  # fmt: skip
+    rule = make_rule(id="r", scope=Scope.HOST, subject="bad.example", source="cli")
     house.run(house.ledger.rules.add_async(rule))
     house.reload()
     assert len({first, second, gate.tag()}) == 3

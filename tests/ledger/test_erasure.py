@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 
 from ledgerkit.contract import confirm, remembered
-from ledgerkit.samples import START, identity_of, make_confirmed, make_event, make_flag
+from ledgerkit.samples import START, identity_of, make_confirmed, make_event, make_flag, make_rule
 from ledgerkit.secrets import found_in_files, live
 from secondlook.core.event import EventKind
 from secondlook.core.rules.client import login_name
-from secondlook.core.rules.rule import Rule, Scope
+from secondlook.core.rules.rule import Scope
 from secondlook.core.subject import SubjectKind
 from secondlook.ground.errors import LedgerError
 from secondlook.ground.ulid import make_id
@@ -102,10 +102,14 @@ async def leave_traces(ledger, name, *clients, user=None):
     await confirm(ledger, reblock, None)
     assert [part async for part in ledger.history.remembered(since=0)]
     subject = f"https://{name}.example/p?q={name}"
-    rule = Rule(
-        id="", action="allow", scope=Scope.URL, subject=subject, client=login_name(clients[0], user),
-        reason=None, created=START, expires=START + 60, source="override",
-    )  # fmt: skip
+    rule = make_rule(
+        scope=Scope.URL,
+        subject=subject,
+        client=login_name(clients[0], user),
+        created=START,
+        expires=START + 60,
+        source="override",
+    )
     ledger.rules.add(rule)
 
 

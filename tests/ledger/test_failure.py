@@ -16,9 +16,8 @@ import pytest
 
 from ledgerkit.contract import confirm
 from ledgerkit.postgres import PostgresServer, find_binaries
-from ledgerkit.samples import START, identity_of, make_confirmed, make_event, make_flag
+from ledgerkit.samples import START, identity_of, make_confirmed, make_event, make_flag, make_rule
 from secondlook.core.event import EventKind
-from secondlook.core.rules.rule import Rule, Scope
 from secondlook.ground.errors import LedgerError
 from secondlook.ledger.engine import writer
 from secondlook.ledger.ledger import EventFilter, Ledger, LedgerOptions
@@ -269,16 +268,7 @@ async def filled(path: Path) -> None:
     await confirm(ledger, make_confirmed("bad"), make_event(EventKind.CONFIRMED))
     await ledger.run(
         ledger.rules.add,
-        Rule(
-            id="r1",
-            action="block",
-            scope=Scope.DOMAIN,
-            subject="x.example",
-            client=None,
-            reason=None,
-            created=START,
-            expires=None,
-        ),
+        make_rule(id="r1", action="block", subject="x.example", created=START),
     )
     await ledger.run(ledger.upkeep.checkpoint)
     ledger.close()

@@ -9,9 +9,9 @@ import pytest
 
 from ledgerkit.contract import confirm
 from ledgerkit.postgres import PostgresServer, find_binaries
-from ledgerkit.samples import START, identity_of, make_confirmed, make_event, make_flag
+from ledgerkit.samples import START, identity_of, make_confirmed, make_event, make_flag, make_rule
 from secondlook.core.event import EventKind
-from secondlook.core.rules.rule import Rule, Scope
+from secondlook.core.rules.rule import Rule
 from secondlook.ground.errors import LedgerError
 from secondlook.ledger.engine import writer
 from secondlook.ledger.engine.database import find_place
@@ -22,15 +22,8 @@ pytestmark = pytest.mark.anyio
 
 
 def rule(name: str) -> Rule:
-    return Rule(
-        id=name,
-        action="block",
-        scope=Scope.DOMAIN,
-        subject=f"{name}.example",
-        client="10.0.0.1",
-        reason="as told",
-        created=START,
-        expires=None,
+    return make_rule(
+        id=name, action="block", subject=f"{name}.example", client="10.0.0.1", reason="as told", created=START
     )
 
 

@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from ledgerkit.samples import START, make_event, make_flag
+from ledgerkit.samples import START, make_event, make_flag, make_rule
 from secondlook.core.event import EventKind, QueueEntry
-from secondlook.core.rules.rule import Rule, Scope
+from secondlook.core.rules.rule import Scope
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import SubjectClass
 from secondlook.ledger.log.shape import csv_lines, event_json, json_lines, queue_json, rfc3339, rule_json
@@ -106,17 +106,7 @@ def test_a_queue_entry_has_the_keys_of_the_contract():
     ],
 )
 def test_a_rule_is_written_as_it_is_typed(scope, subject, shown):
-    rule = Rule(
-        id="r",
-        action="allow",
-        scope=scope,
-        subject=subject,
-        client=None,
-        reason=None,
-        created=START,
-        expires=None,
-        hits=3,
-    )
+    rule = make_rule(id="r", scope=scope, subject=subject, created=START, hits=3)
     shape = rule_json(rule)
     assert list(shape)[: len(RULE_KEYS)] == RULE_KEYS
     assert shape["subject"] == shown

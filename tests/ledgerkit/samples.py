@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import replace
+from typing import Any
 
 from secondlook.core.event import ConfirmedEntry, Event, EventKind, FlagEntry
 from secondlook.core.rules.rule import Rule, Scope
@@ -78,14 +79,11 @@ def make_confirmed(name: object, at: float = START, **fields) -> ConfirmedEntry:
     return replace(entry, **fields)
 
 
-RULE = Rule(
-    id="r1",
-    action="block",
-    scope=Scope.DOMAIN,
-    subject="bad.example",
-    client=None,
-    reason=None,
-    created=START,
-    expires=None,
-)
+def make_rule(**fields: Any) -> Rule:
+    """Make a rule that allows `bad.test` to everybody, but for what `fields` say."""
+    values = {"id": "", "action": "allow", "scope": Scope.DOMAIN, "subject": "bad.test", "client": None}
+    return Rule(**(values | {"reason": None, "created": 0.0, "expires": None} | fields))
+
+
+RULE = make_rule(id="r1", action="block", subject="bad.example", created=START)
 """A rule of an operator, to be varied with `replace`."""

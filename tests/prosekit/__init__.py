@@ -7,6 +7,10 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from pydantic import BaseModel
+
+from secondlook.config.fault_words import model_in
+
 REPOSITORY = Path(__file__).parent.parent.parent
 PACKAGE = REPOSITORY / "addon" / "secondlook"
 HISTORY = ("CHANGELOG.md", "changelog.d/")  # what was true once
@@ -97,3 +101,14 @@ def is_prose(path: str) -> bool:
 
 def dangling(found: list[Citation], is_there: Callable[..., bool]) -> list[str]:
     return [f"{place}: {', '.join(names)}" for place, names in found if not is_there(*names)]
+
+
+def keys_of(model: type[BaseModel], seen: tuple[type[BaseModel], ...] = ()) -> set[str]:
+    """Return the names of all settings of a model and of those in it."""
+    found: set[str] = set()
+    for name, field in model.model_fields.items():
+        found.add(name)
+        inner = model_in(field.annotation)
+        if inner is not None and inner not in seen:
+            found |= keys_of(inner, (*seen, inner))
+    return found

@@ -107,6 +107,14 @@ def _part(wanted: tuple[int, int]) -> bytes:
     return BODY[wanted[0] : sum(wanted)]
 
 
+@contextlib.contextmanager
+def _while_first_waits(worker, url, halting):
+    """While a client asks for the beginning, and the origin has begun to answer it and waits."""
+    with _client(worker, url, (0, 10)):
+        assert halting.begun.wait(WAIT_S)
+        yield
+
+
 @pytest.mark.parametrize("listed", [False, True])
 @pytest.mark.parametrize("worker", [0, 1])
 @pytest.mark.parametrize("more", [(), ("--http2",)])
@@ -164,9 +172,7 @@ def test_who_waits_for_the_end_of_a_file_gets_a_little(
     workers, gatekeeper, make_origin, halting, worker, more
 ):
     url = _url(make_origin(halting.reply, tls=bool(more)))
-    with _client(workers[0], url, (0, 10)), contextlib.ExitStack() as stack:
-        assert halting.begun.wait(WAIT_S)
-        second = stack.enter_context(_client(workers[worker], url, END, *more))
+    with _while_first_waits(workers[0], url, halting), _client(workers[worker], url, END, *more) as second:
         got = second.stdout.read(1)
         halting.go_on.set()
         assert got + second.stdout.read() == BODY[-WANTED[1] :]
@@ -179,9 +185,10 @@ def test_who_waits_for_the_end_of_a_file_gets_a_little(
 def test_who_waits_for_several_ranges_gets_a_little(workers, gatekeeper, make_origin, halting, worker, more):
     url = _url(make_origin(halting.reply, tls=bool(more)))
     inside = ("-i", "--suppress-connect-headers", *more)
-    with _client(workers[0], url, (0, 10)), contextlib.ExitStack() as stack:
-        assert halting.begun.wait(WAIT_S)
-        second = stack.enter_context(_client(workers[worker], url, SEVERAL, *inside))
+    with (
+        _while_first_waits(workers[0], url, halting),
+        _client(workers[worker], url, SEVERAL, *inside) as second,
+    ):
         got = second.stdout.read(2000)
         assert BODY[300_000:301_000] in got
         halting.go_on.set()
@@ -198,9 +205,7 @@ def test_neither_the_end_nor_several_ranges_of_a_listed_file_come(
 ):
     gatekeeper.bad.add(DIGEST)
     url = _url(make_origin(halting.reply))
-    with _client(workers[0], url, (0, 10)), contextlib.ExitStack() as stack:
-        assert halting.begun.wait(WAIT_S)
-        second = stack.enter_context(_client(workers[1], url, asked))
+    with _while_first_waits(workers[0], url, halting), _client(workers[1], url, asked) as second:
         got = second.stdout.read(1)
         halting.go_on.set()
         got += second.stdout.read()
@@ -215,9 +220,7 @@ def test_little_of_a_listed_file_gets_the_page_whatever_was_asked_for(
 ):
     gatekeeper.bad.add(DIGEST)
     url = _url(make_origin(halting.reply))
-    with _client(workers[0], url, (0, 10)), contextlib.ExitStack() as stack:
-        assert halting.begun.wait(WAIT_S)
-        second = stack.enter_context(_client(workers[1], url, asked, "-i"))
+    with _while_first_waits(workers[0], url, halting), _client(workers[1], url, asked, "-i") as second:
         _until(lambda: len(halting.asked) == 2)
         halting.go_on.set()
         assert second.stdout.read().startswith(b"HTTP/1.1 403")
@@ -226,9 +229,10 @@ def test_little_of_a_listed_file_gets_the_page_whatever_was_asked_for(
 def test_the_end_and_a_piece_wait_and_are_answered_as_asked(workers, gatekeeper, make_origin, halting):
     """Nobody knows where they lie to each other before the size is known: so nothing comes ahead."""
     url = _url(make_origin(halting.reply))
-    with _client(workers[0], url, (0, 10)), contextlib.ExitStack() as stack:
-        assert halting.begun.wait(WAIT_S)
-        second = stack.enter_context(_client(workers[1], url, "800000-800009,-5", "-i"))
+    with (
+        _while_first_waits(workers[0], url, halting),
+        _client(workers[1], url, "800000-800009,-5", "-i") as second,
+    ):
         _until(lambda: workers[1].worker.listener.open_connections == 1)
         halting.go_on.set()
         assert _parts(second.stdout.read()) == [(800_000, BODY[800_000:800_010]), (899_995, BODY[-5:])]
@@ -258,9 +262,7 @@ def test_a_large_piece_is_held_in_part_and_comes_whole(workers, gatekeeper, make
     halting.body = program(4 * HELD_MAX_BYTES)
     url = _url(make_origin(halting.reply, tls=bool(more)))
     wanted = (7, 4 * HELD_MAX_BYTES - 7)
-    with _client(workers[0], url, (0, 10)), contextlib.ExitStack() as stack:
-        assert halting.begun.wait(WAIT_S)
-        second = stack.enter_context(_client(workers[1], url, wanted, *more))
+    with _while_first_waits(workers[0], url, halting), _client(workers[1], url, wanted, *more) as second:
         got = second.stdout.read(1)
         halting.go_on.set()
         assert got + second.stdout.read() == halting.body[7:]
@@ -270,9 +272,7 @@ def test_a_large_piece_is_held_in_part_and_comes_whole(workers, gatekeeper, make
 def test_a_small_piece_of_a_listed_file_gets_the_page(workers, gatekeeper, make_origin, halting):
     gatekeeper.bad.add(DIGEST)
     url = _url(make_origin(halting.reply))
-    with _client(workers[0], url, (0, 10)), contextlib.ExitStack() as stack:
-        assert halting.begun.wait(WAIT_S)
-        second = stack.enter_context(_client(workers[1], url, SMALL, "-i"))
+    with _while_first_waits(workers[0], url, halting), _client(workers[1], url, SMALL, "-i") as second:
         _until(lambda: len(halting.asked) == 2)
         halting.go_on.set()
         assert second.stdout.read().startswith(b"HTTP/1.1 403")
@@ -281,9 +281,7 @@ def test_a_small_piece_of_a_listed_file_gets_the_page(workers, gatekeeper, make_
 def test_a_piece_that_is_not_of_the_judged_file_is_cut(workers, gatekeeper, make_origin, halting):
     halting.piece = BODY[:700_000] + bytes(200_000)
     url = _url(make_origin(halting.reply))
-    with _client(workers[0], url, (0, 10)), contextlib.ExitStack() as stack:
-        assert halting.begun.wait(WAIT_S)
-        second = stack.enter_context(_client(workers[1], url, WANTED))
+    with _while_first_waits(workers[0], url, halting), _client(workers[1], url, WANTED) as second:
         got = second.stdout.read(1)
         halting.go_on.set()
         got += second.stdout.read()
@@ -297,9 +295,7 @@ def test_a_small_piece_that_is_not_of_the_judged_file_is_cut_from_the_whole(
 ):
     halting.piece = bytes(len(BODY))
     url = _url(make_origin(halting.reply))
-    with _client(workers[0], url, (0, 10)), contextlib.ExitStack() as stack:
-        assert halting.begun.wait(WAIT_S)
-        second = stack.enter_context(_client(workers[1], url, SMALL))
+    with _while_first_waits(workers[0], url, halting), _client(workers[1], url, SMALL) as second:
         _until(lambda: len(halting.asked) == 2)
         halting.go_on.set()
         assert second.stdout.read() == _part(SMALL)
@@ -331,9 +327,7 @@ def test_when_who_fetches_goes_away_the_piece_is_cut_or_asked_for_whole(
 def test_an_origin_without_ranges_gives_the_whole(workers, gatekeeper, make_origin, halting):
     halting.ranges = False
     url = _url(make_origin(halting.reply))
-    with _client(workers[0], url, (0, 10)), contextlib.ExitStack() as stack:
-        assert halting.begun.wait(WAIT_S)
-        second = stack.enter_context(_client(workers[1], url, WANTED))
+    with _while_first_waits(workers[0], url, halting), _client(workers[1], url, WANTED) as second:
         got = second.stdout.read(1)
         halting.go_on.set()
         assert got + second.stdout.read() == _part(WANTED)

@@ -5,9 +5,9 @@ from urllib.parse import unquote
 
 import pytest
 
+from ledgerkit.samples import make_rule
 from review.stage import keep, make_event, post
 from secondlook.core.event import EventKind
-from secondlook.core.rules.rule import Rule, Scope
 
 ONE = "10.0.0.7"
 
@@ -29,10 +29,7 @@ def used(ledger):
 
 
 def rule(client, subject, source="operator", expires=None):
-    return Rule(
-        id="", action="allow", scope=Scope.DOMAIN, subject=subject, client=client, reason=None,
-        created=time.time(), expires=expires, source=source,
-    )  # fmt: skip
+    return make_rule(subject=subject, client=client, created=time.time(), expires=expires, source=source)
 
 
 def test_clients_are_listed_with_group_and_counts_the_last_seen_first(client, used):

@@ -2,8 +2,8 @@
 
 import pytest
 
+from ledgerkit.samples import make_rule
 from review.stage import keep, make_event
-from secondlook.core.rules.rule import Rule, Scope
 from secondlook.review.operations.clients import facts, listing
 
 NOW = 1_790_000_000.0
@@ -12,10 +12,7 @@ ONE = "10.0.0.7"
 
 def add(ledger, client, *, expires=None):
     return ledger.rules.add(
-        Rule(
-            id="", action="block", scope=Scope.DOMAIN, subject="x.example", client=client, reason=None,
-            created=NOW - 100, expires=expires,
-        )
+        make_rule(action="block", subject="x.example", client=client, created=NOW - 100, expires=expires)
     )  # fmt: skip
 
 
