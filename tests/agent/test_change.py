@@ -7,7 +7,7 @@ import pytest
 from agentkit.stamps import put_list, server
 from secondlook.agent.pattern.change import (
     forget_rollback,
-    held_told,
+    held_text,
     put_stamp,
     rollback,
     set_damaged_stamp_aside,
@@ -120,10 +120,10 @@ def test_a_rollback_is_told_until_it_is_forgotten(folder):
         put(folder, number)
     assert status(folder.parent, now=3.0).alerts == ()
     restored = rollback(folder.parent, now=9.0)
-    told = held_told(restored)
+    told = held_text(restored)
     assert told is not None
     assert "(mw-8b of office)" in told
-    named = held_told(restored, {"mw-8b": "URLhaus (malware)"}.__getitem__)
+    named = held_text(restored, {"mw-8b": "URLhaus (malware)"}.__getitem__)
     assert named is not None
     assert "(URLhaus (malware) of office)" in named
     assert status(folder.parent, now=9.0).alerts == (told,)

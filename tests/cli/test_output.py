@@ -7,7 +7,7 @@ import pytest
 
 from cli.calling import HOSTILE, called, make_event, on, write_events
 from e2e.processes import json_lines
-from secondlook.cli.output import print_marked, print_table, time_told
+from secondlook.cli.output import print_marked, print_table, time_text
 from secondlook.cli.records.log import COLUMNS, SPARE, WHOLE, _row
 from secondlook.cli.rules.rules import COLUMNS as RULE_COLUMNS
 from secondlook.cli.rules.rules import SPARE as RULE_SPARE
@@ -21,7 +21,7 @@ def test_times_and_ids_are_whole_on_a_narrow_terminal(monkeypatch, capsys):
     print_table(COLUMNS, [_row(event)], empty="", whole=WHOLE)
     shown = capsys.readouterr().out
     assert event.id in shown
-    assert f"time {time_told(event.time)}" in shown
+    assert f"time {time_text(event.time)}" in shown
 
 
 @pytest.mark.parametrize("width", [40, 60, 80])
@@ -63,11 +63,11 @@ NOON = datetime(2026, 3, 5, 12, 0, 7, tzinfo=UTC).timestamp()
 def test_a_terminal_gets_short_times_of_its_own_clock(monkeypatch, now, shown):
     monkeypatch.setattr(time, "time", lambda: now)
     with called(80, {"TZ": "Etc/GMT-2"}):
-        assert time_told(NOON) == shown
-        assert time_told(NOON, utc=True) == "2026-03-05T12:00:07.000Z"
-        assert time_told(None) is None
+        assert time_text(NOON) == shown
+        assert time_text(NOON, utc=True) == "2026-03-05T12:00:07.000Z"
+        assert time_text(None) is None
     with called(None, {}):  # piped
-        assert time_told(NOON) == "2026-03-05T12:00:07.000Z"
+        assert time_text(NOON) == "2026-03-05T12:00:07.000Z"
 
 
 def test_a_hundred_columns_hold_the_log_and_the_rules_as_tables():

@@ -62,13 +62,13 @@ def test_each_name_has_to_pass(house, gate):
 
 def test_what_a_helper_refused_is_not_recorded_twice(house, gate):
     told = now(house, gate, get(BAD)).event_id
-    again = house.run(gate.decide(get(BAD), told=told))
+    again = house.run(gate.decide(get(BAD), refused_by=told))
     assert (again.action, again.event_id) == (Action.BLOCK, told)
     assert kinds(house) == [EventKind.BLOCKED]
     rule = make_rule(id="r", scope=Scope.HOST, subject="bad.example", source="cli")
     house.run(house.ledger.rules.add_async(rule))
     house.reload()
-    assert house.run(gate.decide(get(BAD), told=told)).action is Action.ALLOW  # it may go on meanwhile
+    assert house.run(gate.decide(get(BAD), refused_by=told)).action is Action.ALLOW  # it may go on meanwhile
 
 
 def test_our_own_pages_are_not_checked(house, gate):

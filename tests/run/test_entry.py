@@ -53,7 +53,7 @@ def start(name):
     seen = [gc.isenabled()]
     process = Process(None, None, 0, "worker 0", os.open(os.devnull, os.O_WRONLY))
     async def ready():
-        process.say_ready()
+        process.report_ready()
     asyncio.run(ready())
     print([*seen, gc.isenabled(), gc.get_freeze_count() > 10_000])
     class Role:

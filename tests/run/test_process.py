@@ -43,11 +43,11 @@ def test_from_ready_on_the_loop_beats_until_it_is_held(child):
     ours, theirs = child
 
     async def scene():
-        ours.say(pattern="7")
+        ours.report(pattern="7")
         await asyncio.sleep(FEW * FAST_S)
         assert theirs.hear() == [{"pattern": "7"}]
         assert theirs.hear() == []  # silent until it is ready
-        ours.say_ready()
+        ours.report_ready()
         assert theirs.hear() == [{"ready": True}]
         theirs.silent_s = 3.0
         await beats(theirs.pipe)

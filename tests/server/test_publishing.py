@@ -178,7 +178,7 @@ def test_what_is_newly_held_back_is_told_apart(tmp_path):
     [held] = status(store).held_back
     assert (held.count, held.new, held.new_at) == (2, ("code.jquery.com/",), NOW + 60)
     assert (held.is_news(NOW + 3600), held.is_news(NOW + 90_000)) == (True, False)
-    assert held.told().endswith("held back: code.jquery.com/, google.com/")
+    assert held.summary().endswith("held back: code.jquery.com/, google.com/")
     (store.root / "held-back").write_text("2\n")  # of an earlier version
     assert status(store).held_back == ()
 

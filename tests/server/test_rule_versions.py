@@ -12,7 +12,7 @@ from secondlook.server.feeds.rule_versions import (
     files_in_force,
     keep_rules,
     roll_back,
-    rollback_told,
+    rollback_text,
     take_up_again,
 )
 
@@ -50,17 +50,17 @@ def test_a_rollback_stays_until_something_else_comes(feed):
         roll_back("r", feed.folder)
     for number in (1, 2, 3):
         feed.take(number)
-    assert rollback_told("r", feed.folder) is None
+    assert rollback_text("r", feed.folder) is None
     roll_back("r", feed.folder)
     assert feed.texts() == [version(2)]
-    assert "secondlook pattern update --force`" in rollback_told("r", feed.folder)
+    assert "secondlook pattern update --force`" in rollback_text("r", feed.folder)
     roll_back("r", feed.folder)
     assert feed.texts() == [version(1)]
     with pytest.raises(PatternError, match="no earlier rules of r"):
         roll_back("r", feed.folder)
     assert current_rules(feed.folder).given_up == ("v3", "v2")
     feed.take(4)
-    assert (feed.texts(), rollback_told("r", feed.folder)) == ([version(4)], None)
+    assert (feed.texts(), rollback_text("r", feed.folder)) == ([version(4)], None)
 
 
 def test_what_was_given_up_is_taken_up_again(feed):
@@ -70,7 +70,7 @@ def test_what_was_given_up_is_taken_up_again(feed):
     assert take_up_again(feed.folder) is None
     roll_back("r", feed.folder)
     assert take_up_again(feed.folder).number == 2
-    assert (feed.texts(), rollback_told("r", feed.folder)) == ([version(2)], None)
+    assert (feed.texts(), rollback_text("r", feed.folder)) == ([version(2)], None)
 
 
 def test_only_the_last_versions_stay(feed):

@@ -17,7 +17,7 @@ from secondlook.server.feeds.rule_versions import (
     current_rules,
     files_in_force,
     roll_back,
-    rollback_told,
+    rollback_text,
     rules_folder,
     take_up_again,
 )
@@ -103,10 +103,10 @@ def test_a_feed_does_not_empty_itself_and_what_is_left_of_it_is_taken_where_some
     for count in (1, 1, 2):
         with pytest.raises(PatternError, match=f"r: shrunk: {count} rules, the last good ones were 1000"):
             feed.take(rules(count))
-        assert f"shrunk: {count} rules" in rollback_told("r", feed.folder)
+        assert f"shrunk: {count} rules" in rollback_text("r", feed.folder)
     assert feed.texts() == [rules(1000)]
     assert take_up_again(feed.folder).count == 2
-    assert (feed.texts(), rollback_told("r", feed.folder)) == ([rules(2)], None)
+    assert (feed.texts(), rollback_text("r", feed.folder)) == ([rules(2)], None)
     assert take_up_again(feed.folder) is None
     assert feed.take(rules(2)).count == 2
     roll_back("r", feed.folder)
@@ -119,7 +119,7 @@ def test_what_shrank_is_forgotten_once_the_feed_is_good_again(feed, again):
     with pytest.raises(PatternError, match="shrunk"):
         feed.take(rules(1))
     feed.take(rules(again))
-    assert (rollback_told("r", feed.folder), take_up_again(feed.folder)) == (None, None)
+    assert (rollback_text("r", feed.folder), take_up_again(feed.folder)) == (None, None)
     assert feed.texts() == [rules(again)]
 
 
@@ -218,7 +218,7 @@ def test_a_keeper_refuses_what_shrank_for_as_long_as_it_is_so(tmp_path):
     given.write_text(rules(10))
     os.utime(given, ns=(then, then))
     assert asyncio.run(fetch()) == ["unchanged"]
-    assert rollback_told("r", folder) is None  # it has again what is in force
+    assert rollback_text("r", folder) is None  # it has again what is in force
     given.write_text(rules(1))
     assert [asyncio.run(fetch()), asyncio.run(fetch())] == [["refused"], ["refused"]]
     assert "shrunk: 1 rules" in read_state(store.root / "feeds", "r").error

@@ -36,8 +36,8 @@ def test_a_publisher_is_behind_until_it_serves_as_much_as_ever():
         state = state.seen(before, number)
         steps.append(state.behind)
     assert steps == [None, None, (3, 6), (5, 6), None, None]
-    assert ReplicationState("no route", (3, 6)).told == (
+    assert ReplicationState("no route", (3, 6)).lines == (
         "replication fails, what is here stays: no route",
         "the publisher went back to generation 3 from 6",
     )
-    assert ReplicationState().told == ()
+    assert ReplicationState().lines == ()

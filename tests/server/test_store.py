@@ -27,7 +27,7 @@ def test_a_writer_that_does_not_end_is_named_and_not_waited_for_for_ever(tmp_pat
 
 
 def test_it_is_said_whom_one_waits_for(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(store_module, "WRITER_TOLD_S", -1.0)
+    monkeypatch.setattr(store_module, "WRITER_NAMED_S", -1.0)
     store, first = ServerStore(tmp_path), ExitStack()
     first.enter_context(store.writing())
     monkeypatch.setattr(store_module.time, "sleep", lambda _s: first.close())

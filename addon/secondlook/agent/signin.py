@@ -27,27 +27,27 @@ class RefusedPasswords:
         self._clock = clock
         self._door = door
         self._new_id = Identifiers().new
-        self._untold: dict[str, tuple[str, int]] = {}  # by what is counted: a client, and how often since
+        self._unrecorded: dict[str, tuple[str, int]] = {}  # by what is counted: a client, and how often since
 
     def note(self, client: str) -> None:
         """Count one of a client's."""
         key = counted_address(client)
-        if key not in self._untold and len(self._untold) >= MOST_CLIENTS:
+        if key not in self._unrecorded and len(self._unrecorded) >= MOST_CLIENTS:
             key = client = _OTHERS
-        first, count = self._untold.get(key, (client, -1))
-        self._untold[key] = first, count + 1
+        first, count = self._unrecorded.get(key, (client, -1))
+        self._unrecorded[key] = first, count + 1
         if count < 0:
-            self._tell(client, 1)
+            self._write(client, 1)
             asyncio.get_running_loop().call_later(QUIET_S, self._end_minute, key)
 
     def _end_minute(self, key: str) -> None:
-        client, count = self._untold.pop(key)
+        client, count = self._unrecorded.pop(key)
         if count:
-            self._untold[key] = client, 0
-            self._tell(client, count)
+            self._unrecorded[key] = client, 0
+            self._write(client, count)
             asyncio.get_running_loop().call_later(QUIET_S, self._end_minute, key)
 
-    def _tell(self, client: str, count: int) -> None:
+    def _write(self, client: str, count: int) -> None:
         now = self._clock.now()
         what = "a password was refused" if count == 1 else f"{count} passwords were refused in a minute"
         self._record(

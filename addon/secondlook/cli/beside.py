@@ -139,9 +139,9 @@ def _columns() -> int | None:
     """Return the width of the terminal; None where the output is piped."""
     if not sys.stdout.isatty():
         return None
-    said = os.environ.get("COLUMNS", "")
-    if said.isdecimal() and int(said):
-        return int(said)
+    width = os.environ.get("COLUMNS", "")
+    if width.isdecimal() and int(width):
+        return int(width)
     try:
         return os.get_terminal_size(sys.stdout.fileno()).columns or 80
     except OSError:

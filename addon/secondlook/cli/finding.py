@@ -46,9 +46,9 @@ def plainly_said_state(config: Path | None) -> Path | None:
     lines = text.splitlines()
     if len(text) == _MOST_BYTES or not all(map(_TOP_LEVEL.fullmatch, lines)):
         return None
-    said = [line for line in lines if line.startswith("state:")]
+    stated = [line for line in lines if line.startswith("state:")]
     found = _STATE.search(text)
-    if len(said) > 1 or (said and found is None):
+    if len(stated) > 1 or (stated and found is None):
         return None
     folder = Path(next(filter(None, found.groups())) if found else "state").expanduser()
     return config.absolute().parent / folder

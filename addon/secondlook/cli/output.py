@@ -103,8 +103,8 @@ def print_result(record: Mapping[str, object], *lines: str, as_json: bool) -> No
 
 def print_marked(mark: str, text: str, tone: Tone) -> None:
     """Print one line of plain text that begins with a word in a colour, where a terminal takes colours."""
-    told = inert(mark)
-    write((f"\x1b[{_COLOURS[tone]}m{told}\x1b[0m" if _styled() else told) + inert(text) + "\n")
+    shown = inert(mark)
+    write((f"\x1b[{_COLOURS[tone]}m{shown}\x1b[0m" if _styled() else shown) + inert(text) + "\n")
 
 
 def _styled() -> bool:
@@ -127,16 +127,16 @@ def print_table(
     narrow for a legible table does without the columns `spare`, first the first; one that is too narrow for
     this too gets one paragraph a row, in which each value stands behind its column's name.
     """
-    told = [[_cell(value) for value in row] for row in rows]
+    texts = [[_cell(value) for value in row] for row in rows]
     if not on_terminal():
-        if told:
+        if texts:
             write("\t".join(columns) + "\n")
-        for row in told:
+        for row in texts:
             write("\t".join(row) + "\n")
-        if not told:
+        if not texts:
             write(empty + "\n", "err")
         return
-    if not told:
+    if not texts:
         write(empty + "\n")
         return
     width = columns_of_terminal()
@@ -144,12 +144,12 @@ def print_table(
     for column in ("", *spare):
         shown = [each for each in shown if each != column]
         places = [columns.index(each) for each in shown]
-        cells = [[row[place] for place in places] for row in told]
+        cells = [[row[place] for place in places] for row in texts]
         if _legible_width(shown, cells, whole) <= width:
-            columns, told = shown, cells
+            columns, texts = shown, cells
             break
     else:
-        _print_paragraphs(columns, told, width)
+        _print_paragraphs(columns, texts, width)
         return
     # only a terminal needs Rich, which is slow to import
     from rich.console import Console
@@ -160,7 +160,7 @@ def print_table(
     table = Table(box=None, header_style="bold" if styled else "", pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold", no_wrap=column in whole)
-    for row in told:
+    for row in texts:
         table.add_row(*(Text(cell) for cell in row))
     drawn = io.StringIO()
     Console(file=drawn, force_terminal=styled, width=width, highlight=False, _environ=environ()).print(table)
@@ -185,7 +185,7 @@ def print_list[T](
         print_table(columns, map(row, items), empty=empty, spare=spare)
 
 
-def time_told(at: float | None, *, utc: bool = False) -> str | None:
+def time_text(at: float | None, *, utc: bool = False) -> str | None:
     """Write an instant for people: short, by the clock of whoever reads; piped, or with `utc`, exactly."""
     from secondlook.ledger.log.shape import rfc3339
 
@@ -193,10 +193,10 @@ def time_told(at: float | None, *, utc: bool = False) -> str | None:
         return rfc3339(at)
     zone = environ().get("TZ")
     own = zone == os.environ.get("TZ")  # a proxy that answers may have been started elsewhere
-    told, now = (datetime.fromtimestamp(each, None if own else _zone(zone)) for each in (at, time.time()))
-    if told.date() == now.date():
-        return f"{told:%H:%M:%S}"
-    return f"{told:%d %b %H:%M}" if told.year == now.year else f"{told:%Y-%m-%d %H:%M}"
+    local, now = (datetime.fromtimestamp(each, None if own else _zone(zone)) for each in (at, time.time()))
+    if local.date() == now.date():
+        return f"{local:%H:%M:%S}"
+    return f"{local:%d %b %H:%M}" if local.year == now.year else f"{local:%Y-%m-%d %H:%M}"
 
 
 def _zone(name: str | None) -> tzinfo | None:
@@ -218,30 +218,30 @@ def _print_paragraphs(columns: Sequence[str], rows: Sequence[Sequence[str]], wid
     for row in rows:
         line, indent = "", ""
         for column, cell in zip(columns, row, strict=True):
-            told = f"{column} {cell}"
+            pair = f"{column} {cell}"
             if cell == "-":
                 continue
-            if line and len(line) + 2 + len(told) > width:
+            if line and len(line) + 2 + len(pair) > width:
                 write(line + "\n")
                 line, indent = "", "  "
-            line += ("  " if line else indent) + told
+            line += ("  " if line else indent) + pair
         write(line + "\n")
 
 
 def print_facts(facts: Iterable[tuple[str, object]]) -> None:
     """Print names and values in two columns."""
-    told = [(name, _cell(value)) for name, value in facts]
-    width = max((len(name) for name, _ in told), default=0)
-    for name, value in told:
+    texts = [(name, _cell(value)) for name, value in facts]
+    width = max((len(name) for name, _ in texts), default=0)
+    for name, value in texts:
         write(f"{name:<{width}}  {value}\n")
 
 
-def generation_told(generation: str | None) -> str:
+def generation_text(generation: str | None) -> str:
     """Name the generation of the lists in force; not every server numbers its own."""
     return f"generation {generation}" if generation else "of no numbered generation"
 
 
-def duration_told(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
     """Write a duration in its two largest units: `3 d 4 h`, `12 min`, `5 s`."""
     left = round(abs(seconds))
     parts: list[str] = []
@@ -254,7 +254,7 @@ def duration_told(seconds: float) -> str:
     return " ".join(parts)
 
 
-def size_told(size: int) -> str:
+def size_text(size: int) -> str:
     """Write a number of bytes for people."""
     amount = float(size)
     for unit in ("B", "KiB", "MiB", "GiB"):

@@ -153,10 +153,10 @@ class Settings(Section):
         Where nothing is said: yes for a proxy of this machine alone, no for one that others share.
         """
         group = self.clients.group_of(client, user) if self.clients is not None else None
-        said = group.unknown.of(port) if group is not None else None
-        said = said or self.passthrough.unknown.of(port)
+        chosen = group.unknown.of(port) if group is not None else None
+        chosen = chosen or self.passthrough.unknown.of(port)
         shared = self.clients is not None and bool(self.clients.networks or self.clients.can_sign_in)
-        return said == "allow" if said is not None else not shared
+        return chosen == "allow" if chosen is not None else not shared
 
     @property
     def passages(self) -> Lasting:

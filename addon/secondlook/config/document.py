@@ -94,9 +94,9 @@ def read_document(path: Path | None, environ: Mapping[str, str], content: bytes 
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark is not None else None
-        told = " ".join(part for part in (error.context, error.problem) if part)
-        told = told.partition(" with value ")[0]  # of a key that is there twice: both values would follow
-        raise InvalidConfigError([Fault(line, "", f"not valid YAML: {told}", str(path))]) from error
+        reason = " ".join(part for part in (error.context, error.problem) if part)
+        reason = reason.partition(" with value ")[0]  # of a key that is there twice: both values would follow
+        raise InvalidConfigError([Fault(line, "", f"not valid YAML: {reason}", str(path))]) from error
     except (YAMLError, ValueError, RecursionError) as error:
         raise InvalidConfigError([Fault(None, "", f"not valid YAML: {error}", str(path))]) from error
     if tree is None:

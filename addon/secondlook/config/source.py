@@ -75,8 +75,8 @@ def _validated[Model: BaseModel](
         settings = model.model_validate(document.values, context={"base": base, "serving": serving})
     except ValidationError as error:
         known = {fault.key for fault in document.faults}
-        told = (fault_from(model, document, details) for details in error.errors())
-        faults = [*document.faults, *(fault for fault in told if fault.key not in known)]
+        rejected = (fault_from(model, document, details) for details in error.errors())
+        faults = [*document.faults, *(fault for fault in rejected if fault.key not in known)]
         raise InvalidConfigError(sorted(faults, key=lambda fault: fault.line or 0)) from None
     if document.faults:
         raise InvalidConfigError(document.faults)

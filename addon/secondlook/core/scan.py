@@ -109,9 +109,9 @@ def from_yara(
 ) -> Detection:
     """Make a detection of a YARA rule that fits, by what its metadata say of it."""
     family = next((str(metadata[key])[:SIGNATURE_CHARS] for key in _FAMILIES if metadata.get(key)), None)
-    said = str(metadata.get("threat", "")).lower()
+    named = str(metadata.get("threat", "")).lower()
     unwanted = any(tag.lower() in {"pua", "pup"} for tag in tags)
-    threat = _THREATS.get(said, Threat.UNWANTED_SOFTWARE if unwanted else Threat.MALWARE)
+    threat = _THREATS.get(named, Threat.UNWANTED_SOFTWARE if unwanted else Threat.MALWARE)
     return Detection(YARA, identifier[:SIGNATURE_CHARS], _risk_of(metadata), threat, family, member)
 
 

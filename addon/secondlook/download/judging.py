@@ -57,7 +57,7 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class SaidPiece:
+class PartialAnswer:
     """What a 206 is: `answers` what was asked for, else `claims` to be one; `bad`: of what was judged so."""
 
     piece: Piece | None
@@ -138,7 +138,9 @@ class BodyJudge:
         self._decoding.shutdown(wait=False, cancel_futures=True)
         self.room.close()
 
-    def piece(self, state: Exchange, facts: ResponseFacts, length: int | None, *, asked: bool) -> SaidPiece:
+    def piece(
+        self, state: Exchange, facts: ResponseFacts, length: int | None, *, asked: bool
+    ) -> PartialAnswer:
         """Return what a 206 is: a piece (its origin was `asked` for one), or what a client takes for all."""
         piece = read_content_range(facts.content_range)
         total = piece.whole if piece is not None else None
@@ -149,7 +151,7 @@ class BodyJudge:
             or is_answer(piece, state.wider or read_range(state.facts.range, state.facts.if_range), length)
         )
         claims = several or (piece is not None and not is_whole(piece, length))
-        return SaidPiece(piece, answers, claims and not answers, bad)
+        return PartialAnswer(piece, answers, claims and not answers, bad)
 
     def note(self, body: Body, state: Exchange, data: bytes) -> None:
         """Note what other pieces of a file need to know while this one is under way, and after it."""
@@ -241,24 +243,24 @@ class BodyJudge:
     ) -> Body:
         """Give a body its gate; `piece`: what it claims to be of a file, `partial`: it goes by that."""
         use = state.use
-        said = declared(
+        stated = declared(
             facts.content_type, facts.disposition, message.path, cls=use.cls, part=_is_part(state.facts)
         )
         by_memory = False
         if (partial or state.wanted is not None) and self.memory.is_risky(state.subject.identity):
-            by_memory = not said.risky
-            said = replace(said, risky=True)  # what it turned out to be before
+            by_memory = not stated.risky
+            stated = replace(stated, risky=True)  # what it turned out to be before
         cut_to = state.wanted
-        if cut_to is not None and not (said.risky and cut_to.holds(facts.etag, facts.modified)):
+        if cut_to is not None and not (stated.risky and cut_to.holds(facts.etag, facts.modified)):
             cut_to = None
-        multipart = said.content_type == MULTIPART_RANGES and message.status == PARTIAL_STATUS
+        multipart = stated.content_type == MULTIPART_RANGES and message.status == PARTIAL_STATUS
         from_start = not multipart and (piece is None or piece.first == 0)
         window: tuple[int, int] | None = None
         if cut_to is not None and length is not None and message.status == WHOLE_STATUS:
             windows = cut_to.windows(length)
             window = windows[0] if windows else (0, 0)
         gate = BodyGate(
-            said,
+            stated,
             length,
             facts.encoding if not partial or from_start else None,
             self._encoded_limits if facts.encoding else self._limits,

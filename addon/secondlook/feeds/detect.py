@@ -192,8 +192,8 @@ def _header(lines: Sequence[str], data: Sequence[str]) -> Header | None:
             continue
         above = line
     first = header_of(data[0]) if data else None
-    told = [found for line in lines if COMMENT.match(line) and (found := header_of(line)) is not None]
-    for found in (*told, *filter(None, [first])):
+    headers = [found for line in lines if COMMENT.match(line) and (found := header_of(line)) is not None]
+    for found in (*headers, *filter(None, [first])):
         if found.reader is not generic:
             return found
     if first is not None:

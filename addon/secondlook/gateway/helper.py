@@ -64,7 +64,7 @@ class Helper:
         self._connect_at = 0.0
         self._pause_s = 0.0
         self._why = ""  # there is no connection
-        self._told = ""  # to the operator
+        self._reported = ""  # to the operator
 
     def run(self) -> None:
         """Copy until Squid has hung up and everything is answered. Raises OSError where Squid is gone."""
@@ -186,8 +186,8 @@ class Helper:
         self._heard_at = now
         self._away = False
         self._pause_s = 0.0
-        if self._told:
-            self._tell("")
+        if self._reported:
+            self._report("")
         *lines, self._heard = (self._heard + chunk).split(b"\n")
         answers = []
         for line in lines:
@@ -217,14 +217,14 @@ class Helper:
         self._unsent = b""
         self._connect_at = now + self._pause_s
         if self._pause_s:
-            self._tell(why)
+            self._report(why)
         self._pause_s = min(max(self._pause_s * 2, _FIRST_PAUSE_S), _LONGEST_PAUSE_S)
 
-    def _tell(self, why: str) -> None:
+    def _report(self, why: str) -> None:
         """Report a change to the operator: Squid writes it into its cache.log."""
-        if why == self._told:
+        if why == self._reported:
             return
-        self._told = why
+        self._reported = why
         os.write(_ERR, f"secondlook helper: {why or 'Second Look answers again'}\n".encode())
 
 

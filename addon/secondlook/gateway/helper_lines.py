@@ -80,9 +80,9 @@ def answer(number: bytes, decision: Decision) -> bytes:
         case Action.FLAG:
             return b"%b OK log=%b\n" % (number, _word(decision.event_id))
         case Action.BLOCK:
-            told, event = _quoted(explanation(decision, ENGLISH)), _word(decision.event_id)
+            reason, event = _quoted(explanation(decision, ENGLISH)), _word(decision.event_id)
             line = b"%b ERR message=%b log=%b tag=secondlook secondlook=%b\n"
-            return line % (number, told, event, event)
+            return line % (number, reason, event, event)
 
 
 def cannot_tell(number: bytes, why: str) -> bytes:

@@ -38,7 +38,7 @@ _LATEST_S = 0.05
 _AGAIN_S = 0.2
 
 
-_TOLD = {action: metrics.GATEWAY_LINES.labels(action.value) for action in Action}  # binding takes longer
+_ANSWERED = {action: metrics.GATEWAY_LINES.labels(action.value) for action in Action}  # binding takes longer
 _CANNOT_TELL = metrics.GATEWAY_LINES.labels("cannot_tell")
 
 
@@ -122,7 +122,7 @@ class HelperConnection(asyncio.Protocol):
             return
         decision = self._gate.now(question.request)
         if decision is not None:
-            answers.append(_told(question, decision))
+            answers.append(_answer(question, decision))
         elif len(self._under_way) >= MOST_UNDER_WAY:
             _CANNOT_TELL.inc()
             answers.append(cannot_tell(question.number, "too many questions at once"))
@@ -134,7 +134,7 @@ class HelperConnection(asyncio.Protocol):
     async def _ask(self, question: Question) -> None:
         decision = await self._gate.decide(question.request)
         if not self._transport.is_closing():
-            self._transport.write(_told(question, decision))
+            self._transport.write(_answer(question, decision))
 
     async def drain(self, timeout_s: float) -> None:
         """Begin nothing more, answer what is under way, hang up."""
@@ -146,8 +146,8 @@ class HelperConnection(asyncio.Protocol):
         self._transport.close()
 
 
-def _told(question: Question, decision: Decision) -> bytes:
-    _TOLD[decision.action].inc()
+def _answer(question: Question, decision: Decision) -> bytes:
+    _ANSWERED[decision.action].inc()
     return answer(question.number, decision)
 
 

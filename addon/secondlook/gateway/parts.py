@@ -67,10 +67,10 @@ class Gate:
         else:
             return decision
 
-    async def decide(self, request: GatewayRequest, *, told: str | None = None) -> Decision:
+    async def decide(self, request: GatewayRequest, *, refused_by: str | None = None) -> Decision:
         """Decide about a request; a flag is committed before this returns. Never raises.
 
-        `told` is the event by which it was refused before, by a helper line for the same request: still
+        `refused_by` is the event by which it was refused before, by a helper line for the same request: still
         refused, it is not recorded a second time.
         """
         try:
@@ -78,10 +78,10 @@ class Gate:
                 return OWN
             decision = FAULT
             for subject in request.subjects(self.gatekeeper.subject):
-                if told is not None:
+                if refused_by is not None:
                     checked = await self.gatekeeper.checker.check(subject, request.use)
                     if checked.action is Action.BLOCK:
-                        return replace(checked, event_id=told)
+                        return replace(checked, event_id=refused_by)
                 decision = await self.gatekeeper.check(subject, request.use)
                 if decision.action is Action.BLOCK:
                     return decision
@@ -114,6 +114,6 @@ class Gate:
         """Return what differs whenever what is answered from does (`ISTag`); all processes say the same."""
         view = self.gatekeeper.checker.view.current
         if view.serial != self._tag[0]:
-            told = repr((view.pattern.generation, view.rulebook.rules, view.pauses, view.policies.common))
-            self._tag = (view.serial, hashlib.sha256(told.encode()).hexdigest()[:32])
+            source = repr((view.pattern.generation, view.rulebook.rules, view.pauses, view.policies.common))
+            self._tag = (view.serial, hashlib.sha256(source.encode()).hexdigest()[:32])
         return self._tag[1]

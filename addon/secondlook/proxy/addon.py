@@ -247,7 +247,7 @@ class SecondLookAddon(HeldBodies):
                 return
             said = flow.server_conn.error or flow.error.msg  # of TLS that ended HTTP knows only the end
             language = self.site.language(state.facts)
-            why = unreachable.told(shown_host(state.use.url or ""), said, language)
+            why = unreachable.sentence(shown_host(state.use.url or ""), said, language)
             failure = self.failure_of(flow, said)
             way = None if failure is None else self.site.way_past(failure, client, state.use.user, language)
             flow.response = self.site.problem(

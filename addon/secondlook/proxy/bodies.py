@@ -69,19 +69,19 @@ class Bodies(BodyJudge):
         response = flow.response
         assert response is not None
         asked = flow.request.method == "GET" and "range" in flow.request.headers
-        said = self.piece(state, facts, length, asked=asked)
-        if said.bad is not None:
-            return self.refuse_again(state, said.bad)
-        if not asked and not said.claims and state.facts.range is not None:
+        given = self.piece(state, facts, length, asked=asked)
+        if given.bad is not None:
+            return self.refuse_again(state, given.bad)
+        if not asked and not given.claims and state.facts.range is not None:
             response.status_code, response.reason = WHOLE_STATUS, "OK"  # all of it, as it was asked for
             response.headers.pop("content-range", None)
-        state.body = self.body(state, facts, length, _message(flow), piece=said.piece, partial=said.answers)
-        state.body.again = said.answers and self.whole_files
-        state.body.claims = said.claims
+        state.body = self.body(state, facts, length, _message(flow), piece=given.piece, partial=given.answers)
+        state.body.again = given.answers and self.whole_files
+        state.body.claims = given.claims
         wider = state.wider is not None and isinstance(state.wanted, WantedRange)
-        if asked and wider and said.piece is not None:
+        if asked and wider and given.piece is not None:
             assert isinstance(state.wanted, WantedRange)
-            self._cut_back(response, state.body, state.wanted, said.piece)
+            self._cut_back(response, state.body, state.wanted, given.piece)
         return None
 
     @staticmethod

@@ -27,7 +27,7 @@ LOOK_EVERY_S = 1.0
 LOOK_AT_MOST_S = 0.5
 LOOK_BACK_S = 86_400.0
 MOST_CLIENTS = 10_000
-TOLD = "late_told"  # under `extra` of the event that says a client was told
+NOTIFIED = "late_told"  # under `extra` of the event that says a client was told
 VERDICTS = frozenset({EventKind.CONFIRMED, EventKind.LATE_VERDICT})
 
 
@@ -63,7 +63,7 @@ class LateNotices:
         try:
             client = peer_text(flow.client_conn.peername)
             if client is not None and self._waiting.get(client) and self._is_navigation(flow):
-                return self._tell(flow, client)
+                return self._notify(flow, client)
         except Exception:
             # The check itself comes after this addon: nothing is opened by going on.
             logger.exception("a late verdict could not be shown")
@@ -75,7 +75,7 @@ class LateNotices:
         facts = read_facts(flow.request)
         return facts.dest in (None, "document") and fitting_form(facts, flow.request.path)[0] is Form.PAGE
 
-    async def _tell(self, flow: http.HTTPFlow, client: str) -> None:
+    async def _notify(self, flow: http.HTTPFlow, client: str) -> None:
         try:
             async with asyncio.timeout(LOOK_AT_MOST_S):
                 await self._log.look()  # another worker may have told it a moment ago
@@ -100,7 +100,7 @@ class LateNotices:
                 host=event.host,
                 identity=event.identity,
                 detail="told on the next page load",
-                extra={TOLD: event_id},
+                extra={NOTIFIED: event_id},
             )
         )
         language = self._pages.language(read_facts(flow.request).language)
@@ -126,5 +126,5 @@ class LateNotices:
             for client in clients:
                 if client in self._waiting or len(self._waiting) < MOST_CLIENTS:
                     self._waiting.setdefault(client, {})[event.id] = event
-        elif event.client is not None and TOLD in extra:
-            self._waiting.get(event.client, {}).pop(str(extra[TOLD]), None)
+        elif event.client is not None and NOTIFIED in extra:
+            self._waiting.get(event.client, {}).pop(str(extra[NOTIFIED]), None)

@@ -84,7 +84,7 @@ LOST = {
 """Why a request to a server failed, in plain words; what is not here is plain enough."""
 
 
-def lost_told(outcome: str | None) -> str | None:
+def lost_text(outcome: str | None) -> str | None:
     """Return why a server does not answer."""
     return None if outcome is None else LOST.get(outcome, outcome)
 

@@ -19,7 +19,7 @@ from secondlook.run.assembly.background import start_background
 from secondlook.run.assembly.opening import open_ledger
 from secondlook.run.assembly.parts import PASSAGES, LedgerRecords, LedgerTail, Parts, own_site_key
 from secondlook.run.assembly.ready import why_not_ready
-from secondlook.run.assembly.scanning import clamd_teller
+from secondlook.run.assembly.scanning import clamd_reporter
 from secondlook.run.supervisor.descriptors import MOST, raise_file_limit
 
 CONFIG_VARIABLE = "SECONDLOOK_CONFIG"
@@ -82,6 +82,6 @@ def make_addons() -> list[Any]:
         unopened_s=parts.unopened_s,
         list_title=parts.list_title,
         passages=LedgerTail(ledger, PASSAGES),
-        on_clamd=clamd_teller(parts, None),
+        on_clamd=clamd_reporter(parts, None),
     )
     return [starter, *build_addons(settings, around)]

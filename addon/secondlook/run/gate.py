@@ -16,7 +16,7 @@ from secondlook.refusal.block_page import BlockPage, Pages
 from secondlook.refusal.keeping import Keeping
 from secondlook.refusal.refusal import INTERNAL_HOST, Refusals
 from secondlook.run.assembly.parts import LedgerRecords, Parts, cache_file, elsewhere_s, site_key
-from secondlook.run.assembly.scanning import clamd_teller
+from secondlook.run.assembly.scanning import clamd_reporter
 from secondlook.run.judging import judging
 from secondlook.run.process import Process, run
 from secondlook.run.supervisor.listening import inherited
@@ -32,7 +32,7 @@ def make_gate(
     process: str | None = None,
 ) -> Gate:
     """Put together what the listeners judge by."""
-    bodies = BodyJudge.of_process(settings, parts.gatekeeper, key, clamd_teller(parts, process))
+    bodies = BodyJudge.of_process(settings, parts.gatekeeper, key, clamd_reporter(parts, process))
     keeping = Keeping(Discretion(settings.log.privacy, settings.log.ignore))
     pages = Pages(settings.block_page)
     refusals = Refusals(BlockPage(pages, INTERNAL_HOST, keeping, parts.list_title), parts.override_s)

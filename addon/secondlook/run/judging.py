@@ -47,7 +47,7 @@ class Judging:
 
     def ready(self) -> None:
         """Report that traffic is served, and watch over the event loop from now on."""
-        self.process.say_ready()
+        self.process.report_ready()
         parts = self.parts
         watch = partial(watch_stalls, parts.ledger.recorder, parts.clock, self.process.name)
         self.tasks.keep("stall watch", watch)
@@ -68,7 +68,7 @@ async def judging(process: Process, answers: Path) -> AsyncIterator[Judging]:
     listed = asyncio.Event()
 
     def taken_up(pattern: Pattern) -> None:
-        process.say(pattern=pattern.generation or None)
+        process.report(pattern=pattern.generation or None)
         if pattern.generation:
             listed.set()
 

@@ -23,7 +23,7 @@ from secondlook.run.supervisor.plan import Plan, read_plan
 
 @dataclass(slots=True)
 class Process:
-    """A child of the supervisor: its plan, its settings, and the pipe on which it says how it is."""
+    """A child of the supervisor: its plan, its settings, and the pipe on which it reports how it is."""
 
     plan: Plan
     settings: Settings
@@ -31,17 +31,17 @@ class Process:
     name: str  # in messages and events
     _pipe: int
 
-    def say(self, **facts: object) -> None:
+    def report(self, **facts: object) -> None:
         """Report to the supervisor; it may be gone."""
         try:
             os.write(self._pipe, json.dumps(facts).encode() + b"\n")
         except OSError:
             logging.getLogger(__name__).debug("the supervisor does not listen")
 
-    def say_ready(self) -> None:
+    def report_ready(self) -> None:
         """Report to the supervisor that all is in place, and from now on that the event loop comes round."""
         collector.keep_what_is_here()
-        self.say(ready=True)
+        self.report(ready=True)
         self._beat(asyncio.get_running_loop())
 
     def _beat(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -31,8 +31,8 @@ def serve(settings: ServerSettings) -> int:
 
     async def main() -> None:
         stop = asyncio.Event()
-        for told in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(told, stop.set)
+        for ending in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(ending, stop.set)
         service = ServerService(settings, sockets)
         await service.start()
         for sock in sockets:

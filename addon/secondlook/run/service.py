@@ -74,17 +74,17 @@ async def serve(process: Process) -> None:
                 parts,
                 program,
                 inherited(plan.sockets["review"][0]),
-                renewed=lambda token: process.say(token=token),
+                renewed=lambda token: process.report(token=token),
                 not_ready=lambda: why_not_ready(parts, background.watcher),
             )
-            process.say(token=review.doorkeeper.token)
+            process.report(token=review.doorkeeper.token)
             tasks.start("review page", review.run())
         if plan.commands is not None:
             runs = partial(_answer, plan.commands)
             await stack.enter_async_context(
                 answering(parts, background.watcher, plan.invocation.config, runs)
             )
-        process.say_ready()
+        process.report_ready()
         tasks.keep("clock watch", partial(watch_clock, ledger.recorder, parts.clock))
         tasks.keep("stall watch", partial(watch_stalls, ledger.recorder, parts.clock, "service"))
         tasks.keep("counters of ended processes", partial(fold_again, settings.state / "metrics"))
@@ -99,8 +99,8 @@ def _answer(module: str, asked: Any, running: Running) -> Json:
 
 def _tell_pattern(process: Process, pattern: Pattern) -> None:
     entries = sum(table.count for _, table in pattern.lists)
-    told = f"{len(pattern.lists)} lists, {entries:,} entries, generation {pattern.generation}"
-    process.say(pattern=pattern.generation or None, pattern_told=told if pattern.generation else None)
+    summary = f"{len(pattern.lists)} lists, {entries:,} entries, generation {pattern.generation}"
+    process.report(pattern=pattern.generation or None, pattern_told=summary if pattern.generation else None)
 
 
 def main() -> None:

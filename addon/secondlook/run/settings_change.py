@@ -164,7 +164,7 @@ def _group(text: str, settings: Settings, values: Values) -> Change:
         raise Refused(f"there is no group {name[:80]!r}", "name")
     place: Key = ("clients", "groups", at)
     for key, value in _of_group(groups[at], values):
-        if value is not None or _is_said(text, (*place, *key)):
+        if value is not None or _is_set(text, (*place, *key)):
             text = set_value(text, (*place, *key), value)
     return Change(text, place, f"changes the group {name}")
 
@@ -184,7 +184,7 @@ def _of_group(group: Group, values: Values) -> Iterator[tuple[Key, object]]:
             yield ("policy", "unverifiable", name), values[name] or None
 
 
-def _is_said(text: str, key: Key) -> bool:
+def _is_set(text: str, key: Key) -> bool:
     node: Any = values_of(text)
     try:
         for part in key:

@@ -16,7 +16,7 @@ from secondlook.run.assembly.parts import (
     elsewhere_s,
     site_key,
 )
-from secondlook.run.assembly.scanning import clamd_teller
+from secondlook.run.assembly.scanning import clamd_reporter
 from secondlook.run.judging import judging
 from secondlook.run.process import Process, begin, cannot_start
 from secondlook.run.supervisor.listening import inherited
@@ -46,7 +46,7 @@ async def work(process: Process) -> None:
             list_title=parts.list_title,
             late=LedgerTail(ledger, LATE) if settings.notify.next_page else None,
             passages=LedgerTail(ledger, PASSAGES),
-            on_clamd=clamd_teller(parts, process.name),
+            on_clamd=clamd_reporter(parts, process.name),
         )
         sockets = [inherited(descriptor) for descriptor in plan.sockets["proxy"]]
         worker = Worker(settings, sockets, surroundings, _spread(process))

@@ -157,7 +157,7 @@ class Clamd:
         except TimeoutError:
             raise ClamdError(f"no connection within {self.settings.timeout:g} s") from None
         except OSError as error:
-            raise ClamdError(f"no connection ({_told(error)})") from None
+            raise ClamdError(f"no connection ({_reason(error)})") from None
 
     @contextlib.asynccontextmanager
     async def conversation(self) -> AsyncIterator[socket.socket]:
@@ -168,7 +168,7 @@ class Clamd:
         except TimeoutError:
             raise ClamdError(f"no answer within {self.settings.timeout:g} s") from None
         except OSError as error:
-            raise ClamdError(f"the connection broke ({_told(error)})") from None
+            raise ClamdError(f"the connection broke ({_reason(error)})") from None
         finally:
             sock.close()
 
@@ -363,7 +363,7 @@ class ClamdStream:
             await self._more.wait()
 
 
-def _told(error: OSError) -> str:
+def _reason(error: OSError) -> str:
     return os.strerror(error.errno) if error.errno is not None else str(error)
 
 

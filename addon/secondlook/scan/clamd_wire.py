@@ -20,14 +20,14 @@ _LENGTH = struct.Struct(">I")
 _OK, _FOUND, _ERROR = "stream: OK", " FOUND", " ERROR"
 _STREAM = "stream: "
 _TOO_LARGE = "INSTREAM size limit exceeded."
-_TOLD_CHARS = 200
+_SHOWN_CHARS = 200
 
 
 class ClamdError(Exception):
     """No answer about a file; `away`: whoever asks again now fares no better."""
 
-    def __init__(self, told: str, *, away: bool = True) -> None:
-        super().__init__(told)
+    def __init__(self, reason: str, *, away: bool = True) -> None:
+        super().__init__(reason)
         self.away = away
 
 
@@ -56,7 +56,7 @@ def read_answer(answer: bytes) -> tuple[Detection, ...]:
         if name and name.isprintable():
             found = from_clamav(name)
             if found is None:
-                raise ClamdError(f"not looked into all of it: {name}"[:_TOLD_CHARS], away=False)
+                raise ClamdError(f"not looked into all of it: {name}"[:_SHOWN_CHARS], away=False)
             return (found,)
     if text.startswith(_TOO_LARGE):
         raise ClamdError("larger than its StreamMaxLength", away=False)
@@ -72,12 +72,12 @@ def read_version(answer: bytes) -> ClamdVersion:
         raise ClamdError(f"no version of clamd's: {_shown(text)}")
     parts = text.split("/", 2)
     if len(parts) < 3 or not parts[1].isdecimal():  # noqa: PLR2004 - program, database, date
-        return ClamdVersion(text[:_TOLD_CHARS])
+        return ClamdVersion(text[:_SHOWN_CHARS])
     try:
         made_at: float | None = float(timegm(strptime(parts[2].strip(), "%a %b %d %H:%M:%S %Y")))
     except ValueError:
         made_at = None
-    return ClamdVersion(text[:_TOLD_CHARS], int(parts[1]), made_at)
+    return ClamdVersion(text[:_SHOWN_CHARS], int(parts[1]), made_at)
 
 
 def _text(answer: bytes) -> str:
@@ -87,4 +87,4 @@ def _text(answer: bytes) -> str:
 
 
 def _shown(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in text)[:_TOLD_CHARS]
+    return "".join(letter if letter.isprintable() else "?" for letter in text)[:_SHOWN_CHARS]

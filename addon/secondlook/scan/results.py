@@ -168,9 +168,9 @@ class Results:
 
 
 def _from_json(text: str) -> EngineReport:
-    told = json.loads(text)
+    values = json.loads(text)
     detections = tuple(
         Detection(**{**each, "risk": Risk(each["risk"]), "threat": Threat(each["threat"])})
-        for each in told["detections"]
+        for each in values["detections"]
     )
-    return EngineReport(**{**told, "detections": detections})
+    return EngineReport(**{**values, "detections": detections})

@@ -167,15 +167,15 @@ class RuleKeeper:
     def _compiled_before(self, path: Path) -> int | None:
         """Return how many rules there are in what the last service compiled of the same files."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        known = self._told()
+        known = self._last()
         return int(str(known["count"])) if path.exists() and known.get("file") == path.name else None
 
-    def _told(self) -> dict[str, object]:
+    def _last(self) -> dict[str, object]:
         try:
-            told = json.loads((self._folder / NAME).read_bytes())
+            facts = json.loads((self._folder / NAME).read_bytes())
         except (OSError, ValueError):
             return {}
-        return told if isinstance(told, dict) and told.get("engine") == engine_version() else {}
+        return facts if isinstance(facts, dict) and facts.get("engine") == engine_version() else {}
 
     def _sources(self) -> tuple[list[RuleSource], object]:
         sources: list[RuleSource] = []
@@ -191,15 +191,15 @@ class RuleKeeper:
         return sources, seen or tuple(source.path for source in sources)
 
     def _put_in_force(self, path: Path, version: str, count: int) -> None:
-        told = {
+        facts = {
             "file": path.name,
             "version": version,
             "engine": engine_version(),
             "count": count,
             "compiled_at": self._now(),
         }
-        if self._told().get("version") != version:
-            write_whole(self._folder / NAME, json.dumps(told).encode())
+        if self._last().get("version") != version:
+            write_whole(self._folder / NAME, json.dumps(facts).encode())
         (self._folder / REFUSED).unlink(missing_ok=True)
         compiled = sorted(self._folder.glob("rules-*.yarc"), key=lambda each: each.stat().st_mtime)
         for old in compiled[:-_KEPT]:
@@ -220,10 +220,10 @@ class RuleKeeper:
         if error == self._error:
             return None
         logger.warning("YARA rules are refused, the last good ones stay: %s", error)
-        told = {"error": error, "at": self._now()}
+        facts = {"error": error, "at": self._now()}
         with contextlib.suppress(OSError):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_whole(self._folder / REFUSED, json.dumps(told).encode())
+            write_whole(self._folder / REFUSED, json.dumps(facts).encode())
         change = RuleChange(error=error)
         self._error = error
         self._on_change(change)

@@ -68,7 +68,7 @@ class YaraLook:
         try:
             self._look(file, member)
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody has looked into that
-            self.fault = self._told(error)
+            self.fault = self._reason(error)
         took_s = time.monotonic() - started
         self.spent_s += took_s
         return took_s
@@ -105,7 +105,7 @@ class YaraLook:
             self.detections[mildest] = detection
         self._known.add(key)
 
-    def _told(self, error: Exception) -> str:
+    def _reason(self, error: Exception) -> str:
         if type(error).__name__ == "TimeoutError":
             return f"longer than {self._time_s:g} s"
         return f"{type(error).__name__}: {error}"[:200]

@@ -78,7 +78,7 @@ class ServerService:
             clock,
             settings=settings.publish,
             meter=meter,
-            on_notice=_tell,
+            on_notice=_log_notice,
             on_published=lambda _: self.serving.look_again(),
         )
         self._findings = FindingDesk(
@@ -148,15 +148,15 @@ class ServerService:
     async def _watch_age(self) -> None:
         """Log once that nothing new comes in, and once that something does again."""
         stale_after_s = self._settings.publish.stale_after
-        was_told = False
+        was_reported = False
         while True:
             age_s = age_of(self.store, self.reader.created_at, self._clock.now())
             is_stale = age_s is not None and age_s > stale_after_s
-            if is_stale and not was_told:
+            if is_stale and not was_reported:
                 log.warning("nothing new came in for longer than publish.stale_after")
-            elif was_told and not is_stale:
+            elif was_reported and not is_stale:
                 log.warning("something new came in again")
-            was_told = is_stale
+            was_reported = is_stale
             await asyncio.sleep(min(AGE_EVERY_S, stale_after_s / 2))
 
     async def _push(self, publisher: "ValkeyPublisher") -> None:
@@ -219,5 +219,5 @@ def _same(generation: Generation, reader: Reader) -> bool:
     }
 
 
-def _tell(notice: FeedNotice) -> None:
+def _log_notice(notice: FeedNotice) -> None:
     log.info("feed %s %s: %s", notice.feed, notice.outcome, notice.detail)

@@ -42,8 +42,8 @@ def run(*command: str) -> str:
     except subprocess.TimeoutExpired as error:
         raise ToolError(f"{command[0]} did not end within {TIMEOUT_S} s") from error
     if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines()
-        raise ToolError(f"{command[0]}: {said[-1] if said else f'exit code {done.returncode}'}")
+        lines = (done.stderr or done.stdout).strip().splitlines()
+        raise ToolError(f"{command[0]}: {lines[-1] if lines else f'exit code {done.returncode}'}")
     return done.stdout.strip()
 
 

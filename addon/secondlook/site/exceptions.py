@@ -156,6 +156,6 @@ def rows_of(event: Event) -> list[tuple[str, str]]:
     return [(name, inert(value, 500)) for name, value in zip(_LABELS, values, strict=True) if value]
 
 
-def lasting_told(lasting_s: float | None, language: Language) -> str | None:
+def lasting_text(lasting_s: float | None, language: Language) -> str | None:
     """Return how long an exception lasts; None where none is made."""
     return None if lasting_s is None else shown_minutes(lasting_s, language)

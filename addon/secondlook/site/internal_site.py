@@ -22,7 +22,7 @@ from secondlook.refusal.block_page import Pages
 from secondlook.refusal.language import Language, phrase
 from secondlook.refusal.refusal import INTERNAL_HOST, Asked, Form, Override, fitting_form, is_internal
 from secondlook.resolver import is_own_name
-from secondlook.site.exceptions import BlockExceptions, Exceptions, PassageExceptions, lasting_told
+from secondlook.site.exceptions import BlockExceptions, Exceptions, PassageExceptions, lasting_text
 from secondlook.site.files import File, certificate, mobile_profile, pac
 from secondlook.site.ports import Records
 from secondlook.site.qr import address_code
@@ -111,7 +111,7 @@ class InternalSite:
 
     def way_past(self, event_id: str, client: str | None, user: str | None, language: Language) -> Way | None:
         """Return the page on which a client may pass the TLS through whose failure an event tells of."""
-        lasting = lasting_told(self._facts.unopened_s(client, user), language)
+        lasting = lasting_text(self._facts.unopened_s(client, user), language)
         return None if lasting is None else Way(f"https://{INTERNAL_HOST}/unopened/{event_id}", lasting)
 
     def language(self, facts: Asked) -> Language:
@@ -179,7 +179,7 @@ class InternalSite:
             allowed = [(b"Allow", b"GET, HEAD, POST")]
             return self.problem(request, 405, phrase("only GET and POST here"), extra=allowed)
         language = self.language(request.asked)
-        lasting = lasting_told(exceptions.lasting_s(event), language)
+        lasting = lasting_text(exceptions.lasting_s(event), language)
         return self._page(
             request,
             exceptions.page,
@@ -211,7 +211,7 @@ class InternalSite:
             told = phrase("no exception can be made: %(error)s")
             return self.problem(request, 403, told, values={"error": error})
         language = self.language(request.asked)
-        lasting = lasting_told(lasting_s, language)
+        lasting = lasting_text(lasting_s, language)
         shown = exceptions.shown(event, lasting, language)
         return self._page(request, exceptions.done, forms=False, lasting=lasting, **shown)
 

@@ -25,7 +25,7 @@ from secondlook.core.subject import SubjectKind
 logger = logging.getLogger(__name__)
 
 _MOST_CHARS = 300
-_MOST_TOLD = 10  # things named in one message
+_MOST_NAMED = 10  # things named in one message
 HOSTS_ONLY = 2  # privacy level from which no URL is shown
 COUNTS_ONLY = 3
 # markup of mail and chat, each sign shown as a look-alike that means nothing to a program
@@ -68,7 +68,7 @@ def confirmed_notice(
     what = "A file" if entry.kind is SubjectKind.FILE else "An address"
     lines = [f"listed as {(entry.threat or entry.risk).replace('_', ' ')} ({entry.risk.replace('_', ' ')})"]
     if clients:
-        lines.append("let through to " + ", ".join(harmless(client) for client in clients[:_MOST_TOLD]))
+        lines.append("let through to " + ", ".join(harmless(client) for client in clients[:_MOST_NAMED]))
     if visits:
         lines.append(f"{len(visits)} visits in the log")
     lines += [harmless(str(getattr(outcome, "detail", outcome))) for outcome in outcomes]
@@ -96,7 +96,7 @@ def message_of(notices: Sequence[Notice], more: int, privacy: int) -> tuple[str,
     if privacy >= COUNTS_ONLY:
         return title, "Open the review page of Second Look for details."
     lines = []
-    for notice in notices[:_MOST_TOLD]:
+    for notice in notices[:_MOST_NAMED]:
         named = notice.host if privacy >= HOSTS_ONLY else (notice.subject or notice.host)
         shown = defanged(named) if named else "(not kept)"
         lines.append(f"- {shown}: {notice.text}" if privacy < HOSTS_ONLY else f"- {shown}")

@@ -14,7 +14,7 @@ from secondlook.core.scan import Detection, EngineReport
 from secondlook.core.subject import Subject, UrlSubject
 from secondlook.core.verdict import SEVERITY, Evidence, Risk, Stage, Step, SubjectClass, Threat, Verdict
 
-_NAMES_TOLD = 3  # of the signatures that one engine found
+_NAMES_SHOWN = 3  # of the signatures that one engine found
 _MALICIOUS = frozenset({Risk.DANGEROUS, Risk.HIGHLY_SUSPICIOUS})
 _LISTED = frozenset({Verdict.MALICIOUS, Verdict.SUSPICIOUS})
 
@@ -206,20 +206,20 @@ def scan_steps(reports: Iterable[EngineReport], now: float) -> list[Step]:
 
 
 def _scan_step(report: EngineReport, now: float) -> Step:
-    told = [report.engine]
+    shown = [report.engine]
     if report.fault is not None:
         return Step(Stage.SCAN, "unverifiable", f"{report.engine}: {report.fault}", report.elapsed_ms)
     if report.skipped is not None:
         return Step(Stage.SCAN, "skipped", f"{report.engine}: {report.skipped}", report.elapsed_ms)
-    told += [
+    shown += [
         detection.signature if detection.member is None else f"{detection.signature} in {detection.member}"
-        for detection in report.detections[:_NAMES_TOLD]
+        for detection in report.detections[:_NAMES_SHOWN]
     ]
     if report.signatures_at is not None:
-        told.append(f"signatures {max(0.0, now - report.signatures_at):.0f} s old")
+        shown.append(f"signatures {max(0.0, now - report.signatures_at):.0f} s old")
     if report.remembered:
-        told.append("looked at before")
-    return Step(Stage.SCAN, "hit" if report.detections else "miss", ", ".join(told), report.elapsed_ms)
+        shown.append("looked at before")
+    return Step(Stage.SCAN, "hit" if report.detections else "miss", ", ".join(shown), report.elapsed_ms)
 
 
 def describe(listed: ListedHash) -> str | None:

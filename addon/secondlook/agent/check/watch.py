@@ -32,7 +32,7 @@ type _Refresh = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
+class _Operator:
     rules: Sequence[Rule]
     pauses: Sequence[Pause]
     confirmed: Sequence[ConfirmedEntry]
@@ -73,7 +73,7 @@ class Watcher:
         self._seen: object = None
         self._complaints: dict[str, str] = {}  # by what could not be refreshed
         self._halves: tuple[tuple[str, _Refresh], ...] = (
-            ("what the ledger says", self._refresh_said),
+            ("what the ledger says", self._refresh_operator),
             ("the pattern", self._refresh_pattern),
         )
 
@@ -111,7 +111,7 @@ class Watcher:
         else:
             self._complaints.pop(what, None)
 
-    async def _refresh_said(self) -> None:
+    async def _refresh_operator(self) -> None:
         version = await VIEW.run(self._snapshots.version)
         if version == self._version:
             return
@@ -129,8 +129,8 @@ class Watcher:
         if self._on_confirmed is not None and news:
             self._on_confirmed()
 
-    def _read(self) -> _Said:
-        return _Said(self._snapshots.rules(), self._snapshots.pauses(), self._snapshots.confirmed())
+    def _read(self) -> _Operator:
+        return _Operator(self._snapshots.rules(), self._snapshots.pauses(), self._snapshots.confirmed())
 
     async def _refresh_pattern(self) -> None:
         if self._stamp is None or self._load is None:

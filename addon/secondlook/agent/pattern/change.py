@@ -160,17 +160,17 @@ def status(state_dir: Path, *, now: float, title: Title = str) -> PatternStatus:
 
 def alerts_of(folder: Path, stamp: Stamp | None, title: Title = str) -> tuple[str, ...]:
     """Return what is wrong with the pattern, and that it was rolled back, in sentences."""
-    rolled_back = held_told(stamp, title) if stamp is not None else None
+    rolled_back = held_text(stamp, title) if stamp is not None else None
     return (*read_alerts(folder).values(), *([rolled_back] if rolled_back else []))
 
 
-def held_told(stamp: Stamp, title: Title = str) -> str | None:
+def held_text(stamp: Stamp, title: Title = str) -> str | None:
     """Return that there was a rollback, which lists it keeps, and the way forward; None: it keeps none."""
-    kept = kept_told(stamp, title)
+    kept = kept_text(stamp, title)
     return None if kept is None else f"the pattern was rolled back: {kept}"
 
 
-def kept_told(stamp: Stamp, title: Title = str) -> str | None:
+def kept_text(stamp: Stamp, title: Title = str) -> str | None:
     """Return which lists a rollback keeps as they were, and the way forward; None: it keeps none."""
     if not stamp.held:
         return None

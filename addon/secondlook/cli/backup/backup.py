@@ -11,7 +11,7 @@ from secondlook.cli.backup.passphrase import PassphraseOption, read_passphrase
 from secondlook.cli.caller import typed
 from secondlook.cli.finding import find_config
 from secondlook.cli.options import ConfigOption, JsonOption, StateOption, open_context
-from secondlook.cli.output import print_result, size_told
+from secondlook.cli.output import print_result, size_text
 
 app = typer.Typer(add_completion=False)
 
@@ -56,7 +56,7 @@ def backup(
         "quarantine": made.quarantine,
         "settings": made.settings,
     }
-    lines = [f"wrote {made.path}: {size_told(made.bytes)}, {made.files} files"]
+    lines = [f"wrote {made.path}: {size_text(made.bytes)}, {made.files} files"]
     if not made.encrypted:
         lines.append("  not encrypted: whoever reads it can pose as any site to those who trust this proxy")
     print_result(record, *lines, f"  try it: {typed(f'restore --check {file}')}", as_json=as_json)

@@ -18,7 +18,7 @@ from secondlook.cli.options import (
     StateOption,
     open_context,
 )
-from secondlook.cli.output import Tone, duration_told, fail, print_facts, print_json, print_line, print_marked
+from secondlook.cli.output import Tone, duration_text, fail, print_facts, print_json, print_line, print_marked
 from secondlook.core.neutralize import inert
 from secondlook.run.supervisor.runfile import is_of_a_proxy, read_run_file
 from secondlook.run.supervisor.settings_file import changed, changed_since_read
@@ -59,24 +59,24 @@ def check(
     if (running := read_run_file(context.state)) and changed_since_read(running):
         write(f"{inert(changed(running['invocation']['config'], typed('reload')))}\n", "err")
     if context.running is not None:
-        told = [context.running.explain(_said(text), client) for text in subjects]
+        records = [context.running.explain(_subject(text), client) for text in subjects]
     else:
-        told = asyncio.run(_check(context, subjects, as_file=as_file, offline=offline, client=client))
+        records = asyncio.run(_check(context, subjects, as_file=as_file, offline=offline, client=client))
     titles = {} if as_json else context.list_titles()
-    for index, one in enumerate(told):
+    for index, one in enumerate(records):
         if as_json:
             print_json(one)
         else:
             if index:
                 print_line()
             print_check(one, titles)
-    sys.exit(exit_of(told))
+    sys.exit(exit_of(records))
 
 
-def exit_of(told: "Iterable[Json]") -> int:
+def exit_of(records: "Iterable[Json]") -> int:
     """Return the exit status for explained decisions: blocked counts more than unverifiable."""
     worst = 0
-    for one in told:
+    for one in records:
         if one["decision"] == "block":
             return BLOCKED_EXIT
         worst = UNVERIFIABLE_EXIT if one["unverifiable"] else worst
@@ -96,7 +96,7 @@ async def _check(
 async def _check_one(parts: "Parts", text: str, *, as_file: bool, client: str | None) -> "Json":
     from secondlook.run.assembly.explaining import explained, explanation, subject_from
 
-    path = Path(_said(text))
+    path = Path(_subject(text))
     if not (as_file or text.startswith(PATH_STARTS) or ("://" not in text and _is_file(path))):
         return await explained(parts.checker, text, subject_from(text, parts.suffixes), client)
     from secondlook.run.assembly.file_check import FileCheck
@@ -109,7 +109,7 @@ async def _check_one(parts: "Parts", text: str, *, as_file: bool, client: str | 
     return explanation(text, found.subject, found.use, found.decision)
 
 
-def _said(text: str) -> str:
+def _subject(text: str) -> str:
     if not text.strip():
         fail("expected a URL, the path of a file or a digest, got nothing", status=2)
     return text
@@ -137,7 +137,7 @@ def print_check(one: "Json", titles: Mapping[str, str] = NO_TITLES) -> None:
         ("list", _list_told(one["list"], titles)),
         ("rule", one["rule"]),
         ("matched", one["expression"]),
-        ("list age", duration_told(one["list_age_s"]) if one["list_age_s"] is not None else None),
+        ("list age", duration_text(one["list_age_s"]) if one["list_age_s"] is not None else None),
         ("server", one["server"]),
         ("detail", one["detail"]),
         ("canonical", one["canonical"]),

@@ -97,23 +97,23 @@ class _Look:
             else:
                 print_line(f"{path}: {reason}")
             return
-        told = explanation(str(path), found.subject, found.use, found.decision)
-        blocked, open_still = told["decision"] == "block", told["unverifiable"] is not None
+        explained = explanation(str(path), found.subject, found.use, found.decision)
+        blocked, open_still = explained["decision"] == "block", explained["unverifiable"] is not None
         if blocked:
             self._counts["blocked"] += 1
             if self._quarantine:
-                told["quarantine"] = await self._put_away(parts, path, found)
+                explained["quarantine"] = await self._put_away(parts, path, found)
         elif open_still:
             self._counts["unverifiable"] += 1
         if self._as_json:
-            print_json(told)
+            print_json(explained)
         elif blocked or open_still:
-            self._print(told)
+            self._print(explained)
 
     @staticmethod
-    def _print(told: "Json") -> None:
-        print_check(told)
-        for outcome in told.get("quarantine", ()):
+    def _print(explained: "Json") -> None:
+        print_check(explained)
+        for outcome in explained.get("quarantine", ()):
             print_line(f"  quarantine  {outcome}")
 
     async def _put_away(self, parts: "Parts", path: Path, found: "CheckedFile") -> list[str]:

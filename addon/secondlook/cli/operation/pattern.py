@@ -17,9 +17,9 @@ from secondlook.cli.options import (
     when_bare,
 )
 from secondlook.cli.output import (
-    duration_told,
+    duration_text,
     fail,
-    generation_told,
+    generation_text,
     print_json,
     print_line,
     print_marked,
@@ -70,7 +70,7 @@ def status(config: ConfigOption = None, state: StateOption = None, as_json: Json
             each.generation,
             each.tier,
             each.server,
-            f"{duration_told(each.age_s)} ago",
+            f"{duration_text(each.age_s)} ago",
         )
         for each in found.lists
     )
@@ -78,9 +78,9 @@ def status(config: ConfigOption = None, state: StateOption = None, as_json: Json
         COLUMNS, rows, empty=f"no lists yet; they come when a server is reached (`{typed('pattern update')}`)"
     )
     if found.lists:
-        print_line(f"{found.entries:,} entries, {generation_told(found.generation)}")
-    of_rules = (rule_versions.rollback_told(name, folder) for name, folder in context.settings.rule_feeds)
-    for alert in (*found.alerts, *(told for told in of_rules if told is not None)):
+        print_line(f"{found.entries:,} entries, {generation_text(found.generation)}")
+    of_rules = (rule_versions.rollback_text(name, folder) for name, folder in context.settings.rule_feeds)
+    for alert in (*found.alerts, *(notice for notice in of_rules if notice is not None)):
         print_marked("attention:", f" {alert}", "doubtful")
 
 
@@ -165,8 +165,8 @@ def _mention_rollback(context: CommandContext) -> None:
     from secondlook.agent.pattern.files import FOLDER, read_stamp
 
     stamp = read_stamp(context.state / FOLDER)
-    if stamp is not None and (told := change.held_told(stamp, context.list_title)):
-        print_marked("attention:", f" {told}", "doubtful")
+    if stamp is not None and (notice := change.held_text(stamp, context.list_title)):
+        print_marked("attention:", f" {notice}", "doubtful")
 
 
 @app.command()
@@ -209,12 +209,12 @@ def rollback(
     stamp = change.rollback(context.state, keep=context.settings.pattern.keep)
     if not stamp.lists:
         fail("there is no earlier pattern")
-    kept_back = change.kept_told(stamp, context.list_title) or "nothing is kept back"
-    text = f"rolled back to {generation_told(stamp.generation)}: {kept_back}"
+    kept_back = change.kept_text(stamp, context.list_title) or "nothing is kept back"
+    text = f"rolled back to {generation_text(stamp.generation)}: {kept_back}"
     with context.ledger() as ledger:
         now = time.time()
         ledger.recorder.record(Event(id=make_id(now), kind=EventKind.UPDATE, time=now, detail=text))
-    lines = [f"{generation_told(stamp.generation)} is in force again, until a server has another one"]
+    lines = [f"{generation_text(stamp.generation)} is in force again, until a server has another one"]
     if stamp.held:
         lines.append(f"  take the one that was given up after all with: {typed('pattern update --force')}")
     print_result({"generation": stamp.generation}, *lines, as_json=as_json)

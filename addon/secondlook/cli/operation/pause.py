@@ -6,7 +6,7 @@ import typer
 
 from secondlook.cli.caller import typed
 from secondlook.cli.options import ConfigOption, ForClientOption, JsonOption, StateOption, open_context
-from secondlook.cli.output import fail, print_result, time_told
+from secondlook.cli.output import fail, print_result, time_text
 from secondlook.core.rules.rule import LONGEST_PAUSE_S, SHORTEST_S
 
 app = typer.Typer(add_completion=False)
@@ -35,7 +35,7 @@ def pause(
     whose = f"for {made.client}" if made.client else "for everybody"
     print_result(
         {"id": made.id, "client": made.client, "until": rfc3339(made.until)},
-        f"protection is off {whose} until {time_told(made.until)}; on again with: {typed('resume')}",
+        f"protection is off {whose} until {time_text(made.until)}; on again with: {typed('resume')}",
         as_json=as_json,
     )
 

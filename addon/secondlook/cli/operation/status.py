@@ -19,12 +19,12 @@ from secondlook.cli.options import (
     known_context,
 )
 from secondlook.cli.output import (
-    duration_told,
-    generation_told,
+    duration_text,
+    generation_text,
     print_facts,
     print_json,
     print_marked,
-    time_told,
+    time_text,
 )
 from secondlook.core.neutralize import inert
 from secondlook.ground.errors import LedgerError, PatternError
@@ -158,7 +158,7 @@ def _hung(running: dict[str, Any], now: float, *, utc: bool) -> str | None:
         return None
     count = sum(hung["count"].values())
     others = f"; {count} did since the start" if count > 1 else ""
-    return f"{last['process']} hung, was killed and started again at {time_told(last['at'], utc=utc)}{others}"
+    return f"{last['process']} hung, was killed and started again at {time_text(last['at'], utc=utc)}{others}"
 
 
 def _of_feeds(folder: Path, now: float) -> list[str]:
@@ -171,7 +171,7 @@ def _of_feeds(folder: Path, now: float) -> list[str]:
         with suppress(OSError, ValueError, AttributeError):  # half of one is none
             if (error := json.loads(path.read_bytes()).get("error")) and path.stem not in off:
                 told.append(f"feed {path.stem}: {error}")
-    return told + [held.told() for held in read_held_back(folder) or () if held.is_news(now)]
+    return told + [held.summary() for held in read_held_back(folder) or () if held.is_news(now)]
 
 
 def _review(context: CommandContext, address: str) -> str:
@@ -211,7 +211,7 @@ def _gateway_told(facts: dict[str, Any]) -> str | None:
 
 def _print(facts: dict[str, Any], *, utc: bool) -> None:
     def at(text: str) -> str | None:
-        return time_told(datetime.fromisoformat(text).timestamp(), utc=utc)
+        return time_text(datetime.fromisoformat(text).timestamp(), utc=utc)
 
     if not facts["running"]:
         protection = f"off: no proxy runs on this state; start it with `{typed('run')}`"
@@ -225,8 +225,8 @@ def _print(facts: dict[str, Any], *, utc: bool) -> None:
     pattern = "no lists yet"
     if facts["pattern_lists"]:
         pattern = (
-            f"{facts['pattern_entries']:,} entries, {generation_told(facts['pattern'])}, "
-            f"confirmed {duration_told(facts['pattern_age_s'])} ago"
+            f"{facts['pattern_entries']:,} entries, {generation_text(facts['pattern'])}, "
+            f"confirmed {duration_text(facts['pattern_age_s'])} ago"
         )
     rows = [
         ("protection", protection),

@@ -20,7 +20,7 @@ from secondlook.cli.options import (
     instant_from,
     known_context,
 )
-from secondlook.cli.output import fail, fail_as_none_of, print_json, print_result, print_table, time_told
+from secondlook.cli.output import fail, fail_as_none_of, print_json, print_result, print_table, time_text
 from secondlook.core.event import Event, EventKind
 from secondlook.core.neutralize import inert
 from secondlook.core.rules.client import ClientNameError, recorded_client
@@ -240,7 +240,7 @@ def _because(wanted: "EventFilter") -> str:
 def _row(event: Event, titles: Mapping[str, str] = NO_TITLES, *, utc: bool = False) -> tuple[object, ...]:
     what = event.url or event.filename or event.host or event.sha256 or event.detail
     return (
-        time_told(event.time, utc=utc),
+        time_text(event.time, utc=utc),
         event.kind,
         event.cls,
         what,

@@ -15,7 +15,7 @@ from secondlook.cli.options import (
     known_context,
     lists,
 )
-from secondlook.cli.output import fail, print_list, print_result, size_told, time_told
+from secondlook.cli.output import fail, print_list, print_result, size_text, time_text
 from secondlook.ground.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -46,10 +46,10 @@ def list_files(ledger: "Ledger", *, utc: bool, as_json: bool) -> None:
             record.id,
             record.state,
             record.path,
-            size_told(record.size),
+            size_text(record.size),
             record.threat,
             record.list,
-            time_told(record.moved_at, utc=utc),
+            time_text(record.moved_at, utc=utc),
             record.proxy,
             record.detail,
         )

@@ -19,13 +19,13 @@ from secondlook.cli.options import (
     lists,
 )
 from secondlook.cli.output import (
-    duration_told,
+    duration_text,
     fail,
     print_facts,
     print_json,
     print_line,
     print_list,
-    time_told,
+    time_text,
 )
 
 if TYPE_CHECKING:
@@ -50,9 +50,9 @@ def list_queue(ledger: "Ledger", *, utc: bool, as_json: bool) -> None:
             entry.url or entry.filename or entry.host or entry.sha256 or entry.identity.hex(),
             entry.clients,
             entry.count,
-            time_told(entry.first_seen, utc=utc),
+            time_text(entry.first_seen, utc=utc),
             entry.attempts,
-            "now" if entry.next_attempt <= now else f"in {duration_told(entry.next_attempt - now)}",
+            "now" if entry.next_attempt <= now else f"in {duration_text(entry.next_attempt - now)}",
             entry.reason,
         )
 

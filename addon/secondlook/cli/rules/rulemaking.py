@@ -17,7 +17,7 @@ from secondlook.cli.options import (
     seconds_from,
     writable_state,
 )
-from secondlook.cli.output import fail, print_json, print_line, time_told
+from secondlook.cli.output import fail, print_json, print_line, time_text
 from secondlook.core.rules.rule import LONGEST_RULE_S, SHORTEST_S, Rule, Scope
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def _warn(stronger: Rule, rule: Rule, written: str) -> None:
     from secondlook.core.rules.overruling import contrary
     from secondlook.ledger.log.shape import rule_subject
 
-    until = "always" if stronger.expires is None else f"until {time_told(stronger.expires)}"
+    until = "always" if stronger.expires is None else f"until {time_text(stronger.expires)}"
     print_line(f"but {stronger.action} {rule_subject(stronger)} wins {until} ({stronger.id})")
     if contrary(stronger, rule):
         print_line(f"  have it removed with: {typed(f'{rule.action} {written} --replace')}")
@@ -187,5 +187,5 @@ def _in_words(rule: Rule, written: str) -> str:
     if rule.client:
         words += f" for {rule.client}"
     if rule.expires is not None:
-        words += f" until {time_told(rule.expires)}"
+        words += f" until {time_text(rule.expires)}"
     return words

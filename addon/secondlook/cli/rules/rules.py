@@ -25,7 +25,7 @@ from secondlook.cli.output import (
     print_list,
     print_result,
     print_table,
-    time_told,
+    time_text,
 )
 from secondlook.core.rules.policy import Level
 from secondlook.core.rules.rule import Rule
@@ -184,7 +184,7 @@ def _print_rules(rules: Iterable[Rule], *, utc: bool, as_json: bool, empty: str)
             rule_subject(rule),
             rule.scope,
             rule.client,
-            time_told(rule.expires, utc=utc) or "never",
+            time_text(rule.expires, utc=utc) or "never",
             rule.hits,
             rule.reason,
         )

@@ -170,7 +170,7 @@ def status(config: ServerConfigOption = None, state: StateOption = None, as_json
     )
     print_table(("list", "entries"), found.lists.items(), empty="no lists")
     for held in found.held_back or ():
-        print_line(held.told())
+        print_line(held.summary())
     if found.key:
         print_line(
             f"key {found.key}: agents and replicas that are given it take only what this publisher signed"

@@ -22,7 +22,7 @@ from secondlook.server.store.names import THREATS
 if TYPE_CHECKING:
     from secondlook.server.store.importing import FileReport
 
-MOST_REJECTS_TOLD = 5
+MOST_REJECTS_SHOWN = 5
 
 
 def _formats(incomplete: str) -> list[str]:
@@ -148,7 +148,7 @@ def _tell_file(file: "FileReport", list_name: str | None) -> None:
         print_line(f"  {count:,} in {name}, not in {list_name}: {kind}")
     for name, count in sorted(file.rejected.items()):
         print_line(f"  {count:,} rejected: {name}")
-    for reject in list(file.rejects)[:MOST_REJECTS_TOLD]:
+    for reject in list(file.rejects)[:MOST_REJECTS_SHOWN]:
         print_line(f"    line {reject.line}: {reject.cls}: {reject.text}")
     for member, reason in file.skipped:
         print_line(f"  left out: {member}: {reason}")
@@ -189,8 +189,8 @@ def publish(
         print_line(f"{report.held_back:,} entries are held back: they would block known-good sites or pages")
         for source, count in Counter(report.held_back_by).most_common():
             texts = [text for name, text in report.held_back_examples if name == source]
-            more = " …" if count > MOST_REJECTS_TOLD else ""
-            print_line(f"  {count:,} of {source}: {', '.join(texts[:MOST_REJECTS_TOLD])}{more}")
+            more = " …" if count > MOST_REJECTS_SHOWN else ""
+            print_line(f"  {count:,} of {source}: {', '.join(texts[:MOST_REJECTS_SHOWN])}{more}")
 
 
 class _progress:  # noqa: N801 - a context manager used like a function

@@ -128,7 +128,7 @@ def ca(
     if renew:
         if read_run_file(context.state) is not None:
             fail("the proxy is running with the present authority", hint="stop it, renew, and start it again")
-        _tell(journal.undo(UNDOERS, frozenset({authority.KIND})), as_json=as_json)
+        _print_outcomes(journal.undo(UNDOERS, frozenset({authority.KIND})), as_json=as_json)
         for old in (context.state / "ca").glob("mitmproxy-ca*"):
             old.unlink()
     certificate = _certificate(context)
@@ -234,11 +234,11 @@ def set_startup(
     words = [sys.executable, "-P", "-m", "secondlook", "run", "--state", str(context.state)]
     if context.config is not None:
         words += ["-c", str(context.config.absolute())]
-    if told := startup.instructions(words):
+    if by_hand := startup.instructions(words):
         if as_json:
-            print_json({"done": False, "step": "start at log-in is left to you", "hint": told})
+            print_json({"done": False, "step": "start at log-in is left to you", "hint": by_hand})
         else:
-            sys.stdout.write(told)
+            sys.stdout.write(by_hand)
         return
     _finish([startup.switch_on(words, journal)], nothing="", as_json=as_json)
 
@@ -297,7 +297,7 @@ def _import(context: CommandContext, certificates: Path, key: Path, *, as_json: 
         fail("the proxy is running with the present authority", hint="stop it, import, and start it again")
     secret, chain = read_authority(certificates, key, dt.datetime.now(dt.UTC))
     # what trusted the old one here need not any more
-    done = _tell(Journal(context.state).undo(UNDOERS, frozenset({authority.KIND})), as_json=as_json)
+    done = _print_outcomes(Journal(context.state).undo(UNDOERS, frozenset({authority.KIND})), as_json=as_json)
     put_authority(context.state / "ca", secret, chain)
     names = [each.subject.rfc4514_string() for each in chain]
     ends = min(each.not_valid_after_utc for each in chain)
@@ -354,7 +354,7 @@ def _certificate(context: CommandContext) -> Path:
     return context.settings.authority
 
 
-def _tell(outcomes: Iterable[Outcome], *, as_json: bool) -> bool:
+def _print_outcomes(outcomes: Iterable[Outcome], *, as_json: bool) -> bool:
     all_done = True
     for outcome in outcomes:
         all_done = all_done and outcome.done
@@ -371,7 +371,7 @@ def _finish(outcomes: list[Outcome], *, nothing: str, hint: str | None = None, a
         print_line(nothing)
         if hint:
             print_line(f"  {hint}")
-    if not _tell(outcomes, as_json=as_json):
+    if not _print_outcomes(outcomes, as_json=as_json):
         raise typer.Exit(1)
 
 

@@ -108,18 +108,18 @@ def _icap(context: CommandContext) -> str:
     """Return where ICAP is spoken, as this machine reaches it."""
     from secondlook.run.supervisor.listening import visited
 
-    told = _running(context).get("icap")
-    said = context.settings.gateway.icap.listen
-    if told is not None:
-        return visited(told)
-    if said is None:
+    running = _running(context).get("icap")
+    wanted = context.settings.gateway.icap.listen
+    if running is not None:
+        return visited(running)
+    if wanted is None:
         fail(
             "refusals reach Squid's clients by ICAP, which is off",
             hint=f"set gateway.icap.listen (such as 127.0.0.1:1344) in proxy.yaml, and `{typed('reload')}`",
         )
-    if not said.port:
-        fail(f"gateway.icap.listen is any free port ({said})", hint="set one, or start Second Look first")
-    return visited(str(said))
+    if not wanted.port:
+        fail(f"gateway.icap.listen is any free port ({wanted})", hint="set one, or start Second Look first")
+    return visited(str(wanted))
 
 
 def hints(socket: Path, group: str | None, helper: Path, python: Path) -> Iterator[str]:

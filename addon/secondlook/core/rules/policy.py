@@ -98,14 +98,14 @@ class Policy:
         match evidence.verdict:
             case Verdict.MALICIOUS | Verdict.SUSPICIOUS:
                 words = evidence.risk.value.replace("_", " ")
-                told = (
+                why = (
                     f"found {words} by {evidence.list}"
                     if evidence.stage is Stage.SCAN
                     else f"listed as {words}"
                 )
                 if self.blocks(evidence.risk):
-                    return Action.BLOCK, told
-                return Action.ALLOW, f"{told}, which level {self.level} lets through"
+                    return Action.BLOCK, why
+                return Action.ALLOW, f"{why}, which level {self.level} lets through"
             case Verdict.UNKNOWN:
                 if self.block_untested:
                     return Action.BLOCK, "nothing is known about it, and untested subjects are blocked"

@@ -227,7 +227,7 @@ class _Walk:
             return ends[0]
         with self._going_on():
             unpacked = archive_zip.Unpacked(file, entry)
-            self.member(unpacked, f"{label}/{entry.name}", level, told=entry.size)
+            self.member(unpacked, f"{label}/{entry.name}", level, stated=entry.size)
             ends.append(unpacked.end)
         return max(ends)
 
@@ -285,11 +285,11 @@ class _Walk:
         self.member(stream, f"{label}/unpacked", level - 1)
 
     def member(
-        self, stream: Stream, label: str, level: int, *, counted: bool = False, told: int | None = None
+        self, stream: Stream, label: str, level: int, *, counted: bool = False, stated: int | None = None
     ) -> None:
         """Hash one member of an archive at a level, and look into it when it is an archive.
 
-        `told` is the size that its header gives: some readers go no further.
+        `stated` is the size that its header gives: some readers go no further.
         """
         digest, size = hashlib.sha256(), 0
         with tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES) as copy:
@@ -297,9 +297,9 @@ class _Walk:
             try:
                 while piece := stream.read(STEP_BYTES):
                     self.add_bytes(0 if counted else len(piece))
-                    if told is not None and size <= told < size + len(piece):
+                    if stated is not None and size <= stated < size + len(piece):
                         shorter = digest.copy()
-                        shorter.update(piece[: told - size])
+                        shorter.update(piece[: stated - size])
                         self._done(shorter.digest(), f"{label} (as long as told)")
                     size += len(piece)
                     digest.update(piece)
@@ -325,8 +325,8 @@ class _Walk:
             return
         plain = isinstance(error, UnreadableError | archive_zip.ZipError | archive_ar.ArError)
         name = "" if plain else type(error).__name__
-        told = ": ".join(part for part in (name, str(error)) if part)
-        self.report.problem = f"archive cannot be read: {told}"[:_PROBLEM_CHARS]
+        problem = ": ".join(part for part in (name, str(error)) if part)
+        self.report.problem = f"archive cannot be read: {problem}"[:_PROBLEM_CHARS]
 
     def _nested(self, file: IO[bytes], label: str, level: int) -> None:
         """Look into a member that is an archive."""

@@ -37,10 +37,10 @@ def members(file: IO[bytes]) -> Iterator[tuple[str, Member]]:
         head = file.read(_HEADER_BYTES)
         if not head.strip(b"\n"):
             return
-        told = head[_SIZE].strip()
-        if len(head) < _HEADER_BYTES or head[58:60] != _END or not told.isdigit():
+        size_field = head[_SIZE].strip()
+        if len(head) < _HEADER_BYTES or head[58:60] != _END or not size_field.isdigit():
             raise ArError("no header where one should be")
-        size, name = int(told), head[:16].decode("latin-1").strip()
+        size, name = int(size_field), head[:16].decode("latin-1").strip()
         at += _HEADER_BYTES
         inside = int(name[3:]) if name.startswith("#1/") and name[3:].isdigit() else 0
         yield name.rstrip("/"), Member(file, at + min(inside, size), size - min(inside, size))

@@ -224,8 +224,8 @@ def _count_ends(file: IO[bytes]) -> int:
 
 
 def _disagrees(here: Entry, info: zipfile.ZipInfo) -> bool:
-    told = ((here.packed, info.compress_size), (here.size, info.file_size), (here.check, info.CRC))
-    different = any(one is not None and one != other for one, other in told)
+    stated = ((here.packed, info.compress_size), (here.size, info.file_size), (here.check, info.CRC))
+    different = any(one is not None and one != other for one, other in stated)
     return different or here.method != info.compress_type or here.encrypted != bool(info.flag_bits & 1)
 
 
@@ -272,16 +272,16 @@ def _read_header(file: IO[bytes], at: int) -> Entry | None:
         return None
     if len(name) < name_size or any(byte < 0x20 for byte in name):  # noqa: PLR2004 - control characters
         return None
-    told: tuple[int | None, int | None, int | None] = (packed, size, check)
+    stated: tuple[int | None, int | None, int | None] = (packed, size, check)
     if flags & _SIZES_BEHIND:
-        told = (packed or None, size or None, check or None)
+        stated = (packed or None, size or None, check or None)
     elif _ZIP64 in {packed, size}:
-        told = (*_long_sizes(extra, packed, size), check)
+        stated = (*_long_sizes(extra, packed, size), check)
     text = name.decode("utf-8" if flags & 0x800 else "cp437", "replace")
     start = at + _HEADER.size + name_size + extra_size
-    if told[0] == _ZIP64 or told[1] == _ZIP64:
-        told = (None, None, told[2])
-    return Entry(text, method, bool(flags & _ENCRYPTED), at, start, *told)
+    if stated[0] == _ZIP64 or stated[1] == _ZIP64:
+        stated = (None, None, stated[2])
+    return Entry(text, method, bool(flags & _ENCRYPTED), at, start, *stated)
 
 
 def _long_sizes(extra: bytes, packed: int, size: int) -> tuple[int | None, int | None]:

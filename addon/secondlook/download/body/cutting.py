@@ -63,18 +63,17 @@ class Cut:
             headers.pop("content-range", None)
             headers["content-type"] = f"multipart/byteranges; boundary={self._boundary}"
         else:
-            headers["content-range"] = self._told(0)
+            headers["content-range"] = self._position(0)
 
-    def _told(self, index: int) -> str:
+    def _position(self, index: int) -> str:
         first, count = self.windows[index]
         return f"bytes {first}-{first + count - 1}/{self._size}"
 
     def _head(self, index: int) -> bytes:
         if not self._boundary:
             return b""
-        mark = (
-            f"--{self._boundary}\r\nContent-Type: {self._type}\r\nContent-Range: {self._told(index)}\r\n\r\n"
-        )
+        fields = f"Content-Type: {self._type}\r\nContent-Range: {self._position(index)}"
+        mark = f"--{self._boundary}\r\n{fields}\r\n\r\n"
         return ("\r\n" if index else "").encode() + mark.encode("latin-1", "replace")
 
     def _foot(self) -> bytes:

@@ -149,11 +149,11 @@ class _Zlib:
         """Compare what stands after the data; False while it is not all there."""
         if len(self.waiting) < self._size:
             return False
-        told, self.waiting = self.waiting[: self._size], self.waiting[self._size :]
+        trailer, self.waiting = self.waiting[: self._size], self.waiting[self._size :]
         order: Literal["little", "big"] = "little" if self._gzip else "big"
-        if self._size and int.from_bytes(told[:4], order) != self._check:
+        if self._size and int.from_bytes(trailer[:4], order) != self._check:
             raise BrokenEncodingError("its check is wrong")
-        if self._gzip and int.from_bytes(told[4:], "little") != self._length & 0xFFFFFFFF:
+        if self._gzip and int.from_bytes(trailer[4:], "little") != self._length & 0xFFFFFFFF:
             raise BrokenEncodingError("its length is wrong")
         self.done = True
         return True

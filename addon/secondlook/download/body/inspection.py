@@ -42,7 +42,7 @@ class BodyLook:
 
     def __init__(
         self,
-        said: Declared,
+        stated: Declared,
         encoding: str | None,
         *,
         kinds: frozenset[str],
@@ -51,9 +51,9 @@ class BodyLook:
         multipart: bool,
         piece: bool = False,
     ) -> None:
-        self.declared = said
+        self.declared = stated
         self.size = 0
-        self.risky = said.risky
+        self.risky = stated.risky
         self.signature: str | None = None
         self.unshown = False  # risky for being nothing that a browser shows
         self.behind_other: str | None = None  # the kind of an archive that other bytes stand before
@@ -176,17 +176,17 @@ class BodyLook:
         self.judge()
         if self.risky or self._multipart or not self.size:
             return
-        first, said = bytes(self._first), self.declared
+        first, stated = bytes(self._first), self.declared
         broken = self._decoder is not None and self._decoder.state is DecodeState.BROKEN
         if self._unknown or broken:
             raw = self._raw_first or first
             self.unshown = not (is_media(raw) or is_page(raw))
         elif not first:
             self.unshown = self.size > _HIDDEN_BYTES
-        elif said.saved and not self._piece:
+        elif stated.saved and not self._piece:
             self.unshown = not self._is_shown(first)
-        elif said.text or said.saved:  # whoever reads data in pieces does not save them
-            self.unshown = said.text and is_binary(first) and not is_media(first)
+        elif stated.text or stated.saved:  # whoever reads data in pieces does not save them
+            self.unshown = stated.text and is_binary(first) and not is_media(first)
             self.signature = script_signature(first)
         self.risky = self.unshown or self.signature is not None
 

@@ -268,13 +268,13 @@ def is_tar(first: bytes) -> bool:
         return True
     if len(first) < TAR_BLOCK_BYTES:
         return False
-    told = first[_CHECK_AT:_CHECK_END]
-    if told[0] == 0x80:  # noqa: PLR2004 - a number in base 256, which GNU tar reads here too
-        wanted = int.from_bytes(told[1:])
-    elif _OCTAL.fullmatch(told) is None:
+    field = first[_CHECK_AT:_CHECK_END]
+    if field[0] == 0x80:  # noqa: PLR2004 - a number in base 256, which GNU tar reads here too
+        wanted = int.from_bytes(field[1:])
+    elif _OCTAL.fullmatch(field) is None:
         return False
     else:
-        wanted = int(told.replace(b"\0", b" ").split()[0], 8)
+        wanted = int(field.replace(b"\0", b" ").split()[0], 8)
     block = first[:_CHECK_AT] + b" " * 8 + first[_CHECK_END:TAR_BLOCK_BYTES]
     total = sum(block)
     return wanted in {total, total - 256 * sum(byte > 0x7F for byte in block)}  # noqa: PLR2004 - signed bytes once

@@ -95,7 +95,7 @@ class BodyGate:
 
     def __init__(
         self,
-        said: Declared,
+        stated: Declared,
         length: int | None,
         encoding: str | None,
         limits: GateLimits,
@@ -121,7 +121,7 @@ class BodyGate:
         self._prefers_hold = self._must_hold or hold_if_room
         self._trickle = Trickle(limits.tail_min, window)
         self.look = BodyLook(
-            said,
+            stated,
             encoding,
             kinds=kinds,
             ratio=limits.ratio,

@@ -11,7 +11,7 @@ from enum import Enum, auto
 from secondlook.feeds.entries.entry import RejectClass
 
 
-class _Said(Enum):
+class _Sense(Enum):
     GOOD = auto()
     BAD = auto()
     OVER = auto()
@@ -80,14 +80,14 @@ def disqualified(row: Mapping[str, str], *, known_good: bool) -> RejectClass | N
     `row` has lower-case names. `known_good`: the list allows.
     """
     for column, value in row.items():
-        match _said(_normal(column), value):
-            case _Said.UNCLEAR:
+        match _sense(_normal(column), value):
+            case _Sense.UNCLEAR:
                 return RejectClass.MODIFIER
-            case _Said.OVER:
+            case _Sense.OVER:
                 return RejectClass.INACTIVE
-            case _Said.GOOD if not known_good:
+            case _Sense.GOOD if not known_good:
                 return RejectClass.NOT_FOR_DETECTION
-            case _Said.BAD if known_good:
+            case _Sense.BAD if known_good:
                 return RejectClass.NOT_FOR_DETECTION
             case _:
                 pass
@@ -96,47 +96,47 @@ def disqualified(row: Mapping[str, str], *, known_good: bool) -> RejectClass | N
 
 def told_against(cells: Iterable[str], *, known_good: bool) -> RejectClass | None:
     """Return why the cells of a row speak against it, where their columns have no names."""
-    said = set(map(_of_words, cells))
-    if _Said.OVER in said:
+    senses = set(map(_of_words, cells))
+    if _Sense.OVER in senses:
         return RejectClass.INACTIVE
-    return RejectClass.NOT_FOR_DETECTION if (_Said.BAD if known_good else _Said.GOOD) in said else None
+    return RejectClass.NOT_FOR_DETECTION if (_Sense.BAD if known_good else _Sense.GOOD) in senses else None
 
 
 def _normal(text: str) -> str:
     return _SEPARATORS.sub(" ", text.strip().lower())
 
 
-def _said(column: str, value: str) -> _Said | None:
+def _sense(column: str, value: str) -> _Sense | None:
     """Return the meaning of one cell; None: none that matters."""
-    told = _normal(value)
-    if not told:
+    word = _normal(value)
+    if not word:
         return None
     if column in _ACTIONS:
-        return _of_words(told) or _Said.UNCLEAR
+        return _of_words(word) or _Sense.UNCLEAR
     if column in _CLASSES:
-        return _Said.UNCLEAR if _NUMBER.fullmatch(value.strip()) else _of_words(value)
+        return _Sense.UNCLEAR if _NUMBER.fullmatch(value.strip()) else _of_words(value)
     if column in _KINDS:
         return _of_words(value)
-    return _of_flag(column.removeprefix("is "), told, must=column.startswith("is "))
+    return _of_flag(column.removeprefix("is "), word, must=column.startswith("is "))
 
 
-def _of_words(value: str) -> _Said | None:
+def _of_words(value: str) -> _Sense | None:
     parts = {_normal(part) for part in _PARTS.split(value)}
     if parts & _GOOD_WORDS:
-        return _Said.GOOD
+        return _Sense.GOOD
     if parts & _OVER:
-        return _Said.OVER
-    return _Said.BAD if parts & _BAD else None
+        return _Sense.OVER
+    return _Sense.BAD if parts & _BAD else None
 
 
-def _of_flag(name: str, told: str, *, must: bool) -> _Said | None:
+def _of_flag(name: str, word: str, *, must: bool) -> _Sense | None:
     """Read a column that is named for what it affirms or denies; `must`: a yes or no is expected."""
-    meanings = ((_GOOD, _Said.GOOD, _Said.BAD), (_BAD, _Said.BAD, _Said.GOOD), (_OVER, _Said.OVER, None))
-    for names, if_yes, if_no in (*meanings, (_CURRENT, None, _Said.OVER)):
+    meanings = ((_GOOD, _Sense.GOOD, _Sense.BAD), (_BAD, _Sense.BAD, _Sense.GOOD), (_OVER, _Sense.OVER, None))
+    for names, if_yes, if_no in (*meanings, (_CURRENT, None, _Sense.OVER)):
         if name in names:
-            if told in _YES:
+            if word in _YES:
                 return if_yes
-            if told in _NO:
+            if word in _NO:
                 return if_no
-            return _Said.UNCLEAR if must or names is _GOOD else None
+            return _Sense.UNCLEAR if must or names is _GOOD else None
     return None

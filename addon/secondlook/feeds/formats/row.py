@@ -286,17 +286,17 @@ def typed(row: Row, maker: Maker) -> Entry | RejectClass:
     kind, value = _filled(row, *_TYPE_COLUMNS), _filled(row, *_ANY_COLUMNS)
     if not kind and "data" in row and "indicator" in row:
         kind, value = _filled(row, "indicator"), _filled(row, "data")
-    said = _NO_LETTERS.sub("", kind.lower().removeprefix("intel::"))
-    if said in _OTHER_TYPES:
+    kind_name = _NO_LETTERS.sub("", kind.lower().removeprefix("intel::"))
+    if kind_name in _OTHER_TYPES:
         return RejectClass.OTHER_TYPE
-    if said not in _WEB_TYPES and said not in _DIGEST_TYPES:
+    if kind_name not in _WEB_TYPES and kind_name not in _DIGEST_TYPES:
         return generic(row, maker)
     against = disqualified(row, known_good=maker.known_good)
     if against is not None:
         return against
     if not value:
         return RejectClass.NOT_UNDERSTOOD
-    if said in _DIGEST_TYPES:
+    if kind_name in _DIGEST_TYPES:
         return maker.digest(value)
     return _network(value, maker) or maker.indicator(value)
 

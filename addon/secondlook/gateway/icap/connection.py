@@ -163,9 +163,9 @@ class IcapConnection(asyncio.Protocol):
     def refuse(self, error: IcapError) -> None:
         """Answer what cannot be understood with an error, and hang up."""
         self._front.unread(error)
-        said = self.machine.refuse(error)
+        refusal = self.machine.refuse(error)
         if not self._gone:
-            self._transport.write(said)
+            self._transport.write(refusal)
             self._transport.close()
         self._gone = True
 

@@ -44,16 +44,16 @@ async def decide(
     gate: Gate,
     asked: Request,
     request: GatewayRequest,
-    told: str | None,
+    refused_by: str | None,
     handover: Handover,
 ) -> None:
-    """Answer one request; `told`: the event by which a helper refused it a moment ago."""
+    """Answer one request; `refused_by`: the event by which a helper refused it a moment ago."""
     if gate.site is not None and is_internal(request.host) and request.use.method != CONNECT:
         await _answer_own(link, gate, gate.site, asked, request)
         return
-    decision = gate.now(request) if told is None else None
+    decision = gate.now(request) if refused_by is None else None
     if decision is None:
-        decision = await gate.decide(request, told=told)
+        decision = await gate.decide(request, refused_by=refused_by)
     if decision.action is Action.BLOCK:
         await refuse(link, gate, request, decision)
     elif _asks_for_a_piece(gate, asked, request):
@@ -64,8 +64,8 @@ async def decide(
 
 def _as_asked(asked: Request, request: GatewayRequest) -> Fields:
     """Have RESPMOD hear that a range is its client's own, from a gateway that hands that on."""
-    said = request.asked.range is not None and Handover.is_said(asked.head.fields)
-    return ((WANTED, AS_ASKED),) if said else ()
+    announced = request.asked.range is not None and Handover.is_announced(asked.head.fields)
+    return ((WANTED, AS_ASKED),) if announced else ()
 
 
 def _asks_for_a_piece(gate: Gate, asked: Request, request: GatewayRequest) -> bool:

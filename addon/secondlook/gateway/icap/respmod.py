@@ -136,11 +136,13 @@ class Passage:
         if self._response.status != PARTIAL_STATUS:
             return self._judging.body(state, facts, None if self._unsized else self._length, message)
         asked = self._asked.method == "GET" and state.facts.range is not None
-        said = self._judging.piece(state, facts, self._length, asked=asked)
-        if said.bad is not None:
-            return said.bad
-        body = self._judging.body(state, facts, self._length, message, piece=said.piece, partial=said.answers)
-        body.claims, body.unproved = said.claims, isinstance(self._range, UnknownRange)
+        given = self._judging.piece(state, facts, self._length, asked=asked)
+        if given.bad is not None:
+            return given.bad
+        body = self._judging.body(
+            state, facts, self._length, message, piece=given.piece, partial=given.answers
+        )
+        body.claims, body.unproved = given.claims, isinstance(self._range, UnknownRange)
         return body
 
     # ---- what comes

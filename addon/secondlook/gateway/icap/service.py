@@ -63,7 +63,7 @@ class IcapService:
             await self._modify(link, request)
 
     def _options(self, service: str, method: str) -> Answer:
-        said = {
+        offered = {
             "Methods": method,
             "Service": f"Second Look {VERSION}",
             "Service-ID": service,
@@ -74,7 +74,7 @@ class IcapService:
             "Transfer-Preview": "*",
             "X-Include": "X-Client-IP, X-Authenticated-User",
         }
-        fields = tuple((name.encode(), str(value).encode()) for name, value in said.items())
+        fields = tuple((name.encode(), str(value).encode()) for name, value in offered.items())
         return Answer(200, (*tag_fields(self.gate), *fields))
 
     async def _modify(self, link: IcapConnection, asked: Request) -> None:
@@ -85,9 +85,9 @@ class IcapService:
             return
         try:
             if asked.response is None:
-                told = asked.head.fields.get(EVENT_HEADER, b"").decode("latin-1")
-                told_id = told if told.isalnum() else None  # Squid writes `-` where there is none
-                await reqmod.decide(link, self.gate, asked, request, told_id, self._handover)
+                event = asked.head.fields.get(EVENT_HEADER, b"").decode("latin-1")
+                event_id = event if event.isalnum() else None  # Squid writes `-` where there is none
+                await reqmod.decide(link, self.gate, asked, request, event_id, self._handover)
             else:
                 assert asked.request is not None
                 has_range = request.asked.range is not None

@@ -91,7 +91,7 @@ class Handover:
         self._judged = judged
 
     @staticmethod
-    def is_said(fields: dict[bytes, bytes]) -> bool:
+    def is_announced(fields: dict[bytes, bytes]) -> bool:
         """Return whether a gateway says that it hands the header on."""
         return fields.get(HANDS_ON.lower(), b"").lower() == WANTED.lower()
 
@@ -99,13 +99,13 @@ class Handover:
     def may_be_blocks(cls, asked: Request) -> bool:
         """Return whether the response is a piece, and maybe not the one that its client wants."""
         response, fields = asked.response, asked.head.fields
-        if response is None or response.status != PARTIAL_STATUS or not cls.is_said(fields):
+        if response is None or response.status != PARTIAL_STATUS or not cls.is_announced(fields):
             return False
         return fields.get(WANTED.lower()) != AS_ASKED
 
     async def read(self, peer: str, fields: dict[bytes, bytes], *, has_range: bool) -> AskedRange:
         """Read whose range a RESPMOD is about, and note whether this gateway hands on."""
-        if not self.is_said(fields):
+        if not self.is_announced(fields):
             return OwnRange()
         value = fields.get(WANTED.lower())
         if value is None:
@@ -121,7 +121,7 @@ class Handover:
 
     async def may_aim(self, peer: str, fields: dict[bytes, bytes], url: bytes) -> bool:
         """Return whether RESPMOD will hear of what is aimed at the blocks of a URL."""
-        if not self.is_said(fields) or await self._judged.marked_at(_gateway(peer), _HANDS_ON) is None:
+        if not self.is_announced(fields) or await self._judged.marked_at(_gateway(peer), _HANDS_ON) is None:
             return False
         return not self._is_of_late(await self._judged.marked_at(url, _ASK_WHOLE))
 

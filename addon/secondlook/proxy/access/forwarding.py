@@ -85,10 +85,10 @@ class Forwarding:
     def _read(self, flow: http.HTTPFlow, sender: str) -> str | None:
         """Take the headers off a request, and return whom they name."""
         headers = flow.request.data.headers
-        said = [field for field in headers.fields if field[0].lower() in NAMES]
-        headers.fields = tuple(field for field in headers.fields if field not in said)
+        naming = [field for field in headers.fields if field[0].lower() in NAMES]
+        headers.fields = tuple(field for field in headers.fields if field not in naming)
         try:
-            named = forwarded_client(said, self._access.is_balancer)
+            named = forwarded_client(naming, self._access.is_balancer)
         except ForwardedError as error:
             self._note(sender, error)
             return None

@@ -84,7 +84,7 @@ class Ldap:
         except (LDAPError, ValueError) as error:  # a message that is none
             raise self._error(f"it does not speak LDAP as it should: {error}") from error
         if result.result_code in _NO_ANSWER:
-            raise self._error(f"it answers a user's bind with {_told(result)}")
+            raise self._error(f"it answers a user's bind with {_result(result)}")
         return result.result_code is LDAPResultCode.SUCCESS
 
     async def _dn(self, connection: "_Connection", name: str) -> str:
@@ -94,10 +94,12 @@ class Ldap:
         if search.bind_dn is not None:
             result = await connection.bind(search.bind_dn, search.password)
             if result.result_code is not LDAPResultCode.SUCCESS:
-                raise self._error(f"it refuses clients.ldap.search.bind_dn and its password: {_told(result)}")
+                raise self._error(
+                    f"it refuses clients.ldap.search.bind_dn and its password: {_result(result)}"
+                )
         result, found = await connection.search(search, name)
         if result.result_code not in {LDAPResultCode.SUCCESS, LDAPResultCode.SIZE_LIMIT_EXCEEDED}:
-            raise self._error(f"it answers the search in {search.base} with {_told(result)}")
+            raise self._error(f"it answers the search in {search.base} with {_result(result)}")
         if len(found) == 1 and result.result_code is LDAPResultCode.SUCCESS:
             return found[0]
         return f"cn={secrets.token_hex(16)},{search.base}"  # nobody; and two are no one either
@@ -118,7 +120,7 @@ class Ldap:
         """Go on in TLS (RFC 4511, 4.14). Reader and session are new: what came in the clear is forgotten."""
         result = await connection.ask_for_tls()
         if result.result_code is not LDAPResultCode.SUCCESS:
-            raise self._error(f"it refuses StartTLS: {_told(result)}")
+            raise self._error(f"it refuses StartTLS: {_result(result)}")
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader()
         protocol = asyncio.StreamReaderProtocol(reader)
@@ -214,6 +216,6 @@ def _reason(error: OSError) -> str:
     return os.strerror(error.errno)
 
 
-def _told(result: LDAPResult) -> str:
+def _result(result: LDAPResult) -> str:
     words = result.diagnostics_message[:200]
     return f"{result.result_code.name} ({words})" if words else result.result_code.name

@@ -33,7 +33,7 @@ from secondlook.refusal.refusal import is_internal
 
 logger = logging.getLogger(__name__)
 
-TOLD_AGAIN_S = 60.0
+LOGGED_AGAIN_S = 60.0
 type Failure = tuple[str | None, str | None, tuple[str, int], str]
 """Of an origin's TLS: client and user that met it, host and port, and what OpenSSL says."""
 
@@ -110,7 +110,7 @@ class Passthrough:
         self._keeping = keeping
         self._new_id = new_id
         self._clock = clock
-        self._told: LRU[Failure, tuple[float, str]] = LRU(REMEMBERED)
+        self._recorded: LRU[Failure, tuple[float, str]] = LRU(REMEMBERED)
 
     def running(self) -> None:
         """Begin to follow what other workers learn, and take up what was learned before."""
@@ -180,9 +180,9 @@ class Passthrough:
         conn = data.conn
         if not isinstance(conn, Server) or conn.address is None or self._tail is None:
             return
-        now, said = self._clock.now(), conn.error or ""
-        failure = self._failure(data.context.client, conn.address[:2], said)
-        if abs(now - self._told.get(failure, (0.0, ""))[0]) < TOLD_AGAIN_S:
+        now, reason = self._clock.now(), conn.error or ""
+        failure = self._failure(data.context.client, conn.address[:2], reason)
+        if abs(now - self._recorded.get(failure, (0.0, ""))[0]) < LOGGED_AGAIN_S:
             return
         client, user, (host, port), _ = failure
         if parse_address(host) is not None:  # a mode without names
@@ -195,22 +195,22 @@ class Passthrough:
             user=user,
             host=host.lower(),
             url=f"https://{human.format_address((host, port)).removesuffix(':443')}/",
-            stage=ORIGIN_TLS if unreachable.advice(said) else None,
-            detail=f"TLS of {inert(host)} failed: {inert(said or 'no reason given', 200)}",
+            stage=ORIGIN_TLS if unreachable.advice(reason) else None,
+            detail=f"TLS of {inert(host)} failed: {inert(reason or 'no reason given', 200)}",
         )
-        self._told[failure] = now, event.id
+        self._recorded[failure] = now, event.id
         self._tail.record(event)
 
-    def event_of_failure(self, flow: http.HTTPFlow, said: str) -> str | None:
+    def event_of_failure(self, flow: http.HTTPFlow, reason: str) -> str | None:
         """Return the event of a failure of TLS that passing it through would help, where it is kept."""
         request, client = flow.request, flow.client_conn
-        if not client.tls_established or not unreachable.advice(said):
+        if not client.tls_established or not unreachable.advice(reason):
             return None
-        found = self._told.get(self._failure(client, (request.host, request.port), said))
+        found = self._recorded.get(self._failure(client, (request.host, request.port), reason))
         return found[1] if found is not None and self._keeping.event(flow.request.url) else None
 
-    def _failure(self, client: Client, address: tuple[str, int], said: str) -> Failure:
-        return (*self._unopened.who(client), address, said)
+    def _failure(self, client: Client, address: tuple[str, int], reason: str) -> Failure:
+        return (*self._unopened.who(client), address, reason)
 
     @staticmethod
     def _cut(data: tls.ClientHelloData, decision: Decision) -> None:

@@ -200,12 +200,12 @@ class GatedHttpLayer(HttpLayer):
         for command in child.handle_event(event):
             kind = type(command)
             if kind is ReceiveHttp:
-                said = command.event
-                if type(said) is RequestHeaders:
-                    yield from self.make_stream(said.stream_id)
-                stream = self.streams.get(said.stream_id)
+                http_event = command.event
+                if type(http_event) is RequestHeaders:
+                    yield from self.make_stream(http_event.stream_id)
+                stream = self.streams.get(http_event.stream_id)
                 if stream is not None:  # else it has been dropped already
-                    yield from self.event_to_child(stream, said)
+                    yield from self.event_to_child(stream, http_event)
             elif kind is SendHttp:
                 yield from self.event_to_child(self.connections[command.connection], command.event)
             elif kind is commands.SendData:

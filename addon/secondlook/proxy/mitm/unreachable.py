@@ -69,7 +69,7 @@ _OF_MITMPROXY = (
 )
 
 
-def told(host: str, message: str, language: Language = ENGLISH) -> str:
+def sentence(host: str, message: str, language: Language = ENGLISH) -> str:
     """Return in a sentence why `host` gave no answer."""
     text = phrase("Second Look did not block this, but %(host)s cannot be opened: %(why)s")
     return language.say(text, host=host, why=_why(message, language))
@@ -77,8 +77,8 @@ def told(host: str, message: str, language: Language = ENGLISH) -> str:
 
 def advice(message: str, language: Language = ENGLISH) -> str | None:
     """Return what may help: to pass the host's TLS through unopened; None where that would not."""
-    said = message.lower()
-    helps = said.startswith(_CERTIFICATE) or any(mark in said for mark in _PASSING_HELPS)
+    lowered = message.lower()
+    helps = lowered.startswith(_CERTIFICATE) or any(mark in lowered for mark in _PASSING_HELPS)
     return language.say(WAY) if helps else None
 
 
@@ -88,11 +88,11 @@ def _why(message: str, language: Language) -> str:
         return language.say(_OF_SYSTEM[int(number[1])])
     if message.startswith(UNREADABLE):
         return language.say("its answer cannot be read (%(why)s)", why=inert(message[len(UNREADABLE) :], 200))
-    said = message.lower()
-    if said.startswith(_CERTIFICATE):
-        said = message[len(_CERTIFICATE) :]
-        words = next((words for mark, words in _OF_CERTIFICATE if mark in said.lower()), None)
-        why = language.say(words) if words is not None else inert(said, 80)
+    lowered = message.lower()
+    if lowered.startswith(_CERTIFICATE):
+        lowered = message[len(_CERTIFICATE) :]
+        words = next((words for mark, words in _OF_CERTIFICATE if mark in lowered.lower()), None)
+        why = language.say(words) if words is not None else inert(lowered, 80)
         return language.say("its certificate does not prove who it is (%(why)s)", why=why)
-    words = next((words for mark, words in _OF_MITMPROXY if mark in said), None)
+    words = next((words for mark, words in _OF_MITMPROXY if mark in lowered), None)
     return language.say(words if words is not None else phrase("it gave no proper answer"))

@@ -45,7 +45,7 @@ class LateVerdicts:
         while more and len(found) < MOST and looked_at < MOST_ACKNOWLEDGED:
             page = await self._ledger.run(self._ledger.events.page, wanted, after=after, limit=MOST)
             events = [event for event in page.events if (event.id in self._acknowledged) is noted]
-            shown = [await self._told(event) for event in events if event.identity]
+            shown = [await self._described(event) for event in events if event.identity]
             found += [each for each in shown if each["let_through"]]
             after, more, looked_at = page.cursor, page.more, looked_at + len(page.events)
         return found[:MOST]
@@ -62,7 +62,7 @@ class LateVerdicts:
         await self.note(*ids[ids.index(newest) :])
         return True
 
-    async def _told(self, event: Event) -> Json:
+    async def _described(self, event: Event) -> Json:
         got: list[Json]
         kept = event.extra.get("let_through") if event.extra else None
         if isinstance(kept, list) and kept:

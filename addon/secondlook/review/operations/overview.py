@@ -55,10 +55,10 @@ def attention(
 def _reasons(away: Sequence[Json]) -> str:
     """Return why servers do not answer, as a sentence; empty where nobody knows."""
     known = [server for server in away if server["detail"]]
-    told = [
+    parts = [
         server["detail"] if len(away) == 1 else f"{server['name']}: {server['detail']}" for server in known
     ]
-    return f"{as_sentence('; '.join(told))} " if told else ""
+    return f"{as_sentence('; '.join(parts))} " if parts else ""
 
 
 def _note(kind: str, title: str, text: str, href: str | None = None, link: str | None = None) -> Json:

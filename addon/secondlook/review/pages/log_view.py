@@ -100,12 +100,12 @@ class LogView:
             if value:
                 asked = self.asked.having(name, "")
                 instant = value if "T" in value and name in ("since", "until") else None
-                told = name if instant else _told(name, value, titles)
-                yield Chip(told, replace(self, asked=asked).query(), instant)
+                label = name if instant else _label(name, value, titles)
+                yield Chip(label, replace(self, asked=asked).query(), instant)
         for each in self.asked.excluded:
             left = tuple(other for other in self.asked.excluded if other != each)
             asked = self.asked.but(left)
-            yield Chip(f"{NOT} {_told(*each, titles)}", replace(self, asked=asked).query())
+            yield Chip(f"{NOT} {_label(*each, titles)}", replace(self, asked=asked).query())
 
     def rows(self, events: Sequence[Json]) -> list[Row]:
         """Return the rows of a page of events, which come newest first, in the order of this view."""
@@ -161,7 +161,7 @@ def group(rows: Sequence[Row]) -> list[Row]:
     return grouped
 
 
-def _told(name: str, value: str, titles: Mapping[str, str]) -> str:
+def _label(name: str, value: str, titles: Mapping[str, str]) -> str:
     shown = titles.get(value, value) if name == "list" else words.plain(value) if name in _WORDED else value
     return f"{name}: {shown}"
 

@@ -92,16 +92,16 @@ async def _converse(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: Callable[[Any], Json], greeting: Json
 ) -> None:
     try:
-        await _say(writer, greeting)
+        await _send(writer, greeting)
         async with asyncio.timeout(ASKED_WITHIN_S):
             asked = json.loads(await reader.readline())
-        await _say(writer, await COMMANDS.run(answer, asked))
+        await _send(writer, await COMMANDS.run(answer, asked))
     except (OSError, ValueError, TimeoutError):  # who asked hung up, or sends what no command of ours does
         pass
     finally:
         writer.close()
 
 
-async def _say(writer: asyncio.StreamWriter, answer: Json) -> None:
+async def _send(writer: asyncio.StreamWriter, answer: Json) -> None:
     writer.write(json.dumps(answer).encode() + b"\n")
     await writer.drain()

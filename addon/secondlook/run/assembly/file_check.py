@@ -41,10 +41,10 @@ class Heard:
 
     def looks(self) -> Sequence[Coroutine[Any, Any, EngineReport]]:
         """Return it, one after the other."""
-        return [_said(report) for report in self._reports]
+        return [_given(report) for report in self._reports]
 
 
-async def _said(report: EngineReport) -> EngineReport:
+async def _given(report: EngineReport) -> EngineReport:
     return report
 
 

@@ -30,7 +30,7 @@ from secondlook.review.operations.acknowledged import Acknowledged
 from secondlook.review.operations.operations import Operations
 from secondlook.review.program import Json, SettingsEditor
 from secondlook.review.session import Doorkeeper
-from secondlook.review.words import lost_told, plain
+from secondlook.review.words import lost_text, plain
 from secondlook.run.assembly.backtesting import DAY_S, change_from, report_json, run_backtest
 from secondlook.run.assembly.explaining import explained, subject_from
 from secondlook.run.assembly.feeds_shown import feeds_shown
@@ -42,7 +42,7 @@ from secondlook.run.supervisor.plan import Plan
 from secondlook.run.supervisor.runfile import REVIEW_KEY_FILE, read_run_file
 from secondlook.run.supervisor.settings_file import changed, differs
 from secondlook.server.embedded import EmbeddedServer
-from secondlook.server.feeds.rule_versions import rollback_told, take_up_again
+from secondlook.server.feeds.rule_versions import rollback_text, take_up_again
 from secondlook.server.http.connection import Connections, bounded, server_settings
 from secondlook.server.publish.held_back import HeldBack, read_held_back
 from secondlook.server.store.feeds_told import feed_alerts
@@ -127,8 +127,8 @@ class Program:
     def rolled_back(self) -> str | None:
         """Return which lists a rollback keeps as they were; None: none."""
         stamp = self._updater.read_stamp()
-        of_lists = None if stamp is None else change.held_told(stamp, self._parts.list_title)
-        of_rules = (rollback_told(name, folder) for name, folder in self._parts.settings.rule_feeds)
+        of_lists = None if stamp is None else change.held_text(stamp, self._parts.list_title)
+        of_rules = (rollback_text(name, folder) for name, folder in self._parts.settings.rule_feeds)
         return ". ".join(told for told in (of_lists, *of_rules) if told) or None
 
     def _begin(self, work: Coroutine[None, None, object]) -> None:
@@ -177,7 +177,7 @@ class Program:
                 "up": server.state in UP or server.state == "away",
                 "detail": server.problem
                 or ("not asked from here" if server.state == "away" else None)
-                or (lost_told(server.lost) if server.state not in UP else None)
+                or (lost_text(server.lost) if server.state not in UP else None)
                 or (f"95 of 100 answers within {server.p95_s * 1000:.0f} ms" if server.p95_s else None),
             }
             for server in self._parts.lookup.status()
@@ -259,7 +259,7 @@ class Program:
             {
                 "kind": "warn",
                 "title": "Known-good sites.",
-                "text": as_sentence(f"{held.told()}; the list may be poisoned"),
+                "text": as_sentence(f"{held.summary()}; the list may be poisoned"),
                 "href": "/lists",
                 "link": "Lists",
             }

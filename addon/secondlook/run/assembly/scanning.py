@@ -25,7 +25,7 @@ def rule_sources(settings: Settings) -> list[RuleSource]:
     ]
 
 
-def clamd_teller(parts: Parts, process: str | None) -> Callable[[str | None], None]:
+def clamd_reporter(parts: Parts, process: str | None) -> Callable[[str | None], None]:
     """Return what records that clamd went away, or answers again, as of a server."""
     identifiers = Identifiers()
 
@@ -49,7 +49,7 @@ def make_scanner(parts: Parts) -> FileScanner:
     """Make what has files of this machine looked into; whoever has it closes it."""
     settings = parts.settings
     return FileScanner(
-        settings.downloads.archives, settings.looking, settings.state, tell=clamd_teller(parts, None)
+        settings.downloads.archives, settings.looking, settings.state, tell=clamd_reporter(parts, None)
     )
 
 

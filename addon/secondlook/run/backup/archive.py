@@ -171,9 +171,9 @@ def _read(tar: tarfile.TarFile, place: Callable[[Preface], Path | None]) -> Pref
     while (member := _next(tar)).name != CONTENTS:
         target = None if folder is None else folder / member.name
         _take(member, found, target)
-    said = {name: (size, digest) for name, (size, digest) in _json(_small(member, {})).items()}
-    if said != found:
-        odd = sorted(name for name in said.keys() | found.keys() if said.get(name) != found.get(name))
+    stated = {name: (size, digest) for name, (size, digest) in _json(_small(member, {})).items()}
+    if stated != found:
+        odd = sorted(name for name in stated.keys() | found.keys() if stated.get(name) != found.get(name))
         raise tarfile.TarError(f"not as it was put in: {odd[0]}")
     if tar.next() is not None:
         raise tarfile.TarError(f"something comes after {CONTENTS}")

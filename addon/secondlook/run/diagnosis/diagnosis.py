@@ -240,7 +240,7 @@ def _feeds(settings: Settings) -> Iterator[Finding]:
             yield Finding(
                 "guard",
                 "problem",
-                held.told(),
+                held.summary(),
                 "see whether its publisher was taken over; what is meant is taken with `insist: true` of the "
                 f"feed, or by `{typed('server add')}`",
             )

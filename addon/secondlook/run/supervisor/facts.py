@@ -52,7 +52,7 @@ def facts_of(
         "service": service.process.pid if service.process is not None else None,
         "workers": _processes(children, "worker"),
         "gates": _processes(children, "gate"),
-        "hung": heartbeats.told(),
+        "hung": heartbeats.summary(),
     }
 
 

@@ -69,6 +69,6 @@ class Heartbeats:
         self._hung[child.role] += 1
         self._last = {"process": child.name, "at": time.time()}
 
-    def told(self) -> dict[str, Any]:
+    def summary(self) -> dict[str, Any]:
         """Return what `run.json` says: how many hung since the start by role, and which was the last."""
         return {"count": dict(self._hung), "last": self._last}

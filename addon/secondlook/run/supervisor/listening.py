@@ -48,16 +48,16 @@ def listen(
         )
         match error.errno:
             case errno.EADDRINUSE:
-                told = (
+                reason = (
                     f"another program is using it; stop that one, or choose another address with {elsewhere}"
                 )
             case errno.EADDRNOTAVAIL:
-                told = f"this machine does not have that address; choose another with {elsewhere}"
+                reason = f"this machine does not have that address; choose another with {elsewhere}"
             case errno.EACCES | errno.EPERM:
-                told = f"not permitted (ports below 1024 need privileges); choose another with {elsewhere}"
+                reason = f"not permitted (ports below 1024 need privileges); choose another with {elsewhere}"
             case _:
-                told = os.strerror(error.errno) if error.errno else str(error)
-        raise CannotListenError(f"cannot listen on {address}: {told}") from error
+                reason = os.strerror(error.errno) if error.errno else str(error)
+        raise CannotListenError(f"cannot listen on {address}: {reason}") from error
 
 
 def listen_at(path: str) -> socket.socket:
@@ -78,13 +78,13 @@ def listen_at(path: str) -> socket.socket:
     except OSError as error:
         if sock is not None:
             sock.close()
-        told = error.strerror or str(error)
-        if "too long" in told:
-            told = f"the path has {len(os.fsencode(path))} bytes, and a socket's may have about 100"
+        reason = error.strerror or str(error)
+        if "too long" in reason:
+            reason = f"the path has {len(os.fsencode(path))} bytes, and a socket's may have about 100"
         elif isinstance(error, FileNotFoundError):
-            told = f"there is no folder {os.path.dirname(path)}"  # noqa: PTH120 - pathlib is 4 ms of the start
+            reason = f"there is no folder {os.path.dirname(path)}"  # noqa: PTH120 - pathlib is 4 ms of the start
         raise CannotListenError(
-            f"cannot listen at {path}: {told}; choose another place with `gateway.socket` in the "
+            f"cannot listen at {path}: {reason}; choose another place with `gateway.socket` in the "
             "configuration"
         ) from error
     return sock

@@ -119,8 +119,8 @@ class FeedClient:
         Raises FetchFailed where all lie deeper, OSError where the name has none.
         """
         if self._resolver is None:
-            said = parse_address(host) or (ip_address("127.0.0.1") if is_own_name(host) else None)
-            found: Sequence[Place] = () if said is None else (Place(0, str(said)),)
+            literal = parse_address(host) or (ip_address("127.0.0.1") if is_own_name(host) else None)
+            found: Sequence[Place] = () if literal is None else (Place(0, str(literal)),)
         else:
             found = await self._resolver.places(host)
         left = [place for place in found if depth(place) <= most]

@@ -314,7 +314,7 @@ class FeedKeeper:
         names = {feed.name for feed in self._feeds}
         for held in read_held_back(self._store.root) or ():
             if held.source in names and held.new_at == now:
-                self._say(held.source, "held back", held.told())
+                self._say(held.source, "held back", held.summary())
 
     def _tell(self, feed: FeedSettings, state: FeedState, notice: FeedNotice) -> None:
         if self._meter:

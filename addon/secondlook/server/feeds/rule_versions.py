@@ -59,7 +59,7 @@ def shrunk_rules(folder: Path) -> RulesOfFeed | None:
     return _read(folder / f"{_SHRUNK}.json")
 
 
-def shrunk_told(name: str, shrunk: RulesOfFeed, current: RulesOfFeed) -> str:
+def shrunk_text(name: str, shrunk: RulesOfFeed, current: RulesOfFeed) -> str:
     """Return that a feed shrank, and the way to put in force what is left of it."""
     return (
         f"{name}: shrunk: {shrunk.count} rules, the last good ones were {current.count}; "
@@ -67,14 +67,14 @@ def shrunk_told(name: str, shrunk: RulesOfFeed, current: RulesOfFeed) -> str:
     )
 
 
-def rollback_told(name: str, folder: Path) -> str | None:
+def rollback_text(name: str, folder: Path) -> str | None:
     """Return that a feed was rolled back, or shrank, and the way forward; None where neither is so."""
     current = current_rules(folder)
     if current is None:
         return None
     shrunk = shrunk_rules(folder)
     if shrunk is not None:
-        return shrunk_told(name, shrunk, current)
+        return shrunk_text(name, shrunk, current)
     if not current.given_up:
         return None
     return (
@@ -150,8 +150,8 @@ def _told_in(folder: Path, number: int) -> Path:
 
 def _read(path: Path) -> RulesOfFeed | None:
     with suppress(OSError, ValueError, TypeError, KeyError):
-        told = json.loads(path.read_bytes())
-        return RulesOfFeed(**{**told, "given_up": tuple(told["given_up"])})
+        facts = json.loads(path.read_bytes())
+        return RulesOfFeed(**{**facts, "given_up": tuple(facts["given_up"])})
     return None
 
 

@@ -22,7 +22,7 @@ from secondlook.server.feeds.rule_versions import (
     keep_rules,
     rules_folder,
     shrunk_rules,
-    shrunk_told,
+    shrunk_text,
 )
 
 _OWN = 1  # our own rule is compiled with every set
@@ -41,7 +41,7 @@ async def take_rules(
         unpacked = Path(place) / "unpacked"
         unpacked.mkdir(mode=0o700)
         named = await unpack_rules_in_child(fetched, unpacked, name)
-        sources = [RuleSource(told, unpacked / file) for told, file in named]
+        sources = [RuleSource(title, unpacked / file) for title, file in named]
         version = await LISTS.run(_version_of, sources)
         known = current_rules(folder)
         if known is not None and version in known.given_up:
@@ -51,7 +51,7 @@ async def take_rules(
             return known
         held = shrunk_rules(folder)
         if known is not None and held is not None and version == held.version:
-            raise PatternError(shrunk_told(name, held, known))
+            raise PatternError(shrunk_text(name, held, known))
         count = await compile_in_child(sources, Path(place) / "compiled") - _OWN
         if count <= 0:
             raise PatternError(f"{name}: there are no rules in it")
@@ -59,7 +59,7 @@ async def take_rules(
         had = 0 if known is None else known.count
         if known is not None and had >= settings.shrink_from and count < had * settings.shrink:
             await LISTS.run(hold_rules, unpacked, folder, rules)
-            raise PatternError(shrunk_told(name, rules, known))
+            raise PatternError(shrunk_text(name, rules, known))
         return await LISTS.run(keep_rules, unpacked, folder, rules)
 
 

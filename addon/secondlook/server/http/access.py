@@ -38,8 +38,10 @@ class Balancers:
         """Return the peer's address or, behind a balancer, the last that X-Forwarded-For names."""
         if not self._networks or not self.is_ours(peer):
             return peer
-        told = b",".join(value for name, value in headers if name == b"x-forwarded-for").decode("latin-1")
-        for address in reversed([each.strip() for each in told.split(",")]):
+        forwarded = b",".join(value for name, value in headers if name == b"x-forwarded-for").decode(
+            "latin-1"
+        )
+        for address in reversed([each.strip() for each in forwarded.split(",")]):
             if not self.is_ours(address):
                 return address if _is_address(address) else peer
         return peer

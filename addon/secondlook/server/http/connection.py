@@ -134,7 +134,7 @@ class BoundedConnection(HttpToolsProtocol):
         if self.shared.admit(self, self.client[0] if self.client else ""):
             self._await_request()
         else:
-            self._say(b"503 Service Unavailable", b"too many connections\n")
+            self._respond(b"503 Service Unavailable", b"too many connections\n")
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
@@ -187,9 +187,9 @@ class BoundedConnection(HttpToolsProtocol):
     @override
     def send_400_response(self, msg: str) -> None:
         if self._is_too_long:
-            self._say(b"431 Request Header Fields Too Large", b"the request's headers are too long\n")
+            self._respond(b"431 Request Header Fields Too Large", b"the request's headers are too long\n")
         else:
-            self._say(b"400 Bad Request", b"not a request of HTTP/1.1\n")
+            self._respond(b"400 Bad Request", b"not a request of HTTP/1.1\n")
 
     @override
     def pause_writing(self) -> None:
@@ -228,7 +228,7 @@ class BoundedConnection(HttpToolsProtocol):
     def _is_too_long(self) -> bool:
         return max(self._head_bytes, self._read_bytes) > self._limits.headers
 
-    def _say(self, status: bytes, text: bytes) -> None:
+    def _respond(self, status: bytes, text: bytes) -> None:
         self.transport.write(
             b"HTTP/1.1 %b\r\ncontent-type: text/plain\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
             % (status, len(text), text)

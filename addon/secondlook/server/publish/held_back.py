@@ -11,7 +11,7 @@ from typing import Any
 
 HELD_BACK = "held-back"  # in the server's folder
 NEWS_S = 86_400.0  # so long a feed that named new ones is an alert
-TOLD_TEXTS = 5
+TEXTS_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +28,9 @@ class HeldBack:
         """Return whether new ones came lately."""
         return bool(self.new) and 0 <= now - self.new_at < NEWS_S
 
-    def told(self) -> str:
+    def summary(self) -> str:
         """Return it in a sentence."""
-        first = [*self.new, *(text for text in self.texts if text not in self.new)][:TOLD_TEXTS]
+        first = [*self.new, *(text for text in self.texts if text not in self.new)][:TEXTS_SHOWN]
         more = " …" if self.count > len(first) else ""
         return (
             f"{self.source} lists {self.count:,} known-good sites or pages, which are held back: "
@@ -42,14 +42,14 @@ def read_held_back(folder: Path) -> tuple[HeldBack, ...] | None:
     """Read what a server's folder lists, the largest first; None before anything was published."""
     try:
         raw: Any = json.loads((folder / HELD_BACK).read_bytes())
-        told = [
+        counted = [
             HeldBack(**{**each, "texts": tuple(each["texts"]), "new": tuple(each["new"])}) for each in raw
         ]
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, KeyError):
         return ()  # of an earlier version, or damaged: the next publication writes it anew
-    return tuple(sorted(told, key=lambda each: -each.count))
+    return tuple(sorted(counted, key=lambda each: -each.count))
 
 
 def held_back_now(

@@ -142,9 +142,9 @@ class Replica:
 
         One whose folder was set up anew counts from the first again.
         """
-        told = await self._get(f"generations/{number:06d}/{SIGNATURE}", 64)
+        signed = await self._get(f"generations/{number:06d}/{SIGNATURE}", 64)
         try:
-            return told == (self._store.generation_folder(number) / SIGNATURE).read_bytes()
+            return signed == (self._store.generation_folder(number) / SIGNATURE).read_bytes()
         except OSError:
             return False
 

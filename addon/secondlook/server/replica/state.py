@@ -22,12 +22,12 @@ class ReplicationState:
         return ReplicationState(self.alert, (number, highest) if number < highest else None)
 
     @property
-    def told(self) -> tuple[str, ...]:
+    def lines(self) -> tuple[str, ...]:
         """Return a line for each thing that an administrator should know."""
-        lines = [f"replication fails, what is here stays: {self.alert}"] if self.alert else []
+        shown = [f"replication fails, what is here stays: {self.alert}"] if self.alert else []
         if self.behind:
-            lines.append("the publisher went back to generation {} from {}".format(*self.behind))
-        return tuple(lines)
+            shown.append("the publisher went back to generation {} from {}".format(*self.behind))
+        return tuple(shown)
 
 
 def read_replication_state(store: ServerStore) -> ReplicationState:

@@ -342,7 +342,7 @@ def status(store: ServerStore, configured_key: Path | None = None) -> ServerStat
         len(read_manual(store)),
         tuple(feeds),
         generation.manifest.get("key") if generation else known_public_key(store.root, configured_key),
-        read_replication_state(store).told,
+        read_replication_state(store).lines,
     )
 
 

@@ -42,7 +42,7 @@ def remove(store: ServerStore, identity: str, *, suffixes: Suffixes, list_name: 
         ]
         if len(kept) != len(own):
             write_manual(store, kept)
-            return _told(len(own) - len(kept), "own")
+            return _removed(len(own) - len(kept), "own")
         found = [source for source in store.sources() if identity in {source.id, source.name}]
         if found and wanted is None:
             for source in found:
@@ -61,7 +61,7 @@ def _text_of(identity: str, suffixes: Suffixes) -> str | None:
         return None
 
 
-def _told(count: int, kind: str) -> str:
+def _removed(count: int, kind: str) -> str:
     return f"one {kind} entry" if count == 1 else f"{count} {kind} entries"
 
 
@@ -86,7 +86,7 @@ def _remove_imported(store: ServerStore, identity: str, suffixes: Suffixes, want
         elif source.name not in off and _holds(store, source, full_hash):
             feeds.append(source.name)
     if count:
-        return _told(count, "imported") + (f" (still in {', '.join(feeds)})" if feeds else "")
+        return _removed(count, "imported") + (f" (still in {', '.join(feeds)})" if feeds else "")
     if feeds:
         raise LookupError(f"{text} comes from {', '.join(feeds)}, which would bring it again")
     raise LookupError(nothing)

@@ -34,7 +34,7 @@ from secondlook.ground.lock import take_lock
 logger = logging.getLogger(__name__)
 
 WRITER_WAIT_S = 300.0  # several times what the largest import and publication take
-WRITER_TOLD_S = 1.0  # from then on the one that is waited for is named
+WRITER_NAMED_S = 1.0  # from then on the one that is waited for is named
 _LOOK_AGAIN_S = 0.02
 
 FEEDS_FOLDER = "feeds"  # what is known of each feed: when it came, when it is due
@@ -147,7 +147,7 @@ class ServerStore:
         """Try for the writer's lock again and again: its descriptor, or None while another writer has it."""
         path = self.root / "lock"
         started = time.monotonic()
-        told = False
+        named = False
         while True:
             lock = None
             with suppress(BlockingIOError):
@@ -156,9 +156,9 @@ class ServerStore:
                 other = f"process {path.read_bytes()[:20].decode('ascii', 'replace').strip() or 'unknown'}"
                 if time.monotonic() - started > WRITER_WAIT_S:
                     raise PatternError(f"{other} has held {path} for {WRITER_WAIT_S:g} s; stop it, or wait")
-                if not told and time.monotonic() - started > WRITER_TOLD_S:
+                if not named and time.monotonic() - started > WRITER_NAMED_S:
                     logger.warning("waiting for %s, which holds %s", other, path)
-                    told = True
+                    named = True
             yield lock
 
     # Sources

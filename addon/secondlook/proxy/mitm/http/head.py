@@ -211,10 +211,10 @@ def _read_odd_fields(lines: bytes, *, repair: bool) -> list[Field]:
             elif not repair:
                 raise HeadError("a line that goes on with a header follows none")
             continue
-        said, colon, value = line.partition(b":")
-        name = said.rstrip(b" \t")
+        written, colon, value = line.partition(b":")
+        name = written.rstrip(b" \t")
         dropped = not colon or _NAME.fullmatch(name) is None
-        if not repair and (dropped or name != said):
+        if not repair and (dropped or name != written):
             raise HeadError(f"a line of its head is no header: {_shown(line)}")
         if not dropped:
             found.append((name, [value.strip(b" \t")]))
@@ -273,10 +273,10 @@ def _coded(
     fields: list[Field], codings: list[bytes], lengths: list[bytes], *, empty: bool
 ) -> tuple[list[Field], bool, bool]:
     """Leave what goes on of the codings of an answer: fields, whether all was plain, whether in chunks."""
-    said = [one.strip(b" \t") for value in codings for one in value.lower().split(b",")]
-    if said == [b"chunked"] and not lengths:
+    written = [one.strip(b" \t") for value in codings for one in value.lower().split(b",")]
+    if written == [b"chunked"] and not lengths:
         return fields, True, True
-    left = [one for one in said if one not in {b"", b"identity"}]
+    left = [one for one in written if one not in {b"", b"identity"}]
     if left == [b"chunked"]:
         return [*_without_framing(fields), (b"Transfer-Encoding", b"chunked")], False, True
     if left and not empty:

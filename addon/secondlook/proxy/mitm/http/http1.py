@@ -185,8 +185,8 @@ class Http1ClientSide(Side, Http1Server):
     def _refuse(self, head: bytes, error: HeadError) -> Commands:
         """Report why a request is not understood; there is no stream for it."""
         yield commands.Log(f"{human.format_address(self.conn.peername)}: a request was refused: {error}")
-        told = f"The proxy cannot read this request: {error}"
-        yield from self._answer(self._tell(glance(head), error.status, told))
+        sentence = f"The proxy cannot read this request: {error}"
+        yield from self._answer(self._tell(glance(head), error.status, sentence))
         self.buf = HeadBuffer(self.limits.head, self.limits.head_lines)
         self.state = self._linger
         self._late, self._lingering = None, commands.RequestWakeup(LINGER_S)

@@ -126,8 +126,8 @@ class AnsweringStream(RequestStream):
         )
 
     def _refuse_request(self, why: str) -> Commands:
-        told = f"The proxy cannot read this request: {why}"
-        yield from self.answer(self.edge.problem(self.flow.request, _BAD_REQUEST, told))
+        text = f"The proxy cannot read this request: {why}"
+        yield from self.answer(self.edge.problem(self.flow.request, _BAD_REQUEST, text))
 
     def check_invalid(self, request: bool) -> layer.CommandGenerator[bool]:
         """Note the form of a request for the hook, and refuse what no other layer has read well.
@@ -242,8 +242,8 @@ class AnsweringStream(RequestStream):
             self.child_layer = WebSocketRelay(self.context, self.flow)
         else:
             self.flow.live = False
-            told = inert(response.headers.get("upgrade", "?"), 40)
-            self.child_layer = RawTunnel(self.context, f"upgraded to {told}")
+            text = inert(response.headers.get("upgrade", "?"), 40)
+            self.child_layer = RawTunnel(self.context, f"upgraded to {text}")
         # from now on mitmproxy's `passthrough` translates between the connections' events and the child's
         self._handle_event = self.passthrough  # type: ignore[method-assign]
         yield from self.child_layer.handle_event(events.Start())

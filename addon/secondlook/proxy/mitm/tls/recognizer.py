@@ -53,7 +53,7 @@ class Recognizer(NextLayer):
         if protocol is None and (patient or not greeting):
             return None
         if protocol is None or protocol is Protocol.OTHER:
-            return RawTunnel(context, _told(context, greeting, data))
+            return RawTunnel(context, _description(context, greeting, data))
         if greeting:
             return RawTunnel(context, GREETED, refused=True)
         return _tls(context) if protocol is Protocol.TLS else HttpLayer(context, HTTPMode.transparent)
@@ -70,7 +70,7 @@ def _tls(context: Context) -> layer.Layer:
     return outer
 
 
-def _told(context: Context, greeting: bytes, data: bytes) -> str:
+def _description(context: Context, greeting: bytes, data: bytes) -> str:
     """Return what a tunnel is that is not opened, by who spoke first."""
     inside = " inside TLS" if context.client.tls_established else ""
     return f"{name_of(greeting or data)}{inside}{', its server spoke first' if greeting else ''}"

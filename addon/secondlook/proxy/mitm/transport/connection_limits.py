@@ -116,8 +116,8 @@ class Crowd:
 class Complaint:
     """Logs something at most once a minute, with how often it happened since."""
 
-    def __init__(self, say: Callable[[str], None], *, every_s: float = 60.0) -> None:
-        self._say = say
+    def __init__(self, write: Callable[[str], None], *, every_s: float = 60.0) -> None:
+        self._write = write
         self._every_s = every_s
         self._said_at = -every_s
         self._since = 0
@@ -127,5 +127,5 @@ class Complaint:
         now = time.monotonic() if now is None else now
         self._since += 1
         if now - self._said_at >= self._every_s:
-            self._say(f"{text} ({self._since} since the last such line)" if self._since > 1 else text)
+            self._write(f"{text} ({self._since} since the last such line)" if self._since > 1 else text)
             self._said_at, self._since = now, 0
