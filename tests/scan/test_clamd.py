@@ -27,7 +27,7 @@ def asking(address, work, **settings):
 
     async def run():
         told = []
-        clamd = Clamd(ClamdSettings(address=address, **settings), tell=told.append, draw=lambda: 0.0)
+        clamd = Clamd(ClamdSettings(address=address, **settings), on_change=told.append, draw=lambda: 0.0)
         try:
             return await work(clamd), told
         finally:

@@ -124,7 +124,7 @@ class LimitsSettings(Section):
     prefixes: Annotated[Positive, Field(le=1000)] = 1000  # in one request
     headers: Bytes = 64 << 10  # with the request line
     timeout: SomeSeconds = 30.0  # until a request has come as a whole
-    balancers: tuple[Network, ...] = ()  # load balancers of ours, whose X-Forwarded-For tells the client
+    balancers: tuple[Network, ...] = ()  # load balancers of ours, whose X-Forwarded-For names the client
 
 
 class UpstreamSettings(Section):

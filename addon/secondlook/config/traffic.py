@@ -55,7 +55,7 @@ class DownloadsSettings(Section):
     tail_min: Bytes = 64 << 10
     tail_part: Share = 0.01  # of the length; the larger of the two is withheld
     local_up_to: Bytes = 256 << 10  # harmless-looking bodies up to this are looked up before they go on
-    sniff: Bytes = 4096  # first bytes that tell the type
+    sniff: Bytes = 4096  # first bytes that show the type
     patience: Seconds = 5.0  # without a byte, before a held body begins to trickle; 0: never
     spool_max: Bytes = 4 << 30  # disk used for held files, of all workers
     spool_memory: Bytes = 1 << 20  # of one held file, before it goes to disk

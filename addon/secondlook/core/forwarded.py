@@ -10,7 +10,7 @@ X-Forwarded-For  192.0.2.7, [2001:db8::7]:4711, 2001:db8::7, unknown
 Each hop adds at the end, so both are read from the right. What a trusted balancer wrote names who connected
 to it; that may be a trusted balancer again, whose word then counts too. The first other address is the
 client, and nothing to its left is looked at: the client may have written it. Several lines are one list. A
-quotation that does not end makes its line unreadable, as nobody can tell where the last hop's words begin.
+quotation that does not end makes its line unreadable, as nobody knows where the last hop's words begin.
 """
 
 import re

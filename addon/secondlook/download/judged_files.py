@@ -3,7 +3,7 @@
 Of each file that was let through, keyed tags of its blocks are kept, with its digests. A piece is asked for
 on the bounds of blocks, and each block must have its tag: an origin may call any bytes a piece of a file that
 it showed once. An entity tag or a date would prove nothing. The content coding must be the same: the same
-bytes are another file to who decodes them. What is listed by now is told by the digests.
+bytes are another file to who decodes them. What is listed by now follows from the digests.
 
 The tags are AES-GMAC with the installation's secret and one nonce: whoever does not know the key cannot make
 bytes that fit, and no tag ever leaves. GMAC costs a seventh of SHA-256.

@@ -117,7 +117,11 @@ class BodyJudge:
             state / "spool", downloads.spool_max // settings.judging_count, downloads.spool_memory
         )
         examiner = Examiner(
-            downloads.archives, settings.looking, state, tell=on_clamd, decoded_ratio=downloads.decoded_ratio
+            downloads.archives,
+            settings.looking,
+            state,
+            on_clamd=on_clamd,
+            decoded_ratio=downloads.decoded_ratio,
         )
         judged = JudgedFiles(state / "judged", key, room.thread)
         return cls(gatekeeper, downloads, room, examiner, judged)

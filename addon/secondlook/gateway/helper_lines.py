@@ -4,7 +4,7 @@
 17 192.0.2.7 anna GET http://example.org/%2541 - document     asked: a number, then fields, URL-escaped
 17 OK                                                         let it go on (flagged: log=EVENT)
 17 ERR message="…" log=EVENT tag=secondlook secondlook=EVENT  refused
-17 BH message="…"                                             nobody can tell: squid.conf has the last word
+17 BH message="…"                                             nobody knows: squid.conf has the last word
 ```
 
 Fields are `%>a %un %>rm %>ru`, then as many as are given of `%ssl::>sni %>ha{Sec-Fetch-Dest} %>ha{Accept}
@@ -86,7 +86,7 @@ def answer(number: bytes, decision: Decision) -> bytes:
 
 
 def cannot_tell(number: bytes, why: str) -> bytes:
-    """Write the line that says that nobody can tell."""
+    """Write the line of a question that nobody could answer."""
     return b"%b BH message=%b\n" % (number, _quoted(why)) if number else b"BH message=%b\n" % _quoted(why)
 
 

@@ -44,7 +44,7 @@ type MakeSubject = Callable[[str, str, str | bytes], UrlSubject]
 
 
 class UnreadableRequestError(ValueError):
-    """A gateway reported something that is no request; `expected` tells nothing of what it was."""
+    """A gateway reported something that is no request; `expected` repeats nothing of what it was."""
 
     def __init__(self, expected: str, got: str) -> None:
         super().__init__(f"expected {expected}, got {got[:_LONGEST_SHOWN]!r}")

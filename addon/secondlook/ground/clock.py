@@ -16,7 +16,7 @@ class Clock(Protocol):
         ...
 
     def elapsed(self) -> float:
-        """Monotonic seconds, those that the machine slept included where it can tell."""
+        """Monotonic seconds, those that the machine slept included where it counts them."""
         ...
 
 

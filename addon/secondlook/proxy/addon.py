@@ -227,8 +227,8 @@ class SecondLookAddon(HeldBodies):
             flow.response = await self.site.answer(flow.request, visitor, address, body)
         except Exception:
             logger.exception("the internal site failed")
-            told = phrase("the proxy failed at this page; the reason is in its own output")
-            flow.response = self.site.problem(flow.request, 500, told)
+            text = phrase("the proxy failed at this page; the reason is in its own output")
+            flow.response = self.site.problem(flow.request, 500, text)
 
     # ---- responses
 

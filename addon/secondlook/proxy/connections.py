@@ -1,6 +1,6 @@
 """Hooks of connections: who may use the proxy, and where it may connect to.
 
-Here too every hook that decides catches everything (see `addon.py`): what cannot be told is closed.
+Here too every hook that decides catches everything (see `addon.py`): what cannot be judged is closed.
 """
 
 import logging

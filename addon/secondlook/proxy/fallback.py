@@ -4,9 +4,9 @@ Chromium and others open `http://site/`, and what a person types without a schem
 to http where that fails. Inside a tunnel that is opened every failure would become a page of ours, which is a
 success to the browser: a site without https could not be opened at all.
 
-No header tells such a try from a link to https, so the first page load that fails ends as it would without
-us; the same one again within a minute gets our page with the reason: whoever meant https sees it at the next
-try. Nothing else is ever retried over http by a browser, so everything else gets its answer at once.
+No header distinguishes such a try from a link to https, so the first page load that fails ends as it would
+without us; the same one again within a minute gets our page with the reason: whoever meant https sees it at
+the next try. Nothing else is ever retried over http by a browser, so everything else gets its answer at once.
 """
 
 from collections.abc import Callable

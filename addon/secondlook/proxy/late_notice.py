@@ -1,8 +1,8 @@
-"""A late verdict on the next page load: who was let through to something bad is told before the next page.
+"""A late verdict on the next page load: who was let through to something bad sees it before the next page.
 
 Off by default (`notify.next_page`). An addon before the one that decides: it answers one navigation of that
-client with a page that names the event and leads on to where the client was going. What was told is written
-down as an event, by which every worker knows; so a client is told once, whichever worker it meets.
+client with a page that names the event and leads on to where the client was going. What was shown is written
+down as an event, by which every worker knows; so a client is notified once, whichever worker it meets.
 """
 
 import asyncio
@@ -27,12 +27,12 @@ LOOK_EVERY_S = 1.0
 LOOK_AT_MOST_S = 0.5
 LOOK_BACK_S = 86_400.0
 MOST_CLIENTS = 10_000
-NOTIFIED = "late_told"  # under `extra` of the event that says a client was told
+NOTIFIED = "late_told"  # under `extra` of the event of a client that was notified
 VERDICTS = frozenset({EventKind.CONFIRMED, EventKind.LATE_VERDICT})
 
 
 class LateNotices:
-    """Knows which client is still to be told of what, and tells it."""
+    """Knows which client is still to be notified of what, and does it."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class LateNotices:
         await self._log.aclose()
 
     def requestheaders(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
-        """Answer a navigation of a client that has something to be told."""
+        """Answer a navigation of a client for whom a notice waits."""
         try:
             client = peer_text(flow.client_conn.peername)
             if client is not None and self._waiting.get(client) and self._is_navigation(flow):
@@ -82,7 +82,7 @@ class LateNotices:
             if self._waiting.get(client):
                 self._answer(flow, client, self._waiting[client])
         except TimeoutError:
-            return  # the page asked for does not wait for the ledger: told on a later one
+            return  # the page asked for does not wait for the ledger: shown on a later one
         except Exception:
             logger.exception("a late verdict could not be shown")
 

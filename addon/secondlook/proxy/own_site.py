@@ -26,14 +26,14 @@ class OwnSite:
         self,
         request: http.Request,
         status: int,
-        told: str,
+        text: str,
         *,
         advice: str | None = None,
         way: Way | None = None,
         values: Mapping[str, object] | None = None,
     ) -> http.Response:
         """Report, in the form that fits (a page, else RFC 9457), why there is no other answer."""
-        found = self._site.problem(_asked(request), status, told, advice=advice, way=way, values=values)
+        found = self._site.problem(_asked(request), status, text, advice=advice, way=way, values=values)
         return _response(found)
 
 

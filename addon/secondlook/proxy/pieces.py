@@ -84,7 +84,7 @@ class Pieces:
         return None
 
     def look_further(self, flow: http.HTTPFlow, state: FlowState) -> bool:
-        """Ask for more than a first piece that tells nothing; False where more was not enough."""
+        """Ask for more than a first piece that shows nothing; False where more was not enough."""
         wanted = read_range(state.facts.range, state.facts.if_range)
         enough = wanted is None or wanted.last is None or wanted.last + 1 >= _TELLING_BYTES
         if wanted is None or enough or state.wider is not None:

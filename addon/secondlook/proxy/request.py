@@ -131,7 +131,7 @@ def subjects(request: http.Request, facts: RequestFacts, gatekeeper: Gatekeeper)
     if len(names) == 1:
         return (first,)
     others = [gatekeeper.subject(scheme, name, path) for name in names if name != host]
-    ordered = [*others, first] if _is_address(host) else [first, *others]  # a name tells more than an address
+    ordered = [*others, first] if _is_address(host) else [first, *others]  # a name says more than an address
     return tuple({subject.identity: subject for subject in reversed(ordered)}.values())[::-1]
 
 

@@ -171,9 +171,9 @@ def shown_minutes(duration_s: float, language: Language = ENGLISH) -> str:
 
 def report_text(address: str, facts: Iterable[tuple[str, str]], language: Language = ENGLISH) -> str:
     """Write a text to send to whoever keeps the list, or runs the proxy, about a mistake; texts are inert."""
-    told = [f"  {name}: {value}" for name, value in facts]
+    rows = [f"  {name}: {value}" for name, value in facts]
     first, last = language.say("I believe that this block is a mistake:"), language.say("Why I believe so:")
-    return "\n".join([first, f"  {address}", *told, last])
+    return "\n".join([first, f"  {address}", *rows, last])
 
 
 def shown_age(age_s: float | None, language: Language = ENGLISH) -> str | None:

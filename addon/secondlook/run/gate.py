@@ -67,7 +67,7 @@ def make_icap(settings: Settings, gate: Gate, sock: socket.socket) -> IcapListen
 
 
 async def serve(process: Process) -> None:
-    """Answer until told to stop, then drain."""
+    """Answer until SIGTERM, then drain."""
     settings, plan = process.settings, process.plan
     async with judging(process, cache_file(settings, f"gate-{process.index}")) as around:
         key = await site_key(settings.state, around.parts.ledger)

@@ -33,7 +33,7 @@ FIRST_PATTERN_S = 10.0  # for the embedded server's first lists, on a fresh stat
 
 @dataclass(slots=True)
 class Judging:
-    """The parts of a process that judges, started; `stop` is set when it is told to end."""
+    """The parts of a process that judges, started; `stop` is set by SIGTERM."""
 
     process: Process
     parts: Parts

@@ -74,7 +74,7 @@ def begin(role: str) -> Process:
 
 
 def run(role: str, serve: Callable[[Process], Coroutine[Any, Any, None]]) -> None:
-    """Be a child of the supervisor that serves until it is told to stop."""
+    """Be a child of the supervisor that serves until SIGTERM."""
     process = begin(role)
     try:
         asyncio.run(serve(process))

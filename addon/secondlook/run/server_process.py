@@ -16,7 +16,7 @@ SPARE_FILES = 4096  # what asyncio accepts at one go before what is too much is 
 
 
 def serve(settings: ServerSettings) -> int:
-    """Serve until told to stop; the exit status."""
+    """Serve until a signal ends it; return the exit status."""
     logging.basicConfig(level=logging.WARNING, format="secondlook server: %(message)s")
     raise_file_limit(settings.limits.connections + SPARE_FILES)
     sockets = []

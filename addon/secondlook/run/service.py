@@ -40,7 +40,7 @@ HEARTBEAT_S = 5.0
 
 
 async def serve(process: Process) -> None:
-    """Run every part until told to stop, then end them in reverse order."""
+    """Run every part until SIGTERM, then end them in reverse order."""
     settings, plan = process.settings, process.plan
     stop = process.stop_event()
     async with contextlib.AsyncExitStack() as stack:

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 async def work(process: Process) -> None:
-    """Serve until told to stop, then drain."""
+    """Serve until SIGTERM, then drain."""
     settings, plan = process.settings, process.plan
     own_ports = frozenset(plan.own_ports)
     async with judging(process, cache_file(settings, process.index)) as around:

@@ -1,10 +1,10 @@
 """ClamAV's daemon over its socket: a file goes there in pieces, as it comes or from where it lies.
 
-Each look has a connection of its own (`INSTREAM`). One that fails, hangs or lies is a fault, told and counted
-by a circuit (`core/asking/circuit.py`): while that is open nobody waits for the daemon, and a probe looks
-every now and then whether it is back. Its version is asked for again now and then, as a new database asks for
-a new look. A daemon with signatures of somebody's own alone names no database, whatever it is asked (VERSION,
-STATS): what it said holds for an hour, and no longer than until it was away.
+Each look has a connection of its own (`INSTREAM`). One that fails, hangs or lies is a fault, reported and
+counted by a circuit (`core/asking/circuit.py`): while that is open nobody waits for the daemon, and a probe
+looks every now and then whether it is back. Its version is asked for again now and then, as a new database
+asks for a new look. A daemon with signatures of somebody's own alone names no database, whatever it is asked
+(VERSION, STATS): what it said holds for an hour, and no longer than until it was away.
 """
 
 import asyncio
@@ -48,13 +48,13 @@ _CLOSED: Final = (
 
 
 class Clamd:
-    """One daemon; `tell` hears that it went away (with the reason) or answers again (None)."""
+    """One daemon; `on_change` hears that it went away (with the reason) or answers again (None)."""
 
     def __init__(
         self,
         settings: ClamdSettings,
         *,
-        tell: Callable[[str | None], None] = lambda _: None,
+        on_change: Callable[[str | None], None] = lambda _: None,
         monotonic: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
         draw: Callable[[], float] = random.random,
@@ -62,7 +62,7 @@ class Clamd:
         self.settings = settings
         self.known: ClamdVersion | None = None  # None: it has not said, or is away
         self.trouble: str | None = None  # why nobody asks it now
-        self._tell = tell
+        self._on_change = on_change
         self._monotonic = monotonic
         self._now = now
         self._draw = draw
@@ -127,12 +127,12 @@ class Clamd:
             if self._circuit.succeeded():
                 self.trouble = None
                 self._back_at = int(self._now())
-                self._tell(None)
+                self._on_change(None)
             return
         if fault.away and self._circuit.failed(self._monotonic(), self._draw()):
             self.known = None  # what comes back may have another database
             self.trouble = str(fault)
-            self._tell(self.trouble)
+            self._on_change(self.trouble)
             self._probing = asyncio.ensure_future(self._probe())
 
     async def aclose(self) -> None:
@@ -211,8 +211,8 @@ class Clamd:
 class ClamdStream:
     """One file on its way to clamd.
 
-    `feed` never waits; who feeds faster than clamd takes it is told by `congested`, and waits in `settle`.
-    What fails on the way is told at the end, and nothing more is kept of such a file.
+    `feed` never waits; who feeds faster than clamd takes it sees `congested`, and waits in `settle`.
+    What fails on the way is raised at the end, and nothing more is kept of such a file.
     """
 
     def __init__(self, clamd: Clamd) -> None:
@@ -286,7 +286,7 @@ class ClamdStream:
         self._waiting_bytes = 0
         self._room.set()
         if not task.cancelled():
-            task.exception()  # it is told in `end`, to whoever still wants to know
+            task.exception()  # it is raised in `end`, to whoever still wants to know
 
     async def _run(self) -> tuple[tuple[Detection, ...], str | None]:
         clamd = self._clamd

@@ -2,7 +2,7 @@
 
 In memory first, and in a small database that the processes of an installation share. It is a cache: whoever
 deletes it only has files scanned again, and so does whatever goes wrong with it. Of an engine only the newest
-version is kept for a file. A *form* tells how the bytes were taken (their content encodings).
+version is kept for a file. A *form* names how the bytes were taken (their content encodings).
 """
 
 import asyncio

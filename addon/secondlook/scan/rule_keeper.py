@@ -216,7 +216,7 @@ class RuleKeeper:
         return RuleChange()
 
     def _refused(self, error: str) -> RuleChange | None:
-        """Write down why the last good rules stay; None where that was told before."""
+        """Write down why the last good rules stay; None where that is known already."""
         if error == self._error:
             return None
         logger.warning("YARA rules are refused, the last good ones stay: %s", error)

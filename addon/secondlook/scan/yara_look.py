@@ -1,7 +1,7 @@
 """Looking into one file, and into what lies in it, with YARA-X: in a child process, within its bounds.
 
 Rules come compiled, from a file; without one our own are compiled, which takes milliseconds. What a rule is
-worth is told by its metadata (`core/scan.py`).
+worth stands in its metadata (`core/scan.py`).
 """
 
 import io

@@ -50,9 +50,7 @@ class SiteFacts:
     override_s: Override
     unopened_s: Override
     not_ready: Callable[[], str | None]  # what keeps this proxy from protecting, in words
-    proxy_address: str | None = (
-        None  # host:port to be told to browsers, where the client's view is not better
-    )
+    proxy_address: str | None = None  # host:port for browsers, where the client's view is not better
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +108,7 @@ class InternalSite:
         }
 
     def way_past(self, event_id: str, client: str | None, user: str | None, language: Language) -> Way | None:
-        """Return the page on which a client may pass the TLS through whose failure an event tells of."""
+        """Return the page on which a client may pass the TLS through whose failure an event records."""
         lasting = lasting_text(self._facts.unopened_s(client, user), language)
         return None if lasting is None else Way(f"https://{INTERNAL_HOST}/unopened/{event_id}", lasting)
 
@@ -124,10 +122,10 @@ class InternalSite:
         """Answer one request; never raises for what a client may send."""
         path, _, query = request.path.partition("?")
         if path not in _PUBLIC and not (is_internal(request.host) or is_own_name(request.host)):
-            told = phrase("this name is not the proxy's: its pages are at %(site)s or %(address)s")
+            reason = phrase("this name is not the proxy's: its pages are at %(site)s or %(address)s")
             address = INTERNAL_HOST if proxy_address is None else proxy_address
             values = {"site": f"http://{INTERNAL_HOST}/", "address": f"http://{address}/"}
-            return self.problem(request, 421, told, values=values)
+            return self.problem(request, 421, reason, values=values)
         kind, _, event_id = path[1:].partition("/")
         if event_id and (exceptions := self._exceptions.get(kind)) is not None:
             return await self._exception(request, exceptions, event_id, visitor, body)
@@ -203,13 +201,13 @@ class InternalSite:
             return self.problem(request, 415, phrase("expected a form"))
         token = parse_qs(body[:FORM_MAX_BYTES].decode("latin-1")).get("token", [""])[0]
         if not self._token_holds(token, event):
-            told = phrase("this form is too old or was not made for you: open the page again")
-            return self.problem(request, 403, told)
+            reason = phrase("this form is too old or was not made for you: open the page again")
+            return self.problem(request, 403, reason)
         try:
             await exceptions.make(event, lasting_s)
         except ValueError as error:
-            told = phrase("no exception can be made: %(error)s")
-            return self.problem(request, 403, told, values={"error": error})
+            reason = phrase("no exception can be made: %(error)s")
+            return self.problem(request, 403, reason, values={"error": error})
         language = self.language(request.asked)
         lasting = lasting_text(lasting_s, language)
         shown = exceptions.shown(event, lasting, language)
@@ -231,8 +229,8 @@ class InternalSite:
         except OSError:
             return self.problem(request, 503, phrase("the certificate is not there yet"))
         except ValueError:
-            told = phrase("the file of the certificate is damaged: a restart of the proxy repairs it")
-            return self.problem(request, 503, told)
+            reason = phrase("the file of the certificate is damaged: a restart of the proxy repairs it")
+            return self.problem(request, 503, reason)
         saved = [(b"Content-Disposition", f'attachment; filename="{name}"'.encode())] if name else None
         return _response(200, content, content_type, saved)
 
@@ -259,7 +257,7 @@ class InternalSite:
         self,
         request: SiteRequest,
         status: int,
-        told: str,
+        reason: str,
         extra: list[tuple[bytes, bytes]] | None = None,
         *,
         advice: str | None = None,
@@ -268,18 +266,18 @@ class InternalSite:
     ) -> SiteAnswer:
         """Report, in the form that fits (a page, else RFC 9457), why there is no other answer.
 
-        `told` is translated, then the values are put in.
+        `reason` is translated, then the values are put in.
         """
         facts = request.asked
         language = self.language(facts)
-        told = language.say(told, **(values or {}))
+        reason = language.say(reason, **(values or {}))
         if fitting_form(facts, request.path)[0] is Form.PAGE:
-            told = language.sentence(told)
+            reason = language.sentence(reason)
             answer = self._page(
-                request, "problem.html", forms=False, status=status, told=told, advice=advice, way=way
+                request, "problem.html", forms=False, status=status, reason=reason, advice=advice, way=way
             )
         else:
-            document = {"type": "about:blank", "title": told, "status": status}
+            document = {"type": "about:blank", "title": reason, "status": status}
             if advice is not None:
                 document["detail"] = advice
             if way is not None:

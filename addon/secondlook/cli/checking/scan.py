@@ -117,7 +117,7 @@ class _Look:
             print_line(f"  quarantine  {outcome}")
 
     async def _put_away(self, parts: "Parts", path: Path, found: "CheckedFile") -> list[str]:
-        """Put a file into quarantine, with its copies beside it; tell what came of it."""
+        """Put a file into quarantine, with its copies beside it; return what came of it."""
         from secondlook.agent.check.record import confirmed_entry
         from secondlook.run.assembly.second_look import make_quarantine
 
@@ -140,7 +140,7 @@ def _files(paths: list[Path]) -> Iterator[Path]:
             try:
                 status = path.stat()
             except OSError:
-                yield path  # what is wrong with it is told when it is read
+                yield path  # what is wrong with it is shown when it is read
                 continue
             key = (status.st_dev, status.st_ino)
             if stat.S_ISDIR(status.st_mode):

@@ -91,7 +91,7 @@ def make_rule(
     report: bool,
     as_json: bool,
 ) -> None:
-    """Write a rule into the ledger and tell it; workers take it up within a second."""
+    """Write a rule into the ledger and show it; workers take it up within a second."""
     from secondlook.core.rules.overruling import contrary, overruling
     from secondlook.core.rules.subject import RuleSubjectError, parse_subject
     from secondlook.ledger.log.shape import rule_json, rule_subject

@@ -226,7 +226,7 @@ def pac(
 def set_startup(
     switch: Switch, config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False
 ) -> None:
-    """Start the proxy at log-in by a systemd user unit, or tell how where there is none."""
+    """Start the proxy at log-in by a systemd user unit, or show how where there is none."""
     context, journal = _changing(config, state)
     if not _on(switch):
         _undo(journal, startup.KIND, nothing="it does not start at log-in", as_json=as_json)

@@ -3,7 +3,7 @@
 Runs in a child process (`archive_child.py`): a hostile archive may break or stall its reader, and must not
 take the proxy along. Reads zip (with all that is built on it), tar, ar (deb), gzip, bzip2, xz, lzma, zstd and
 7z; members that are archives themselves are looked into as deep as allowed. What other unpackers open and
-nobody here reads is told. A member that cannot be read or lies too deep is told,
+nobody here reads is reported. A member that cannot be read or lies too deep is reported,
 and the others are looked at all the same; too much of everything (members, bytes, time) ends the look.
 Nothing is ever written under a member's name.
 """

@@ -41,7 +41,7 @@ def serve(channel: socket.socket) -> None:
         asked = json.loads(data)
         if "load" in asked:
             before = _peak_bytes()
-            with contextlib.suppress(Exception):  # whatever it is, it is told with the next file
+            with contextlib.suppress(Exception):  # whatever it is, it is reported with the next file
                 looker.load(asked["load"])
             rules_bytes += _peak_bytes() - before
             channel.sendall(b"{}\n")

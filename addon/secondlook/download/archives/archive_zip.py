@@ -2,8 +2,9 @@
 
 Readers differ: most go by the directory at the end (`zipfile` reads it), some by the headers before the
 members, one after the other, whatever stands between them. Here every header that the directory does not lead
-to is a member too, and one whose two descriptions disagree is told. `zipfile` bounds only what deflate gives
-at once: a few bytes of bzip2 or LZMA can stand for a hundred megabytes; here each step gives what was asked.
+to is a member too, and one whose two descriptions disagree is reported. `zipfile` bounds only what deflate
+gives at once: a few bytes of bzip2 or LZMA can stand for a hundred megabytes; here each step gives what was
+asked.
 """
 
 import bz2

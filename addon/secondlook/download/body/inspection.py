@@ -37,7 +37,7 @@ class BodyLook:
     """Hashes and recognizes one body.
 
     `kinds` are the digests that are wanted, SHA-256 in any case; `piece`: it is one of a larger body.
-    `problem` tells why its content could not be seen.
+    `problem` is why its content could not be seen.
     """
 
     def __init__(

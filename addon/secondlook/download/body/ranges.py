@@ -2,7 +2,7 @@
 
 A risky file is asked for whole, unless what its URL gives was judged before (`pieces.py`); the client's range
 is then cut from what was judged. Where only the answer (206) shows that it is a piece of a risky file, the
-request is made once more, without its range, before anything goes on; where the piece is too short to tell,
+request is made once more, without its range, before anything goes on; where the piece is too short to know,
 with a wider one.
 
 A piece that was asked for passes if it is harmless or of a file that was judged, and is refused if that was

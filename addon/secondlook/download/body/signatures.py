@@ -2,7 +2,7 @@
 
 The dangerous ones are those of the formats' own specifications (collected in file(1)'s magic database); the
 harmless ones and the tags of HTML are those of the WHATWG's MIME Sniffing (6 and 7.1). Scripts have no magic:
-they are told by words that open them, so that a text about scripts may be taken for one, which costs a look.
+they are known by words that open them, so that a text about scripts may be taken for one, which costs a look.
 """
 
 import re

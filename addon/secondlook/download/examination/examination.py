@@ -55,7 +55,7 @@ class Examined:
 class Examiner:
     """Examines the files of one process.
 
-    `tell` is called when clamd went away (with the reason), or answers again (None).
+    `on_clamd` is called when clamd went away (with the reason), or answers again (None).
     """
 
     def __init__(
@@ -64,13 +64,13 @@ class Examiner:
         scan: ScanSettings,
         state: Path,
         *,
-        tell: Callable[[str | None], None] = lambda _: None,
+        on_clamd: Callable[[str | None], None] = lambda _: None,
         decoded_ratio: int = 1000,
     ) -> None:
         self.looks_into_archives = archives.enabled
         self.inspector = ArchiveInspector(archives)
         self.results = Results(state / FOLDER / NAME, scan.remember)
-        self.clamd = None if scan.clamd is None else Clamd(scan.clamd, tell=tell)
+        self.clamd = None if scan.clamd is None else Clamd(scan.clamd, on_change=on_clamd)
         self.engines = (YARA,) if self.clamd is None else (YARA, CLAMD)
         self._settings = scan
         self._rules = ReadyRules(scan, state, self.inspector)

@@ -41,10 +41,10 @@ class FileScanner:
         scan: ScanSettings,
         state: Path,
         *,
-        tell: Callable[[str | None], None] = lambda _: None,
+        on_clamd: Callable[[str | None], None] = lambda _: None,
     ) -> None:
         self.results = Results(state / FOLDER / NAME, scan.remember)
-        self.clamd = None if scan.clamd is None else Clamd(scan.clamd, tell=tell)
+        self.clamd = None if scan.clamd is None else Clamd(scan.clamd, on_change=on_clamd)
         self._inspector = ArchiveInspector(archives)
         self._archives = archives.enabled
         self._settings = scan

@@ -198,7 +198,7 @@ class ArchiveInspector:
         self._idle.remove(reader)
         try:
             await reader.prepare(rules)
-        except Exception as error:  # noqa: BLE001 - it is tried again with the next file, and told with that
+        except Exception as error:  # noqa: BLE001 - it is tried again with the next file, and reported with that
             logger.warning("rules could not be loaded: %r", error)
             await reader.end()
         finally:

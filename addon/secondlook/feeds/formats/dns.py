@@ -153,7 +153,7 @@ class _Zone:
         self._origin: str | None = (
             None  # what relative names stand below; None: the zone, whatever it is called
         )
-        self._apex = ""  # the zone's own name, where its SOA or the first origin tells it
+        self._apex = ""  # the zone's own name, where its SOA or the first origin names it
         self._owner = ""
         self._listed = ""  # the last host that was blocked itself
         self._open = False

@@ -22,7 +22,7 @@ _AGAIN_TEXT: Final = b"This piece may not be of the file that was checked at thi
 
 
 def tag_fields(gate: Gate) -> Fields:
-    """Return the header whose change tells gateways to forget what they keep (RFC 3507, 4.7)."""
+    """Return the header whose change has gateways forget what they keep (RFC 3507, 4.7)."""
     return _fields(gate.tag())
 
 

@@ -90,7 +90,7 @@ class Access:
         return any(found in network for network in self._balancers)
 
     def closed(self, client: str | None, host: str, port: int) -> str | None:
-        """Return why a destination is closed, as far as its text tells; None for open or not known yet."""
+        """Return why a destination is closed, as far as its text shows; None for open or not known yet."""
         place = _place(host)
         if place is not None:
             return self._closed_place(client, place, port)

@@ -1,10 +1,10 @@
 """Users of the proxy: Basic authentication against Argon2 hashes, for clients that no network lets in.
 
-This machine and the networks of `clients` need no password (one they send is still read: it tells whose
+This machine and the networks of `clients` need no password (one they send is still read: it shows whose
 policy holds). Everybody else logs in, where there are users. A password is verified in a thread, a few at a
 time; what was right once is remembered as a keyed digest, so that each request does not cost a verification.
 
-Nothing tells whether a user exists: an unknown name is verified against a hash that no password fits, which
+Nothing shows whether a user exists: an unknown name is verified against a hash that no password fits, which
 takes as long. Wrong tries are bounded, ten a minute from one address (of IPv6: one /64) and not by name, so
 that nobody locks a user out from elsewhere; who has used them up is asked to wait (429), without a
 verification. What was remembered as right is let in all the same. Each refused one is reported (`refused`).
@@ -191,7 +191,7 @@ class Login:
 
 
 def _take_header(request: http.Request) -> str | None:
-    """Take the credentials off a request; most have none, which a glance tells."""
+    """Take the credentials off a request; most have none, which a glance shows."""
     if any(len(name) == len(_NAME) and name.lower() == _NAME for name, _ in request.data.headers.fields):
         taken: str = request.headers.pop(_HEADER)
         return taken

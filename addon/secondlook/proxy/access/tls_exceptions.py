@@ -13,7 +13,7 @@ REMEMBERED = 4096
 
 
 class Passages:
-    """Follows the log, and tells whether a client's TLS to a host is passed through now."""
+    """Follows the log, and knows whether a client's TLS to a host is passed through now."""
 
     def __init__(self, lasting: Lasting, tail: Tail | None, clock: Clock) -> None:
         self._lasting = lasting
@@ -36,7 +36,7 @@ class Passages:
             await self._follower.aclose()
 
     def take(self, event: Event) -> None:
-        """Hold what an event tells of, until its end."""
+        """Hold what an event records, until its end."""
         passage = passage_of(event, self._lasting)
         if passage is None or passage.until <= self._clock.now():
             return

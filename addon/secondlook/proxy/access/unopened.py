@@ -2,7 +2,7 @@
 
 Nobody sees what runs through them, so where they lead is all there is to judge: the name, and every address
 it stands for. What is neither TLS nor HTTP also needs the operator's leave (`passthrough.unknown`). Here too
-every hook catches everything: what cannot be told is closed.
+every hook catches everything: what cannot be judged is closed.
 """
 
 import logging

@@ -129,7 +129,7 @@ class Program:
         stamp = self._updater.read_stamp()
         of_lists = None if stamp is None else change.held_text(stamp, self._parts.list_title)
         of_rules = (rollback_text(name, folder) for name, folder in self._parts.settings.rule_feeds)
-        return ". ".join(told for told in (of_lists, *of_rules) if told) or None
+        return ". ".join(text for text in (of_lists, *of_rules) if text) or None
 
     def _begin(self, work: Coroutine[None, None, object]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -29,7 +29,7 @@ def clamd_reporter(parts: Parts, process: str | None) -> Callable[[str | None], 
     """Return what records that clamd went away, or answers again, as of a server."""
     identifiers = Identifiers()
 
-    def tell(trouble: str | None) -> None:
+    def report(trouble: str | None) -> None:
         now = parts.clock.now()
         parts.ledger.recorder.record(
             Event(
@@ -42,14 +42,14 @@ def clamd_reporter(parts: Parts, process: str | None) -> Callable[[str | None], 
             )
         )
 
-    return tell
+    return report
 
 
 def make_scanner(parts: Parts) -> FileScanner:
     """Make what has files of this machine looked into; whoever has it closes it."""
     settings = parts.settings
     return FileScanner(
-        settings.downloads.archives, settings.looking, settings.state, tell=clamd_reporter(parts, None)
+        settings.downloads.archives, settings.looking, settings.state, on_clamd=clamd_reporter(parts, None)
     )
 
 
@@ -57,7 +57,7 @@ def make_rule_keeper(parts: Parts) -> RuleKeeper:
     """Make what compiles rules and puts them in force; each change is an event."""
     identifiers = Identifiers()
 
-    def tell(change: RuleChange) -> None:
+    def report(change: RuleChange) -> None:
         now = parts.clock.now()
         if change.error is not None:
             kind, detail = EventKind.ERROR, f"YARA rules refused, the last good ones stay: {change.error}"
@@ -67,4 +67,4 @@ def make_rule_keeper(parts: Parts) -> RuleKeeper:
             Event(id=identifiers.new(now), kind=kind, time=now, list="yara", detail=detail)
         )
 
-    return RuleKeeper(parts.settings.state, lambda: rule_sources(parts.settings), parts.clock.now, tell)
+    return RuleKeeper(parts.settings.state, lambda: rule_sources(parts.settings), parts.clock.now, report)

@@ -131,14 +131,14 @@ def _disk(settings: Settings) -> Finding:
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
-    told = f"{free / (1 << 30):.1f} GiB free for {settings.state}"
+    facts = f"{free / (1 << 30):.1f} GiB free for {settings.state}"
     if not os.access(folder, os.W_OK | os.X_OK):
         remedy = "give this user the folder, or choose another with `--state`: nothing can be stored there"
         return Finding("disk", "problem", f"{folder} cannot be written", remedy)
     if free < LOW_DISK_BYTES:
         remedy = "free some space: without it flags cannot be stored, and their requests are refused"
-        return Finding("disk", "problem", told, remedy)
-    return Finding("disk", "ok", told)
+        return Finding("disk", "problem", facts, remedy)
+    return Finding("disk", "ok", facts)
 
 
 def _ports(settings: Settings) -> Iterator[Finding]:
@@ -212,12 +212,13 @@ def _pattern(settings: Settings) -> Finding:
             f"the lists were last confirmed {age / 3600:.1f} h ago",
             f"see whether their servers are reachable (below), then `{typed('pattern update')}`",
         )
-    told = (
+    facts = (
         f"{found.entries:,} entries, generation {found.generation or 'unnumbered'}, confirmed {age:.0f} s ago"
     )
     if found.alerts:
-        return Finding("pattern", "problem", f"{told}; {found.alerts[0]}", f"see `{typed('pattern status')}`")
-    return Finding("pattern", "ok", told)
+        remedy = f"see `{typed('pattern status')}`"
+        return Finding("pattern", "problem", f"{facts}; {found.alerts[0]}", remedy)
+    return Finding("pattern", "ok", facts)
 
 
 def _feeds(settings: Settings) -> Iterator[Finding]:
@@ -264,8 +265,8 @@ def _feeds(settings: Settings) -> Iterator[Finding]:
 
 def _keys(settings: Settings) -> Iterator[Finding]:
     """Look at the secrets of this installation; only what is wrong is worth a line."""
-    for told, remedy in damaged_keys(settings.state):
-        yield Finding("key", "problem", told, remedy)
+    for facts, remedy in damaged_keys(settings.state):
+        yield Finding("key", "problem", facts, remedy)
 
 
 def _authority(settings: Settings) -> Iterator[Finding]:

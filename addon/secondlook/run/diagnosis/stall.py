@@ -5,8 +5,8 @@ the loop comes round every TICK_S ──► its lateness (metric) ──► over
 a thread looks every TICK_S ─────────► the loop is overdue ───► notes where the loop's thread stands
 ```
 
-A process that nobody let run (a busy machine, a stopped process) is told apart from one that was held by its
-own work: it has used no processor time meanwhile.
+A process that nobody let run (a busy machine, a stopped process) is distinguished from one that was held by
+its own work: it has used no processor time meanwhile.
 """
 
 import asyncio

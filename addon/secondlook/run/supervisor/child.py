@@ -1,7 +1,7 @@
 """One child process of the supervisor: starting it, hearing from it, waiting before the next try.
 
 A child says what happened on a pipe, one JSON object a line: `ready`, `pattern`, `token` … . It is one-way
-and tells the supervisor only what `run.json` and the ready lines show; the rooms themselves share files
+and reports only what `run.json` and the ready lines show; the rooms themselves share files
 and HTTP. An empty line is a heartbeat (`run.supervisor.heartbeat`). Standard library only.
 """
 

@@ -11,5 +11,5 @@ def raise_file_limit(wanted: int) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
     if soft != resource.RLIM_INFINITY and soft < most:
-        with contextlib.suppress(OSError, ValueError):  # macOS refuses what it also tells of
+        with contextlib.suppress(OSError, ValueError):  # macOS refuses some of what it lists
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

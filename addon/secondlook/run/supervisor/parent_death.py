@@ -1,6 +1,6 @@
 """A child never outlives its supervisor. Standard library only.
 
-Linux tells the child by a signal (`PR_SET_PDEATHSIG`, prctl(2)); elsewhere a thread watches the parent.
+Linux sends the child a signal (`PR_SET_PDEATHSIG`, prctl(2)); elsewhere a thread watches the parent.
 """
 
 import ctypes

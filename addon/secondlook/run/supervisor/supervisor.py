@@ -83,7 +83,7 @@ class Supervisor:
         self.plan, self.sockets = adopted, sockets
 
     def run(self) -> int:
-        """Run until told to stop; the exit status."""
+        """Run until it is to stop; return the exit status."""
         reader, writer = socket.socketpair()
         reader.setblocking(False)
         writer.setblocking(False)

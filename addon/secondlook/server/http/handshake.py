@@ -1,6 +1,6 @@
 """TLS of the server, taken up after a connection is counted: a slow handshake costs its own address alone.
 
-asyncio tells a protocol of a TLS connection only when its handshake is over, so connections that never get so
+asyncio hands a protocol its TLS connection only when its handshake is over, so connections that never get so
 far would be counted by nobody. Here the plain connection is counted first, as one that is awaited, and
 becomes a `BoundedConnection` when the handshake is done.
 """

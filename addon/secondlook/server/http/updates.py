@@ -1,8 +1,7 @@
 """List updates: full, partial from any kept generation, cut to what the client can take.
 
-What a client holds is told by its version (`wire.version`): a list as published, or, after a cut update, the
-new list's
-entries below a bound and the old one's from there on. An update leads from there to a goal:
+What a client holds follows from its version (`wire.version`): a list as published, or, after a cut update,
+the new list's entries below a bound and the old one's from there on. An update leads from there to a goal:
 
 | client holds | goal | answer |
 |---|---|---|

@@ -2,9 +2,8 @@
 
 An entry is one expression (`evil.test/`, `evil.test/a.exe`) or one file digest in one list. An exception
 takes entries of feeds out: `host` those of a host and its subdomains, `prefix` those under a path, `exact`
-and
-`file` one. It cannot cut a piece out of a wider entry: `still_listed_by` in `administration` tells when one
-is left.
+and `file` one. It cannot cut a piece out of a wider entry: `still_listed_by` in `administration` finds out
+when one is left.
 """
 
 import json

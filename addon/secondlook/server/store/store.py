@@ -242,7 +242,7 @@ class ServerStore:
         return self.generations_folder / f"{number:06d}"
 
     def mark_of(self, number: int) -> tuple[int, int] | None:
-        """Return what tells a generation from another one in its place; None where there is none."""
+        """Return what distinguishes a generation from another one in its place; None where there is none."""
         try:
             status = (self.generation_folder(number) / "manifest.json").stat()
         except OSError:

@@ -35,7 +35,7 @@ from redis.exceptions import RedisClusterException, RedisError
 SPACE: Final = "secondlook"
 PIECE_BYTES: Final = 1 << 20
 MARK: Final = b""  # the field that every bucket has
-LOADING_BYTES: Final = 32  # that tell one loading of a generation from another
+LOADING_BYTES: Final = 32  # that differ from one loading of a generation to the next
 NAMED_CHARS: Final = 8  # of these, in the names of keys
 TIMEOUT_S: Final = 2.0
 FAULTS: Final = (RedisError, RedisClusterException, OSError)  # all that a store that is away can raise

@@ -49,7 +49,7 @@ from secondlook.proxy.mitm.streams.stream import LINGER_S
 from secondlook.proxy.mitm.streams.stream_events import InterimResponse, StopUpload
 
 type Commands = layer.CommandGenerator[None]
-type Tell = Callable[[Request, int, str], Response]
+type Explain = Callable[[Request, int, str], Response]
 """Makes the answer that says why there is no other one: to a request, with a status, in a sentence."""
 
 AHEAD_MAX_BYTES = 1 << 20  # that a client may send of further requests while it waits for an answer
@@ -155,9 +155,9 @@ class Side(Http1Connection):
 class Http1ClientSide(Side, Http1Server):
     """HTTP/1 towards the client."""
 
-    def __init__(self, context: Context, limits: TrafficLimitsSettings, tell: Tell) -> None:
+    def __init__(self, context: Context, limits: TrafficLimitsSettings, explain: Explain) -> None:
         super().__init__(context, limits)
-        self._tell = tell
+        self._explain = explain
         self._lingering: commands.RequestWakeup | None = None
         self._open_ended = False  # the end of the connection ends the body that is being sent
 
@@ -186,7 +186,7 @@ class Http1ClientSide(Side, Http1Server):
         """Report why a request is not understood; there is no stream for it."""
         yield commands.Log(f"{human.format_address(self.conn.peername)}: a request was refused: {error}")
         sentence = f"The proxy cannot read this request: {error}"
-        yield from self._answer(self._tell(glance(head), error.status, sentence))
+        yield from self._answer(self._explain(glance(head), error.status, sentence))
         self.buf = HeadBuffer(self.limits.head, self.limits.head_lines)
         self.state = self._linger
         self._late, self._lingering = None, commands.RequestWakeup(LINGER_S)
@@ -295,7 +295,7 @@ class Http1ClientSide(Side, Http1Server):
             return
         status = event.code.http_status_code()
         if self.response is None and self.request is not None and status is not None:
-            yield from self._answer(self._tell(self.request, status, event.message))
+            yield from self._answer(self._explain(self.request, status, event.message))
         elif self._open_ended:
             reset = getattr(self.conn, "reset", None)  # a plain end would make the body look whole
             if reset is not None:

@@ -45,7 +45,7 @@ class SiteCertificates(CertStore):
     """mitmproxy's store, with one key for the certificates that it makes; the operator's files come first.
 
     `authority` is the file of the authority and of those above it. Clients are sent them too: a browser that
-    is told to accept the authority's key (`setup browser`) looks for it there.
+    is started to accept the authority's key (`setup browser`) looks for it there.
     """
 
     def __init__(

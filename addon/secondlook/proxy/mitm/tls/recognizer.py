@@ -1,7 +1,7 @@
 """What comes next in a TCP connection, decided by enough of its bytes.
 
 mitmproxy decides by the first segment: a ClientHello cut after its first byte, or a port that it gives to
-another protocol, turns its interception off. Here a decision waits until the bytes can tell
+another protocol, turns its interception off. Here a decision waits until the bytes show it
 (`core/protocol.py`), and what is not opened becomes a `RawTunnel`, whose host is judged: docs/upstream.md.
 """
 

@@ -1,6 +1,6 @@
 """A tunnel from its first byte until it is known what runs through it, and one that is not opened at all.
 
-Theory. Who speaks first tells the protocol, and only the client's bytes decide whether a tunnel is opened: a
+Theory. Who speaks first shows the protocol, and only the client's bytes decide whether a tunnel is opened: a
 server could otherwise turn its checks off by a greeting.
 
 ```

@@ -50,7 +50,7 @@ class Inlet(asyncio.Protocol):
             self._transport.pause_reading()
             self._transport.set_protocol(self)
             if self._transport.get_write_buffer_size() > self._transport.get_write_buffer_limits()[1]:
-                self._behind.add(self)  # told to the protocol before
+                self._behind.add(self)  # the protocol knew before
             self._reader.feed_eof()  # so that it gives all that it holds
             try:
                 early = await self._reader.read()
