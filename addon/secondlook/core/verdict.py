@@ -1,8 +1,7 @@
 """What is known about a subject, how bad it is, and what is done about it.
 
-Every value is the stable string stored in the ledger and shown in every interface
-(query process, "Words"). *Evidence* is what the stages of a check found; the policy turns
-it into a *Decision*.
+Every value is the stable string stored in the ledger and shown in every interface (query process, "Words").
+*Evidence* is what the stages of a check found; the policy turns it into a *Decision*.
 """
 
 from dataclasses import dataclass

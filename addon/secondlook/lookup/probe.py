@@ -4,9 +4,8 @@ A probe is a real query about one random prefix, as that is what has to work. It
 take longer than traffic would wait (names, connection and TLS are set up anew); the second, over the
 connection that is there now, must be as quick as traffic needs it. Google gets one request only.
 
-With `heartbeat_s` healthy servers that nobody has asked for so long are probed as well: a process
-without traffic of its own (the service, whose rechecker waits for servers to return) then sees them
-go and come back.
+With `heartbeat_s` healthy servers that nobody has asked for so long are probed as well: a process without
+traffic of its own (the service, whose rechecker waits for servers to return) then sees them go and come back.
 """
 
 import asyncio

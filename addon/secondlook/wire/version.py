@@ -11,9 +11,8 @@ n      the name, ASCII
 ```
 
 Two publishers at the same generation never look alike, as the checksum differs. An update that was cut
-(`maxUpdateEntries`) leaves the client with the new list's entries below a bound and the old list's
-from there on; such a version goes on with the old generation (0: nothing), its checksum, and the
-bound.
+(`maxUpdateEntries`) leaves the client with the new list's entries below a bound and the old list's from there
+on; such a version goes on with the old generation (0: nothing), its checksum, and the bound.
 """
 
 import struct

@@ -1,8 +1,7 @@
 """Class of use: what a request is for, judged by its headers and its path alone.
 
-`Sec-Fetch-Dest` decides where a browser sends it (never on plain http); else an `Accept` that names
-text/html means a page; else the extension and the method speak; no hint at all means a page, the
-stricter class.
+`Sec-Fetch-Dest` decides where a browser sends it (never on plain http); else an `Accept` that names text/html
+means a page; else the extension and the method speak; no hint at all means a page, the stricter class.
 """
 
 import re

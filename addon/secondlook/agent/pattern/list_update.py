@@ -1,7 +1,6 @@
 """One list taken from a server: applied, checked from every side, written beside and renamed into place.
 
-What a list must pass before it may come into force (architecture, "What must never be lost or lied
-about"):
+What a list must pass before it may come into force (architecture, "What must never be lost or lied about"):
 
 | check | refused |
 |---|---|

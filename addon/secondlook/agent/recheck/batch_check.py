@@ -1,8 +1,7 @@
 """Looking again at many subjects at once, by their hashes alone.
 
-Stages 3 to 7 without the operator's rules, without the confirmed set and without stale answers: the
-question is what the lists and the servers hold *now*. All prefixes of a batch go out in requests of at
-most 1000.
+Stages 3 to 7 without the operator's rules, without the confirmed set and without stale answers: the question
+is what the lists and the servers hold *now*. All prefixes of a batch go out in requests of at most 1000.
 
 As in a check, a listing ends it that the common policy blocks; with a milder one everybody is heard.
 """

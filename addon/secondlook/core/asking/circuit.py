@@ -1,10 +1,9 @@
 """A circuit for each server: when to ask it, when to leave it alone, when to try again.
 
-**Theory.** A server that failed `failures` times in a row is not asked any more (*open*), so that
-checks never wait for it. After a backoff that doubles with each failed probe one background probe is
-sent (*half open*): its success closes the circuit, its failure opens it again for longer. Traffic is
-let through only while the circuit is closed. Answers slowed down by 429 are not failures and never
-come here.
+**Theory.** A server that failed `failures` times in a row is not asked any more (*open*), so that checks
+never wait for it. After a backoff that doubles with each failed probe one background probe is sent (*half
+open*): its success closes the circuit, its failure opens it again for longer. Traffic is let through only
+while the circuit is closed. Answers slowed down by 429 are not failures and never come here.
 
 Two rules hold whatever happens:
 
