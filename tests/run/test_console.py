@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from secondlook.run.supervisor.console import announce, say
+from secondlook.run.supervisor.console import announce, report
 
 
 @pytest.mark.parametrize(
-    ("write", "name"), [(lambda: say("text"), "stderr"), (lambda: announce(["text"]), "stdout")]
+    ("write", "name"), [(lambda: report("text"), "stderr"), (lambda: announce(["text"]), "stdout")]
 )
 def test_an_output_that_takes_nothing_is_no_reason_to_end(write, name, monkeypatch, capsys):
     write()

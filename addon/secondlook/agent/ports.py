@@ -63,7 +63,7 @@ class Scan(Protocol):
         ...
 
     def known(self) -> Sequence[EngineReport] | None:
-        """Return what they said about the same bytes before; None when one of them must look."""
+        """Return what they reported about the same bytes before; None when one of them must look."""
         ...
 
     def looks(self) -> Sequence[Coroutine[Any, Any, EngineReport]]:
@@ -72,7 +72,7 @@ class Scan(Protocol):
 
 
 class FileScanner(Protocol):
-    """Engines for files that lie on this machine, and what they said about files before."""
+    """Engines for files that lie on this machine, and what they reported about files before."""
 
     @property
     def wanted(self) -> Sequence[str]:
@@ -84,7 +84,7 @@ class FileScanner(Protocol):
         ...
 
     async def recall(self, digest: bytes) -> Mapping[str, EngineReport]:
-        """Return what engines last said about a file, by engine, whatever their versions were."""
+        """Return what engines last reported about a file, by engine, whatever their versions were."""
         ...
 
     async def scan(self, file: IO[bytes], digest: bytes) -> Sequence[EngineReport]:

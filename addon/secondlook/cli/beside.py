@@ -39,7 +39,7 @@ _MARKED_UP = re.compile(r"(\t|\r?\n|\x1b\[[0-9;]*m)")
 
 
 class Asked(NamedTuple):  # a dataclass would double what is imported
-    """A command line: its words without the options that say where."""
+    """A command line: its words without the options that name the place."""
 
     words: tuple[str, ...]
     config: Path | None = None

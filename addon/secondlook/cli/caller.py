@@ -23,7 +23,7 @@ class Caller:
     running: "Running"
     write: Callable[[str, str], None]  # stream, text
     columns: int | None  # of its terminal; None where its output is piped
-    environ: Mapping[str, str]  # what it says of its terminal
+    environ: Mapping[str, str]  # its description of its terminal
     called: str  # how it calls this program
 
 

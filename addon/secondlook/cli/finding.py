@@ -35,7 +35,7 @@ def find_config(config: Path | None) -> tuple[Path | None, Path | None]:
 
 
 def plainly_said_state(config: Path | None) -> Path | None:
-    """Read the state folder out of a configuration whose lines say it plainly; None where YAML is needed.
+    """Read the state folder out of a configuration whose lines state it plainly; None where YAML is needed.
 
     Raises OSError.
     """

@@ -121,7 +121,7 @@ def print_table(
     whole: Sequence[str] = ("id",),
     spare: Sequence[str] = (),
 ) -> None:
-    """Print rows: a table on a terminal, tab-separated lines when piped; `empty` says why there are none.
+    """Print rows: a table on a terminal, tab-separated lines when piped; `empty` is shown for none.
 
     Cells of the columns `whole` are never broken over two lines, so that they can be copied. A terminal too
     narrow for a legible table does without the columns `spare`, first the first; one that is too narrow for

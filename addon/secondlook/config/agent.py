@@ -150,7 +150,7 @@ class Settings(Section):
     def may_pass_unknown(self, client: str | None, user: str | None, port: int) -> bool:
         """Return whether what is neither TLS nor HTTP may run through a tunnel.
 
-        Where nothing is said: yes for a proxy of this machine alone, no for one that others share.
+        Where nothing is set: yes for a proxy of this machine alone, no for one that others share.
         """
         group = self.clients.group_of(client, user) if self.clients is not None else None
         chosen = group.unknown.of(port) if group is not None else None

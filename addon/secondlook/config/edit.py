@@ -5,7 +5,7 @@ text ──► nodes with their places ──► the value's place in the text �
   └────► values ──► the same change in them ───────── equal? ─────────────┘
 ```
 
-ruamel.yaml says where a value stands, the text is changed there and nowhere else, and what ruamel.yaml then
+ruamel.yaml finds where a value stands, the text is changed there and nowhere else, and what ruamel.yaml then
 reads of it has to be what the change meant. Where it is not (anchors, tags, unusual layouts) the change is
 refused: somebody has to write it by hand.
 """
@@ -40,7 +40,7 @@ def append_item(text: str, key: Key, item: Mapping[str, object]) -> str:
 
 
 def values_of(text: str) -> dict[str, Any]:
-    """Return what a file says, as plain values. Raises CannotEditError."""
+    """Return what a file holds, as plain values. Raises CannotEditError."""
     try:
         found = YAML(typ="safe", pure=True).load(text)
     except (YAMLError, ValueError) as error:

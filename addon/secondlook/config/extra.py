@@ -1,4 +1,4 @@
-"""Parts that few need and that are installed on request: a setting that wants one says which."""
+"""Parts that few need and that are installed on request: a setting that wants one names it."""
 
 from importlib.util import find_spec
 from typing import Final

@@ -67,7 +67,7 @@ class FeedSettings(Section):
     headers: dict[str, Secret] = Field(default_factory=dict)
     max_bytes: Bytes = 512 << 20
     timeout: SomeSeconds = 120.0
-    # of formats that say how sure they are; default: what the format's own advice is
+    # of formats with a confidence; default: what the format's own advice is
     min_confidence: Annotated[Count, Field(le=100)] | None = None
     licence: Text | None = None
     terms: Text | None = None

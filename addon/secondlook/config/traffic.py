@@ -121,7 +121,7 @@ class UnknownSettings(Section):
     ports: dict[Port, Leave] = Field(default_factory=dict)
 
     def of(self, port: int) -> Leave | None:
-        """Return what is said about a port; None: nothing."""
+        """Return what is set for a port; None: nothing."""
         return self.ports.get(port, self.otherwise)
 
 
@@ -140,7 +140,7 @@ class Group(Section):
     networks: tuple[Network, ...] = ()
     users: tuple[Text, ...] = ()
     policy: GroupPolicy = section()
-    unknown: Unknown = section()  # before what `passthrough.unknown` says
+    unknown: Unknown = section()  # before `passthrough.unknown`
     rules: GroupRules = section()
 
 
@@ -155,7 +155,7 @@ class ClientsSettings(Section):
     """Who may use the proxy. Without networks: this machine alone."""
 
     networks: tuple[Network, ...] = ()
-    balancers: tuple[Network, ...] = ()  # load balancers, which say by PROXY protocol or header who asks
+    balancers: tuple[Network, ...] = ()  # load balancers, which name by PROXY protocol or header who asks
     users: dict[str, PasswordHash] = Field(default_factory=dict)  # name: Argon2 hash
     ldap: LdapSettings | None = None  # further ones; those above win
     groups: tuple[Group, ...] = ()

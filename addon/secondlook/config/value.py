@@ -102,7 +102,7 @@ class Address(NamedTuple):
 
 
 def expected(what: str) -> PydanticCustomError:
-    """Return the error that says what a value should have been."""
+    """Return the error that names what was expected of a value."""
     return PydanticCustomError("expected", "expected {what}", {"what": what})
 
 

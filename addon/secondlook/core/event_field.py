@@ -1,4 +1,4 @@
-"""How a field of an event is stored and shown: what `core.event` says of each, once.
+"""How a field of an event is stored and shown: what `core.event` declares of each, once.
 
 From it are made the column and its value both ways (`ledger.engine`), the JSON key (`ledger.log.shape`), the
 model of the API and the label on the page of an entry (`review`), and what each level of `log.privacy` keeps.

@@ -34,7 +34,7 @@ _NODE: Final = re.compile(rf"(?:([0-9.]+)|\[([0-9A-Fa-f:.]+)\]|(?i:unknown)|_[0-
 
 
 class ForwardedError(ValueError):
-    """A balancer's header names nobody that it could be taken for; the message says why."""
+    """A balancer's header names nobody that it could be taken for; the message is the reason."""
 
 
 def forwarded_client(fields: Iterable[tuple[bytes, bytes]], is_balancer: Callable[[IP], bool]) -> str | None:

@@ -1,4 +1,4 @@
-r"""The PROXY protocol: how a TCP load balancer says whose connection it passes on.
+r"""The PROXY protocol: how a TCP load balancer names whose connection it passes on.
 
 Source: HAProxy's "The PROXY protocol, versions 1 and 2" (doc/proxy-protocol.txt). The header comes before
 anything else, once, and only who is known for a balancer is believed.
@@ -34,7 +34,7 @@ type Place = tuple[str, int]
 
 
 class ProxyHeaderError(ValueError):
-    """What came is no PROXY header; the message says why."""
+    """What came is no PROXY header; the message is the reason."""
 
 
 @dataclass(frozen=True, slots=True)

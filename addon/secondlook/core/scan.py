@@ -1,4 +1,4 @@
-"""What engines say that look into files, and what it means: detections, and why there was no answer.
+"""What engines report that look into files, and what it means: detections, and why there was no answer.
 
 An engine that answers gives detections, or none; one that does not gives its `fault`, and the file is then
 unverifiable. An engine that was not asked to look at such a file (`skipped`) leaves nothing open.
@@ -52,7 +52,7 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class EngineReport:
-    """What one engine says about one file.
+    """What one engine reports about one file.
 
     `version` names the engine with its signatures: the same file gives the same under the same version.
     `signatures_at` is when they were made (Unix seconds); `remembered`: it was looked at before, and that was
@@ -90,7 +90,7 @@ def fault_of(reports: Iterable[EngineReport]) -> str | None:
 
 
 def from_clamav(signature: str) -> Detection | None:
-    """Make a detection of a name that clamd gives; None where it only says that it could not look at all."""
+    """Make a detection of a name that clamd gives; None where it only could not look at all."""
     name = signature.removesuffix(_UNOFFICIAL)[:SIGNATURE_CHARS]
     if name.startswith(_LIMITS):
         return None
@@ -107,7 +107,7 @@ def from_clamav(signature: str) -> Detection | None:
 def from_yara(
     identifier: str, metadata: Mapping[str, object], tags: Sequence[str] = (), *, member: str | None = None
 ) -> Detection:
-    """Make a detection of a YARA rule that fits, by what its metadata say of it."""
+    """Make a detection of a YARA rule that fits, by what its metadata state."""
     family = next((str(metadata[key])[:SIGNATURE_CHARS] for key in _FAMILIES if metadata.get(key)), None)
     named = str(metadata.get("threat", "")).lower()
     unwanted = any(tag.lower() in {"pua", "pup"} for tag in tags)

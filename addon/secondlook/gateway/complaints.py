@@ -1,4 +1,4 @@
-"""What gateways say that cannot be read: written down, but not as often as it comes."""
+"""What gateways send that cannot be read: written down, but not as often as it comes."""
 
 import logging
 import time

@@ -8,7 +8,7 @@ Squid ── "CHANNEL fields" ──► helper ── "NUMBER fields" ──► 
 
 Numbers are the helper's own: Squid uses a channel again once it had its answer, and what comes too late must
 not be taken for the answer to another question. Where the agent hangs up, its open questions are asked again
-of whoever listens then; one that has said nothing since a question that is overdue is left, and until
+of whoever listens then; one that has answered nothing since a question that is overdue is left, and until
 something is heard again each question waits for a moment only.
 
 Only the standard library, and little of it: Squid waits for its helpers when it starts.
@@ -128,7 +128,7 @@ class Helper:
             left = left[os.write(self._out, left) :]
 
     def _give_up(self, now: float) -> None:
-        """Answer what is overdue, and leave an agent that has said nothing since it was asked."""
+        """Answer what is overdue, and leave an agent that has answered nothing since it was asked."""
         overdue = []
         for number, question in self._open.items():
             if question.due > now:
@@ -233,7 +233,7 @@ def _broken(channel: bytes, why: str) -> bytes:
 
 
 def parse(words: Sequence[str]) -> tuple[str, float]:
-    """Read the command line: path and budget. Raises ValueError that says what was expected."""
+    """Read the command line: path and budget. Raises ValueError that names what was expected."""
     path, budget_s = "", BUDGET_S
     rest = iter(words)
     for word in rest:

@@ -73,7 +73,7 @@ def _text(field: bytes) -> str:
 
 
 def answer(number: bytes, decision: Decision) -> bytes:
-    """Write the line that says a decision."""
+    """Write the line of a decision."""
     match decision.action:
         case Action.ALLOW:
             return b"%b OK\n" % number

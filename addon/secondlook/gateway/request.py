@@ -6,7 +6,7 @@ Squid's helper line ─┐                      ┌─► subjects: what must al
 ICAP's REQMOD head ──┘                      └─► asked: what a refusal has to fit
 ```
 
-The client and the user are what the gateway says: whoever may connect to us here is trusted for that.
+The client and the user are those that the gateway names: whoever may connect to us here is trusted for that.
 """
 
 import re

@@ -24,7 +24,7 @@ def write_whole(path: Path, content: bytes, *, synced: bool = True, private: boo
 def replacing(path: Path, *, synced: bool = True, private: bool = False) -> Iterator[BinaryIO]:
     """Open a new file beside `path` that takes its place when the block ends well, and goes when it does not.
 
-    It can be read and written; `file.name` says where it is meanwhile. Without `synced` the disk is not
+    It can be read and written; `file.name` is where it is meanwhile. Without `synced` the disk is not
     waited for, for what may be lost with the machine's power; a `private` file is its owner's alone.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}.{next(_numbers)}")

@@ -26,7 +26,7 @@ class Lane:
         return await loop.run_in_executor(self._threads, partial(function, *args, **named))
 
 
-VIEW = Lane("view", 1)  # what the operator said
+VIEW = Lane("view", 1)  # rules, pauses and the confirmed set
 PATTERN = Lane("pattern", 1)  # the pattern in force: must never wait, be the ledger where it may
 STATE = Lane("state", 1)  # our own small files, the ledger's opening and closing
 LISTS = Lane("lists", 4)  # reading, checking and computing lists: up to seconds each

@@ -233,7 +233,7 @@ class SecondLookAddon(HeldBodies):
     # ---- responses
 
     async def error(self, flow: http.HTTPFlow) -> None:
-        """Refuse a request whose name turned out to lead where nothing may, and say why an origin failed."""
+        """Refuse a request whose name turned out to lead where nothing may, and show why an origin failed."""
         state = state_of(flow)
         if state is None or flow.error is None or flow.response is not None:
             return
@@ -255,7 +255,7 @@ class SecondLookAddon(HeldBodies):
             )
 
     def responseheaders(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
-        """Strip what an origin may not say, and choose what becomes of the body."""
+        """Strip what an origin may not send, and choose what becomes of the body."""
         response, state = flow.response, state_of(flow)
         if response is None or state is None:
             return None

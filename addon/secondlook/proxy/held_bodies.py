@@ -90,7 +90,7 @@ class HeldBodies:
             body.failed = f"spool: {error!r}"
 
     async def secondlook_trickle(self, flow: http.HTTPFlow) -> None:
-        """Read a few bytes of a held body; where that fails, the pump will say so."""
+        """Read a few bytes of a held body; where that fails, the pump will report it."""
         _, body = _held(flow)
         try:
             body.pumped = await body.gate.trickle()

@@ -9,7 +9,7 @@ from secondlook.site.internal_site import InternalSite, SiteAnswer, SiteRequest,
 
 
 class OwnSite:
-    """Answers requests of flows for the internal site, and what else the proxy itself has to say."""
+    """Answers requests of flows for the internal site, and makes what other pages the proxy itself shows."""
 
     def __init__(self, site: InternalSite) -> None:
         self._site = site

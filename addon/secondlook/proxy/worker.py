@@ -170,7 +170,7 @@ class Worker:
         self._running: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begin to serve. SystemExit where mitmproxy cannot open what its mode needs; it has said why."""
+        """Begin to serve. SystemExit where mitmproxy cannot open what its mode needs."""
         self._running = asyncio.get_running_loop().create_task(self.master.run(), name="master")
         if self.listener is not None:
             await self.listener.start()

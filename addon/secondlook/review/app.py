@@ -74,7 +74,7 @@ def create_app(
 ) -> ASGIApp:
     """Make the application; `hosts` are the `Host` headers it answers to (`host_names`).
 
-    `not_ready` says in words what keeps the proxy from protecting.
+    `not_ready` returns in words what keeps the proxy from protecting.
     """
     frame = Frame(operations)
     refused = RefusedPasswords(operations.ledger.recorder.record, clock, "the review page")

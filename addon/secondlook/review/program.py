@@ -15,7 +15,7 @@ class SettingsEditor(Protocol):
     """What can be done to the settings file; each raises `operations.Refused`, all but `try_feed` block."""
 
     def facts(self) -> Json:
-        """What the file says of feeds, policy and groups; `off`, and why it is `not_written`."""
+        """What the file holds of feeds, policy and groups; `off`, and why it is `not_written`."""
         ...
 
     def preview(self, what: str, values: Mapping[str, str]) -> Json:

@@ -240,7 +240,7 @@ def sentence(event: Json, *, asked: bool = False, titles: Mapping[str, str] = NO
 
 
 REPORTED = (("file", "filename"), ("SHA-256", "sha256"), ("size in bytes", "size"), ("signature", "rule"))
-"""What is said of a file that is taken for bad, beside its address."""
+"""What is shown of a file that is taken for bad, beside its address."""
 
 
 def report(event: Json) -> str:

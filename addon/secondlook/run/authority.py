@@ -71,7 +71,7 @@ def _anchor(own: Path) -> x509.Certificate:
 
 
 def _put(folder: Path, key: Key, chain: Sequence[x509.Certificate]) -> None:
-    """Make everything beside, then put it in place: its own file last, which says that all is there."""
+    """Make everything beside, then put it in place: its own file last, which marks that all is there."""
     secret = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
     certificate, *above = chain
     public = chain[-1].public_bytes(Encoding.PEM)

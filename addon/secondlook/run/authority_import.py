@@ -30,7 +30,7 @@ _CURVES: Final = (SECP256R1, SECP384R1, SECP521R1)
 
 
 class RefusedAuthorityError(SecondLookError):
-    """An authority that cannot be taken; the message says why and what was expected."""
+    """An authority that cannot be taken; the message names the reason and what was expected."""
 
 
 def read_authority(

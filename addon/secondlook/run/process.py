@@ -83,6 +83,6 @@ def run(role: str, serve: Callable[[Process], Coroutine[Any, Any, None]]) -> Non
 
 
 def cannot_start(error: Exception) -> NoReturn:
-    """End with a message and the status that says that trying again will not help."""
+    """End with a message and the status by which nobody tries again."""
     sys.stderr.write(f"secondlook: {error}\n")
     sys.exit(FATAL_EXIT if isinstance(error, ConfigError | LedgerError) else 1)

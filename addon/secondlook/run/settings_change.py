@@ -36,7 +36,7 @@ class Change:
 
 
 def change_of(what: str, text: str, settings: Settings, values: Values) -> Change:
-    """Make a change; `settings` are what the text says. Raises Refused and CannotEditError."""
+    """Make a change; `settings` are those of the text. Raises Refused and CannotEditError."""
     if what not in CHANGES:
         raise Refused(f"change: expected one of {', '.join(CHANGES)}, got {what[:80]!r}")
     change = CHANGES[what](text, settings, {name: value.strip() for name, value in values.items()})

@@ -74,7 +74,7 @@ def main() -> None:
         asyncio.run(work(process), loop_factory=FairLoop)
     except (ConfigError, LedgerError) as error:
         cannot_start(error)
-    except SystemExit:  # mitmproxy could not open what its mode needs, and has said why
+    except SystemExit:  # mitmproxy could not open what its mode needs, and has logged the reason
         cannot_start(ConfigError(f"`mode: {process.settings.mode}` cannot be served here, as said above"))
 
 

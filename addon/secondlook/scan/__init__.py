@@ -1,1 +1,1 @@
-"""Engines that look into files: ClamAV over its socket, YARA-X in a child process, and what they said."""
+"""Engines that look into files: ClamAV over its socket, YARA-X in a child process, and what they reported."""

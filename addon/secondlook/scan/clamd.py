@@ -4,7 +4,7 @@ Each look has a connection of its own (`INSTREAM`). One that fails, hangs or lie
 counted by a circuit (`core/asking/circuit.py`): while that is open nobody waits for the daemon, and a probe
 looks every now and then whether it is back. Its version is asked for again now and then, as a new database
 asks for a new look. A daemon with signatures of somebody's own alone names no database, whatever it is asked
-(VERSION, STATS): what it said holds for an hour, and no longer than until it was away.
+(VERSION, STATS): its answer holds for an hour, and no longer than until it was away.
 """
 
 import asyncio
@@ -60,7 +60,7 @@ class Clamd:
         draw: Callable[[], float] = random.random,
     ) -> None:
         self.settings = settings
-        self.known: ClamdVersion | None = None  # None: it has not said, or is away
+        self.known: ClamdVersion | None = None  # None: it has not answered, or is away
         self.trouble: str | None = None  # why nobody asks it now
         self._on_change = on_change
         self._monotonic = monotonic
@@ -102,7 +102,7 @@ class Clamd:
             stream.close()
 
     def begin(self) -> "ClamdStream | str":
-        """Begin with a file, or say why there is no use in it."""
+        """Begin with a file, or return why there is no use in it."""
         if not self._circuit.admits():
             return f"away: {self.trouble}"
         if self._streams >= MOST_STREAMS:
@@ -325,7 +325,7 @@ class ClamdStream:
             async with asyncio.timeout(timeout_s):
                 await loop.sock_sendall(sock, data)
         except (BrokenPipeError, ConnectionResetError):
-            # it has said why, if it had the time
+            # it has given the reason, if it had the time
             async with asyncio.timeout(timeout_s):
                 with contextlib.suppress(OSError):
                     answer = await _received(sock)
@@ -335,7 +335,7 @@ class ClamdStream:
 
     @staticmethod
     def _refuse_early_answer(sock: socket.socket) -> None:
-        """Let nothing count that was said before the file was whole."""
+        """Let nothing count that was answered before the file was whole."""
         try:
             answer = sock.recv(MOST_ANSWER_BYTES, socket.MSG_PEEK)
         except BlockingIOError:

@@ -1,4 +1,4 @@
-"""What engines said about files, kept by SHA-256 and the engine's version: nothing is scanned twice.
+"""What engines reported about files, kept by SHA-256 and the engine's version: nothing is scanned twice.
 
 In memory first, and in a small database that the processes of an installation share. It is a cache: whoever
 deletes it only has files scanned again, and so does whatever goes wrong with it. Of an engine only the newest
@@ -67,7 +67,7 @@ class Results:
         return found
 
     def keep(self, digest: bytes, form: str, report: EngineReport) -> None:
-        """Keep what an engine said, if it would say so again."""
+        """Keep what an engine reported, if it would report it again."""
         if not report.lasting or self._closed:
             return
         kept = replace(report, remembered=True, elapsed_ms=None, kept_at=self._now())
@@ -76,7 +76,7 @@ class Results:
             self._thread.submit(self._guarded, self._write, digest, form, kept)
 
     async def last(self, digest: bytes) -> dict[str, EngineReport]:
-        """Return what each engine last said about a file, whatever its version was then."""
+        """Return what each engine last reported about a file, whatever its version was then."""
         if self._path is not None:
             found = await self._run(self._all_of, digest)
             if found:

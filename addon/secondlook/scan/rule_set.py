@@ -1,6 +1,6 @@
 """The YARA rules in force, as the processes of an installation share them: a compiled file and its name.
 
-`rules.json` says which file it is and is renamed into place last; who has the old one open goes on with it.
+`rules.json` names its file and is renamed into place last; who has the old one open goes on with it.
 Without it our own rules are in force, which every process compiles by itself.
 """
 

@@ -1,1 +1,1 @@
-"""`secondlook.internal`: what Second Look itself has to say to whoever browses, by whichever front."""
+"""`secondlook.internal`: the pages of Second Look itself for whoever browses, by whichever front."""

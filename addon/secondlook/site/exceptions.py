@@ -58,7 +58,7 @@ class Exceptions(Protocol):
         ...
 
     async def make(self, event: Event, duration_s: float) -> None:
-        """Make it, in force in every worker when this returns. Raise ValueError, saying why it cannot be."""
+        """Make it, in force in every worker when this returns. Raise ValueError, with the reason."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""`secondlook.internal`: what the proxy itself has to say to whoever browses through it.
+"""`secondlook.internal`: the pages of the proxy itself for whoever browses through it.
 
 Answered for `http(s)://secondlook.internal/…` through the proxy and for the same paths in origin form on the
 proxy's own address, as a browser fetches a PAC file without the proxy; there, files that are the same for

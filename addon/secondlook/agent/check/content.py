@@ -8,7 +8,7 @@ check_now ─┬─ blocked, allowed by a rule, known good ───────
                                         none, and an engine was silent ───► unverifiable
 ```
 
-An engine that fails, breaks or takes too long leaves the file unverifiable, whatever the servers say short
+An engine that fails, breaks or takes too long leaves the file unverifiable, whatever the servers answer short
 of a block: it never counts as having found nothing.
 """
 

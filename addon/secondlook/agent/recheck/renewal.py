@@ -92,7 +92,7 @@ class Renewal:
         return len(gone)
 
     async def _holds(self, entry: ConfirmedEntry) -> bool:
-        """Return whether an engine that found something in a file has not said otherwise since."""
+        """Return whether an engine that found something in a file has not reported otherwise since."""
         if self._still_found is None or entry.source not in ENGINES:
             return False
         return await self._still_found(entry) is not False

@@ -1,7 +1,7 @@
 """Files are looked into again: those that were flagged for want of an engine, and those let through before.
 
 ```
-flagged, and servers have nothing against it ─► engines said what? ─┬─ bad ───────────► confirmed
+flagged, and servers have nothing against it ─► engines found what? ─┬─ bad ───────────► confirmed
                                                                     ├─ all: nothing ──► cleared
                                                                     └─ not all have looked
      (before it was flagged, by other signatures: is no look)           │
@@ -72,7 +72,7 @@ class Rescan:
         self._not_looked = 0  # files of the last pass over the history
 
     async def complete(self, entries: Sequence[QueueEntry], evidences: Sequence[Evidence]) -> list[Evidence]:
-        """Put what engines say beside what servers say about flagged files."""
+        """Put what engines report beside what servers report about flagged files."""
         completed = list(evidences)
         if not self._scanner.wanted:
             return completed
@@ -106,7 +106,7 @@ class Rescan:
         return completed
 
     async def still_found(self, entry: ConfirmedEntry) -> bool | None:
-        """Return whether the engine that confirmed a file still finds something; None: it did not say."""
+        """Return whether the engine that confirmed a file still finds something; None: it gave no answer."""
         known = (await self._scanner.recall(entry.identity)).get(entry.source or "")
         return None if known is None else bool(known.detections)
 
@@ -218,10 +218,10 @@ class Rescan:
 def _counting(
     known: Mapping[str, EngineReport], versions: Mapping[str, str], entry: QueueEntry
 ) -> Mapping[str, EngineReport]:
-    """Keep of what engines said before what counts for a flagged file.
+    """Keep of what engines reported before what counts for a flagged file.
 
     That they found something counts for ever; that they found nothing only if their signatures are those of
-    today, or it was said since the file was flagged: then somebody had no answer.
+    today, or it was reported since the file was flagged: then somebody had no answer.
     """
     return {
         engine: report

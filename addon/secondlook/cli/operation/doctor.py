@@ -1,4 +1,4 @@
-"""`secondlook doctor`: look for problems and say how to mend them."""
+"""`secondlook doctor`: look for problems and show how to mend them."""
 
 import sys
 

@@ -131,7 +131,7 @@ def status(
 
 
 def _trouble(address: str) -> str | None:
-    """Ask the proxy whether it can protect, and say what is wrong; one that hangs makes us wait."""
+    """Ask the proxy whether it can protect, and return what is wrong; one that hangs makes us wait."""
     from http.client import SERVICE_UNAVAILABLE, HTTPConnection, HTTPException
 
     from secondlook.run.supervisor.listening import visited

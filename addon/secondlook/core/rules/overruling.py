@@ -1,4 +1,4 @@
-"""What a new rule meets among those that are there: one that decides in its place, or says the contrary."""
+"""What a new rule meets among those that are there: one that decides in its place, or contradicts it."""
 
 from collections.abc import Iterable
 
@@ -9,7 +9,7 @@ from secondlook.core.url.canonical import Suffixes, url_subject
 
 
 def contrary(old: Rule, rule: Rule) -> bool:
-    """Return whether an older rule says the contrary about the same subject and client.
+    """Return whether an older rule contradicts it about the same subject and client.
 
     One that stands in the configuration does not count: it can only be changed there.
     """

@@ -75,7 +75,7 @@ _MAX_PORT = 65_535
 class CanonicalUrl(NamedTuple):
     """A URL in canonical form, without fragment, port and credentials; `path` includes the query.
 
-    `problem` says why the URL is malformed. Without any host, `host` is empty and `path` the escaped text.
+    `problem` is why the URL is malformed. Without any host, `host` is empty and `path` the escaped text.
     """
 
     scheme: str

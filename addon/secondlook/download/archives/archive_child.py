@@ -2,7 +2,7 @@
 
 Reads requests from a Unix socket: a line of JSON with limits, encodings and YARA rules, the file's
 descriptor beside it; answers each with a line of JSON. Rules alone (`load`) are loaded for the files that
-follow. Its memory is limited; it ends when the socket closes. Once it has taken much memory it says so
+follow. Its memory is limited; it ends when the socket closes. Once it has taken much memory it reports it
 (`spent`), to be replaced: an interpreter seldom gives any back. What the rules take is not counted.
 """
 

@@ -109,7 +109,7 @@ def _refusal(record: Mapping[str, Any], maker: Maker) -> RejectClass | None:
     labels = record.get("indicator_types") or record.get("labels") or ()
     if isinstance(labels, list) and {"benign"} & {str(label) for label in labels}:
         return RejectClass.NOT_FOR_DETECTION
-    confidence = record.get("confidence")  # STIX 2.1: 0 to 100, left out where nothing is said
+    confidence = record.get("confidence")  # STIX 2.1: 0 to 100, left out where nothing is known
     if isinstance(confidence, int) and maker.is_unsure(confidence, 0):
         return RejectClass.LOW_CONFIDENCE
     return None

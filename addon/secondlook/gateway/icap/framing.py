@@ -31,7 +31,7 @@ class Frames:
     def head(self, name: str) -> bytes | None:
         """Take a head with its empty line. Raise IcapError."""
         buffer = self.buffer
-        while buffer[:2] == b"\r\n":  # of a client that says more at the end of a body than it should
+        while buffer[:2] == b"\r\n":  # of a client that sends more at the end of a body than it should
             del buffer[:2]
         found = buffer.find(b"\r\n\r\n", self._searched)
         # However it comes: what would be refused before its end is here is refused with its end here, too.

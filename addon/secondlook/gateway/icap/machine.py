@@ -1,7 +1,7 @@
 """One ICAP connection as its server sees it: bytes in, events out; commands in, bytes out. No I/O.
 
 **Theory.** RFC 3507 looks like HTTP and differs in one thing: of a body a gateway may send a *preview* and
-wait. The server then says `100 Continue` and gets the rest, or answers, and the rest never comes. So there
+wait. The server then sends `100 Continue` and gets the rest, or answers, and the rest never comes. So there
 are two small machines, as in h11: what is being *read*, and what of the *answer* is out. They meet at the
 preview's end (whoever waits is released by the answer) and at the end of an exchange, where both begin anew.
 
@@ -43,7 +43,7 @@ body     Finish                    -                           done
 body     Finish, original          206, announced              done
 ```
 
-`Pass` is `204 No Content`: the gateway goes on with what it has. It may be said where `Allow: 204` was
+`Pass` is `204 No Content`: the gateway goes on with what it has. It may be sent where `Allow: 204` was
 announced, and to a preview as long as no more was asked for. `Finish(original=N)` ends a 206: the gateway
 goes on with its own body from byte N on. What comes of a body after the answer is out is dropped, up to
 `DRAIN_MAX_BYTES`.
@@ -203,7 +203,7 @@ class IcapMachine:
             raise
 
     def send(self, command: Command) -> bytes:
-        """Return the bytes that say it. Raise OutOfTurnError."""
+        """Return the bytes of it. Raise OutOfTurnError."""
         match command:
             case Continue():
                 self._allow(command, self.answering is Answering.NONE and self.reading is Reading.WAITING)

@@ -145,7 +145,7 @@ class Outlet:
 
 
 def without_length(response: HttpResponse) -> HttpResponse:
-    """Return a response that does not say how long it is."""
+    """Return a response without a length."""
     kept = tuple(field for field in response.fields if field[0].lower() != b"content-length")
     return response._replace(fields=kept)
 

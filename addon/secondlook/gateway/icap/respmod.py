@@ -315,7 +315,7 @@ class Passage:
             body.decision = None if body.gate.look.risky else PASSED
 
     async def _gate_failed(self, error: Exception, data: bytes) -> bool:
-        """Treat a body whose gate broke: cut it when it could hurt, else let it go on and say so."""
+        """Treat a body whose gate broke: cut it when it could hurt, else let it go on and log it."""
         logger.error("the gate of a body failed", exc_info=error)
         metrics.INTERNAL_ERRORS.inc()
         body = self._body

@@ -1,4 +1,4 @@
-"""What the ICAP server offers: `reqmod` and `respmod`, and what OPTIONS says of them (RFC 3507, 4.10)."""
+"""What the ICAP server offers: `reqmod` and `respmod`, and what OPTIONS answers (RFC 3507, 4.10)."""
 
 import base64
 import binascii
@@ -118,7 +118,7 @@ class IcapService:
             await self.gate.bodies.judged.forget(url)
 
     async def _fault(self, link: IcapConnection, asked: Request, request: GatewayRequest) -> None:
-        """Treat what failed inside as unverifiable: as its policy says, as far as that can still be done."""
+        """Treat what failed inside as unverifiable: as its policy wants, as far as that can still be done."""
         if link.machine.answering is not Answering.NONE:
             link.abort()
             return

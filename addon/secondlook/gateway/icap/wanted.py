@@ -7,11 +7,11 @@ RESPMOD    each block is proved, bytes 5-9 are cut out of it ◄─────�
 ```
 
 RFC 3507 has nothing by which one service hears of the other. Squid hands an ICAP header of REQMOD's answer on
-to RESPMOD of the same request (`adaptation_masterx_shared_names`). No client can write it, nor what says that
-a gateway does so (`X-Second-Look-Hands-On`, `adaptation_meta`): ICAP headers are the gateway's own.
+to RESPMOD of the same request (`adaptation_masterx_shared_names`). No client can write it, nor what marks
+that a gateway does so (`X-Second-Look-Hands-On`, `adaptation_meta`): ICAP headers are the gateway's own.
 
-A range is changed only for a gateway that says so and was seen to do so. From then on the header comes with
-every request that has a Range; where it is missing all the same, nobody knows whose range that is, so no
+A range is changed only for a gateway that announces it and was seen to do so. From then on the header comes
+with every request that has a Range; where it is missing all the same, nobody knows whose range that is, so no
 piece of a judged file or of what is risky passes, and the gateway has to be seen again. `no-cache` keeps a
 cache from cutting the blocks out of what it has: its client would get them all.
 
@@ -52,7 +52,7 @@ class OwnRange:
 
 @dataclass(frozen=True, slots=True)
 class UnknownRange:
-    """It may be that of blocks: nothing was handed on, by a gateway that says that it does."""
+    """It may be that of blocks: nothing was handed on, by a gateway that announces that it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ async def may_answer_another(asked: AskedRange, status: int, judged: JudgedFiles
 
 
 class Handover:
-    """Which gateways were seen to hand on what REQMOD says, and which URLs have to be asked for whole.
+    """Which gateways were seen to hand on what REQMOD writes, and which URLs have to be asked for whole.
 
     The gate workers share it: a gateway may ask one of them by REQMOD, and another by RESPMOD.
     """
@@ -92,7 +92,7 @@ class Handover:
 
     @staticmethod
     def is_announced(fields: dict[bytes, bytes]) -> bool:
-        """Return whether a gateway says that it hands the header on."""
+        """Return whether a gateway announces that it hands the header on."""
         return fields.get(HANDS_ON.lower(), b"").lower() == WANTED.lower()
 
     @classmethod

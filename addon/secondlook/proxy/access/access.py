@@ -44,7 +44,7 @@ class _Place(NamedTuple):
 
 
 def closed_reason(error: str) -> str | None:
-    """Return why a destination was closed from what mitmproxy says of a connection that was not made."""
+    """Return why a destination was closed from what mitmproxy reports of a connection that was not made."""
     return next((reason for reason in (OWN, CLOSED) if error.endswith(reason)), None)
 
 

@@ -38,7 +38,7 @@ _AT_ONCE: Final = 8  # questions
 
 
 class Directory:
-    """Lets users of a directory in; `has_to_wait` says of an address that its tries are used up."""
+    """Lets users of a directory in; `has_to_wait` is whether of an address its tries are used up."""
 
     def __init__(self, settings: LdapSettings, tries: Tries, has_to_wait: Callable[[str], bool]) -> None:
         self._ldap = Ldap(settings)

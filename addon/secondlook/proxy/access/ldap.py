@@ -56,7 +56,7 @@ _NO_ANSWER: Final = frozenset(
 
 
 class DirectoryError(SecondLookError):
-    """The directory gives no answer; the message says why."""
+    """The directory gives no answer; the message is the reason."""
 
 
 class Ldap:

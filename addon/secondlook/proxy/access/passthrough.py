@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 LOGGED_AGAIN_S = 60.0
 type Failure = tuple[str | None, str | None, tuple[str, int], str]
-"""Of an origin's TLS: client and user that met it, host and port, and what OpenSSL says."""
+"""Of an origin's TLS: client and user that met it, host and port, and what OpenSSL reports."""
 
 _UNTRUSTED = ("unknown ca", "bad certificate", "certificate unknown", "unknown_ca")
 
@@ -62,7 +62,7 @@ class HostSet:
 
 
 class Learner:
-    """Counts failed handshakes by client and host; says when a host is better passed through.
+    """Counts failed handshakes by client and host; decides when a host is better passed through.
 
     `now` gives Unix seconds.
     """

@@ -52,7 +52,7 @@ class Unopened:
         self._user_of = user_of
 
     async def secondlook_silence(self, opening: Opening) -> None:
-        """Judge the host of a client that says nothing, once.
+        """Judge the host of a client that sends nothing, once.
 
         Where it may not go, nothing is contacted; what it begins after all may get a page, so it is given
         time, but for ports where only the server would begin.

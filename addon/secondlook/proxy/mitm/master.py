@@ -177,7 +177,7 @@ def make_options(
         opts.update_defer(listen_host=listen[0], listen_port=listen[1])
     fixed: dict[str, object] = {
         "connection_strategy": "lazy",  # a blocked origin is never contacted
-        "block_global": False,  # `clients` says who may use the proxy
+        "block_global": False,  # `clients` names who may use the proxy
         "block_private": False,
         "websocket": True,
     }

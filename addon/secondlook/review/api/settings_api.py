@@ -1,4 +1,4 @@
-"""The settings page as JSON: what the file says, a change as a difference, writing it, and its outcome."""
+"""The settings page as JSON: what the file holds, a change as a difference, writing it, and its outcome."""
 
 from typing import Annotated, Literal
 
@@ -75,7 +75,7 @@ class TriedFeed(Record):
 
 
 class SettingsFacts(Record):
-    """What the settings file says of feeds, policy and groups."""
+    """What the settings file holds of feeds, policy and groups."""
 
     file: str
     digest: str
@@ -93,7 +93,7 @@ def settings_routes(api: APIRouter, operations: Operations) -> None:
 
     @api.get("/settings")
     async def settings() -> SettingsFacts:
-        """Return what the settings file says of feeds, policy and groups."""
+        """Return what the settings file holds of feeds, policy and groups."""
         return SettingsFacts.model_validate(await run_in_threadpool(editor.facts))
 
     @api.post("/settings/preview")

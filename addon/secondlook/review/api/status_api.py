@@ -20,7 +20,7 @@ from secondlook.review.operations.operations import Operations
 
 
 def protection_routes(api: APIRouter, operations: Operations) -> None:
-    """Add what says whether protection is on, and for whom."""
+    """Add whether protection is on, and for whom."""
 
     @api.get("/overview")
     async def overview() -> Overview:

@@ -27,7 +27,7 @@ class CheckedFile:
 
 
 class Heard:
-    """What engines have said already (`agent.ports.Scan`)."""
+    """What engines have reported already (`agent.ports.Scan`)."""
 
     within_s = 60.0
 

@@ -103,7 +103,7 @@ class WebhookOutlet:
         asked = self._client.stream(
             "POST", self._settings.url, content=body, headers=headers, timeout=TIMEOUT_S
         )
-        async with asked as answer:  # whatever it says beside its status is not read
+        async with asked as answer:  # whatever it answers beside its status is not read
             answer.raise_for_status()
 
     async def aclose(self) -> None:

@@ -223,10 +223,10 @@ class LedgerRecords:
     async def make_exception(self, event: Event, duration_s: float) -> None:
         """Allow the URL of a blocked event for a while to whom it was blocked for, with an event.
 
-        The rule is named after what it says, and made once: asked for again while it holds, nothing changes.
-        When this returns it is in force in the other workers too.
-        Raises LedgerError; ValueError when the log does not hold the whole URL (`log.privacy`): a rule for
-        what is left of it would let through something else, or nothing.
+        The rule is named after what it allows, and made once: asked for again while it holds, nothing
+        changes. When this returns it is in force in the other workers too. Raises LedgerError; ValueError
+        when the log does not hold the whole URL (`log.privacy`): a rule for what is left of it would let
+        through something else, or nothing.
         """
         subject = self._subject(event)
         if subject is None:

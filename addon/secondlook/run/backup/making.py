@@ -50,7 +50,7 @@ STATE: Final = "state"
 QUARANTINE_FOLDER: Final = "quarantine"
 ASIDE: Final = "before-restore-"  # folders of what a restore set aside
 _WORK: Final = ".secondlook-backup-"  # beginning of the folders in which a ledger is copied
-_HELD: Final = "held"  # the file in one whose lock says that its backup is being made
+_HELD: Final = "held"  # the file in one whose lock shows that its backup is being made
 _NEVER: Final = (".", ASIDE, LEDGER_FILE, JOURNAL_FILE)  # beginnings of names; these files are put in apart
 # of one run, of one machine, or made anew by itself
 LEFT_OUT: Final = frozenset(

@@ -6,8 +6,9 @@ prepared   the ledger is brought to this program's schema, or goes into its empt
 exchanged  what was there moves to STATE/before-restore-TIME, what came takes its place
 ```
 
-While files are exchanged `restore.unfinished` says so: `secondlook run` starts nothing on half of two states,
-and the same restore begins anew; a database that it had filled already is left as it is. Nothing is deleted.
+While files are exchanged `restore.unfinished` marks it: `secondlook run` starts nothing on half of two
+states, and the same restore begins anew; a database that it had filled already is left as it is. Nothing is
+deleted.
 """
 
 import shutil

@@ -12,7 +12,7 @@ from secondlook.ground.errors import SecondLookError
 
 
 class DamagedAuthorityError(SecondLookError):
-    """The authority's own file cannot be used; the message names it and says what to do."""
+    """The authority's own file cannot be used; the message names it and the remedy."""
 
 
 def read_certificate(own: Path) -> Certificate:

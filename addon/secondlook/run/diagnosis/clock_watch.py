@@ -1,4 +1,4 @@
-"""Noticing that the machine's clock was set: the log says so, since times in it then stand askew."""
+"""Noticing that the machine's clock was set: the log records it, since times in it then stand askew."""
 
 import asyncio
 import logging

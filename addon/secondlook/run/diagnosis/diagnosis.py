@@ -1,4 +1,4 @@
-"""Looking for what is wrong: each check finds one kind of trouble and says how to mend it."""
+"""Looking for what is wrong: each check finds one kind of trouble and how to mend it."""
 
 import errno
 import os

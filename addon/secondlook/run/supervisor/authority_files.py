@@ -9,7 +9,7 @@ _BEGINNING, _END = b"-----BEGIN CERTIFICATE-----", b"-----END CERTIFICATE-----"
 
 
 def whole(folder: Path, name: str = CERTIFICATES[0]) -> bool:
-    """Return whether a copy of the certificate says what the authority's own file says."""
+    """Return whether a copy of the certificate holds what the authority's own file holds."""
     try:
         copied = (folder / name).read_bytes().strip()
         ended = copied.startswith(_BEGINNING) and copied.endswith(_END)

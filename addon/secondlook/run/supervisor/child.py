@@ -1,6 +1,6 @@
 """One child process of the supervisor: starting it, hearing from it, waiting before the next try.
 
-A child says what happened on a pipe, one JSON object a line: `ready`, `pattern`, `token` … . It is one-way
+A child reports what happened on a pipe, one JSON object a line: `ready`, `pattern`, `token` … . It is one-way
 and reports only what `run.json` and the ready lines show; the rooms themselves share files
 and HTTP. An empty line is a heartbeat (`run.supervisor.heartbeat`). Standard library only.
 """
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-FATAL_EXIT = 3  # the child said why; trying again will not help
+FATAL_EXIT = 3  # the child reported why; trying again will not help
 _FIRST_DELAY_S = 0.1
 _LONGEST_DELAY_S = 30.0
 _STEADY_AFTER_S = 30.0
@@ -80,7 +80,7 @@ class Child:
         self._heard.clear()
 
     def hear(self) -> list[dict[str, Any]]:
-        """Read what it said; an empty list at the end of the pipe too."""
+        """Read what it reported; an empty list at the end of the pipe too."""
         assert self.pipe is not None
         try:
             chunk = os.read(self.pipe, 65536)

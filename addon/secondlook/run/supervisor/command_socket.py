@@ -30,7 +30,7 @@ _PACKAGE = Path(__file__).parents[2]
 def program_mark() -> str:
     """Name this very program: where it lies, and names, sizes and times of its sources.
 
-    A proxy that was started from other sources would print what those say, so it is not asked.
+    A proxy that was started from other sources would print what those hold, so it is not asked.
     """
     return f"{_PACKAGE}:{hash(tuple(sorted(_sources(str(_PACKAGE))))):x}"
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable
 
 
-def say(message: str) -> None:
+def report(message: str) -> None:
     """Report to the operator."""
     with contextlib.suppress(OSError):
         sys.stderr.write(f"secondlook: {message}\n")

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 
-from secondlook.run.supervisor.console import say
+from secondlook.run.supervisor.console import report
 
 
 class EventWriter:
@@ -24,7 +24,7 @@ class EventWriter:
                 file.seek(0)
                 self._children.append(subprocess.Popen(command, stdin=file))  # noqa: S603 - our own module
         except OSError as error:
-            say(f"cannot write an event of this: {error.strerror}")
+            report(f"cannot write an event of this: {error.strerror}")
 
     def reap(self) -> None:
         """Take in the children that have ended."""

@@ -70,5 +70,5 @@ class Heartbeats:
         self._last = {"process": child.name, "at": time.time()}
 
     def summary(self) -> dict[str, Any]:
-        """Return what `run.json` says: how many hung since the start by role, and which was the last."""
+        """Return what `run.json` shows: how many hung since the start by role, and which was the last."""
         return {"count": dict(self._hung), "last": self._last}

@@ -19,7 +19,7 @@ EVERYWHERE = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]", "": "127.0.0.1"}  # noqa:
 
 
 class CannotListenError(Exception):
-    """An address cannot be listened on; the message says which, why, and what to do."""
+    """An address cannot be listened on; the message names it, the reason, and what to do."""
 
 
 def listen(
@@ -63,7 +63,7 @@ def listen(
 def listen_at(path: str) -> socket.socket:
     """Open a socket that listens at a path; one that nobody listens at any more is replaced.
 
-    Nobody but its owner can connect before `open_to` says who else may. Raises CannotListenError.
+    Nobody but its owner can connect before `open_to` lets others. Raises CannotListenError.
     """
     sock = None
     try:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from secondlook.run.supervisor.authority_files import CERTIFICATES, whole
-from secondlook.run.supervisor.console import say
+from secondlook.run.supervisor.console import report
 from secondlook.run.supervisor.descriptors import MOST, raise_file_limit
 from secondlook.run.supervisor.listening import CannotListenError, Sockets
 from secondlook.run.supervisor.plan import read_plan
@@ -42,25 +42,25 @@ def main() -> None:
     try:
         lock = StateLock(state)
     except BlockingIOError:
-        say(f"another Second Look runs on {state}; stop it, or give this one its own folder with --state")
+        report(f"another Second Look runs on {state}; stop it, or give this one its own folder with --state")
         sys.exit(1)
     except OSError as error:
-        say(f"cannot use the state folder {state}: {error.strerror}; choose another with --state")
+        report(f"cannot use the state folder {state}: {error.strerror}; choose another with --state")
         sys.exit(1)
     try:
         sockets = Sockets(plan)
     except CannotListenError as error:
-        say(str(error))
+        report(str(error))
         sys.exit(1)
     try:
         prepare_metrics(state / "metrics")
         made = make_authority(state, plan.authority)
         supervisor = Supervisor(plan, sockets)
     except OSError as error:
-        say(f"cannot start: {error}")
+        report(f"cannot start: {error}")
         sys.exit(1)
     if not made:
-        say(f"cannot make the certificate authority in {state / 'ca'}")
+        report(f"cannot make the certificate authority in {state / 'ca'}")
         sys.exit(1)
     status = supervisor.run()
     lock.release()

@@ -12,7 +12,7 @@ import time
 from dataclasses import asdict
 
 from secondlook.run.supervisor.child import how_it_ended
-from secondlook.run.supervisor.console import say
+from secondlook.run.supervisor.console import report
 from secondlook.run.supervisor.event_writer import EventWriter
 from secondlook.run.supervisor.plan import Invocation, Plan, plan_from
 from secondlook.run.supervisor.readiness import tell_systemd
@@ -85,5 +85,5 @@ class Rereading:
     def refuse(self, why: str, settings: str) -> None:
         """Report that what was read is not taken; `settings` (JSON) stay in force."""
         self.refused = why
-        say(f"the new configuration is refused: {why}; the old one stays in force")
+        report(f"the new configuration is refused: {why}; the old one stays in force")
         self._events.write(f"the new configuration is refused, the old one stays in force: {why}", settings)

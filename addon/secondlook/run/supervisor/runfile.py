@@ -9,9 +9,9 @@ from secondlook.ground.files import write_whole
 from secondlook.ground.lock import take_lock
 
 RUN_FILE = "run.json"
-LAST_RUN_FILE = "last-run.json"  # what `run.json` said until the proxy ended
+LAST_RUN_FILE = "last-run.json"  # what `run.json` held until the proxy ended
 LOCK_FILE = "lock"
-PROXY = "proxy"  # said in the lock beside the process's number; a server's folder has a lock of that name too
+PROXY = "proxy"  # in the lock beside the process's number; a server's folder has a lock of that name too
 SITE_KEY_FILE = "site.key"
 REVIEW_KEY_FILE = "review.key"
 SERVER_FOLDER = "server"  # of the embedded server

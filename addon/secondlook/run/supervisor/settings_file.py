@@ -1,4 +1,4 @@
-"""Whether the configuration file still says what the running proxy has read. Standard library only."""
+"""Whether the configuration file still holds what the running proxy has read. Standard library only."""
 
 import hashlib
 from pathlib import Path

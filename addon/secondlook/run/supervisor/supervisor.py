@@ -25,7 +25,7 @@ from typing import Any
 
 from secondlook.ground.first_steps import FirstSteps
 from secondlook.run.supervisor.child import FATAL_EXIT, Child, how_it_ended
-from secondlook.run.supervisor.console import announce, say
+from secondlook.run.supervisor.console import announce, report
 from secondlook.run.supervisor.event_writer import EventWriter
 from secondlook.run.supervisor.facts import facts_of, ready_lines, service_of
 from secondlook.run.supervisor.heartbeat import Heartbeats
@@ -56,7 +56,7 @@ class Supervisor:
         self.draining = False
         self.exit_status = 0
         self._waiting_since: float | None = None
-        self._unwritten: str | None = None  # why `run.json` does not say what is so
+        self._unwritten: str | None = None  # why `run.json` is not up to date
         self._heartbeats = Heartbeats(time.monotonic())
         self._events = EventWriter()
         self._rereading = Rereading(self._events)
@@ -112,7 +112,7 @@ class Supervisor:
         try:
             remove_run_file(self.state)
         except OSError as error:
-            say(f"cannot set {self.state / 'run.json'} aside: {error.strerror}")
+            report(f"cannot set {self.state / 'run.json'} aside: {error.strerror}")
         self.sockets.unlink()
         return self.exit_status
 
@@ -187,7 +187,7 @@ class Supervisor:
         now = time.monotonic()
         for child in list(self.children):
             if child.kill_if_overdue(now):
-                say(f"{child.name} did not end in time and was killed")
+                report(f"{child.name} did not end in time and was killed")
             status = child.ended()
             if status is None:
                 if child.stopping and not child.alive:
@@ -211,11 +211,11 @@ class Supervisor:
             self._give_up(child, f"{what} {child.failures} times before it was ready")
         else:
             again = "at once" if delay == 0 else f"in {delay:.1f} s"
-            say(f"{child.name} {what}; starting it again {again}")
+            report(f"{child.name} {what}; starting it again {again}")
 
     def _give_up(self, child: Child, why: str) -> None:
         if not self.draining:
-            say(f"{child.name} {why}; stopping")
+            report(f"{child.name} {why}; stopping")
             child.stopping = True
             self.children.remove(child)
             self._drain(1)
@@ -227,7 +227,7 @@ class Supervisor:
             self._heartbeats.note(child)
             self._write_news()
             what = f"{child.name} hung: its event loop stood still for {limit_s:g} s"
-            say(f"{what}; it is killed")
+            report(f"{what}; it is killed")
             self._events.write(f"{what}; it was killed and is started again", self.plan.settings, child.name)
 
     def _advance(self) -> None:
@@ -285,7 +285,7 @@ class Supervisor:
             why, before = error.strerror or str(error), self._unwritten
             self._unwritten = why
             if why != before:  # it is tried again in each round
-                say(f"cannot write {self.state / 'run.json'}: {why}")
+                report(f"cannot write {self.state / 'run.json'}: {why}")
 
     def _announce(self) -> None:
         facts = self._facts()
@@ -341,7 +341,7 @@ class Supervisor:
             elif not self.plan.endpoints.accepts:
                 child.stop(time.monotonic(), DRAIN_S + 2.0)
         self.children += children_of(plan)
-        say("the configuration is read again")
+        report("the configuration is read again")
 
 
 def children_of(plan: Plan) -> list[Child]:

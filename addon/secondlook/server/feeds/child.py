@@ -86,7 +86,7 @@ async def _order(order: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def carry_out(order: Mapping[str, Any]) -> dict[str, Any]:
-    """Do what an order says, in this process."""
+    """Do what an order asks for, in this process."""
     if order["do"] == "rules":
         return {"files": unpack_rules(Path(order["path"]), Path(order["folder"]), order["name"])}
     store = ServerStore(Path(order["root"]))

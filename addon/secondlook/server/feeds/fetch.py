@@ -35,7 +35,7 @@ _PART: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 NOT_MODIFIED: Final = 304
 OK: Final = 200
 MAX_DIGITS: Final = 18
-PATIENCE_S: Final = 3600.0  # where a server asks for less often and does not say how long
+PATIENCE_S: Final = 3600.0  # where a server asks for less often and does not name a time
 MAX_RETRY_AFTER_S: Final = 86_400.0  # longer, and a server could switch its feed off for good
 TOO_MANY: Final = frozenset({429, 509})  # 509: PhishTank's "over limit"
 

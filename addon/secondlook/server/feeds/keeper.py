@@ -358,7 +358,7 @@ def _told(switched: Switched, waiting: Collection[str]) -> str:
 
 
 def _asked_of(feed: FeedSettings) -> str:
-    """Return a digest of the settings that say where a feed comes from, and what is made of it."""
+    """Return a digest of the settings that determine where a feed comes from, and what is made of it."""
     names = {
         "url", "path", "list", "threat", "risk", "format", "min_confidence", "insist", "guard", "rank",
     }  # fmt: skip

@@ -10,7 +10,7 @@ What goes on is written anew from what was understood, so nobody behind us reads
 | NUL or bare CR in a value (RFC 9110, 5.5) | 400 | made spaces |
 | other control characters in a value | made spaces | made spaces |
 | Transfer-Encoding and a length (RFC 9112, 6.3) | 400 | the coding counts, the length goes |
-| a length said more than once | 400 | one, if they are equal |
+| a length given more than once | 400 | one, if they are equal |
 | `identity` among the codings | 400 | dropped |
 | codings beside `chunked` | as they are | 502: we asked for none |
 | bytes above 127 in the target | escaped, as browsers do | |

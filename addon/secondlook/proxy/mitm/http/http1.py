@@ -50,7 +50,7 @@ from secondlook.proxy.mitm.streams.stream_events import InterimResponse, StopUpl
 
 type Commands = layer.CommandGenerator[None]
 type Explain = Callable[[Request, int, str], Response]
-"""Makes the answer that says why there is no other one: to a request, with a status, in a sentence."""
+"""Makes the answer with the reason why there is no other one: to a request, with a status, in a sentence."""
 
 AHEAD_MAX_BYTES = 1 << 20  # that a client may send of further requests while it waits for an answer
 FINAL = 200  # statuses from here on are answers, those below interim ones

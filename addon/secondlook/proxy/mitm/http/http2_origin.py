@@ -218,7 +218,7 @@ class Http2OriginSide(Side, Http2Client):
         self._forget(ours)
 
     def _goaway(self, event: h2.events.ConnectionTerminated) -> Commands:
-        """Let no new request begin here, and give back those that the origin says it has not looked at."""
+        """Let no new request begin here, and give back those that the origin has not looked at."""
         self._going_away = True
         setattr(self.conn, GOING_AWAY, True)
         last = event.last_stream_id or 0

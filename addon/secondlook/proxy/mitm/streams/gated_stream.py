@@ -53,7 +53,7 @@ class GatedStream(AheadStream):
 
     def __init__(self, context: Context, stream_id: int, edge: Edge, pressure: BackPressure) -> None:
         super().__init__(context, stream_id, edge, pressure)
-        self._whole = False  # the origin has said all
+        self._whole = False  # the origin has sent all
         self._over = False  # the body was judged, or will not be
 
     def state_wait_for_response_headers(self, event: ResponseHeaders) -> Commands:

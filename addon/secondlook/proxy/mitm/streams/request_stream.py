@@ -2,7 +2,7 @@
 
 mitmproxy answers 502 where a connection that was kept open turns out to be closed. Whoever looks at the same
 page without a proxy does not see that: browsers ask again, and so does this, where it does the same twice as
-once (RFC 9110, 9.2.2), or the origin said that it has not looked at the request.
+once (RFC 9110, 9.2.2), or the origin reported that it has not looked at the request.
 """
 
 from mitmproxy.connection import Connection
@@ -25,7 +25,7 @@ from secondlook.proxy.mitm.unreachable import FAILURES, ORIGIN_FAILED
 type Commands = layer.CommandGenerator[None]
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})  # RFC 9110, 9.2.2
-REPEATS_MAX = 5  # of a request that origins say they have not looked at
+REPEATS_MAX = 5  # of a request that origins report not to have looked at
 KEPT_MAX_BYTES = 64 << 10  # of a request's body, for the case that it must be made again
 
 

@@ -37,4 +37,4 @@ class Unanswered(ResponseProtocolError):  # noqa: N818 - an event
 
 @dataclass
 class Unprocessed(Unanswered):
-    """A request that its origin says it has not looked at: any may be made again (RFC 9113, 8.7)."""
+    """A request that its origin reports not to have looked at: any may be made again (RFC 9113, 8.7)."""

@@ -31,25 +31,25 @@ from mitmproxy.proxy.tunnel import TunnelLayer
 
 type Commands = layer.CommandGenerator[None]
 
-SILENCE_S = 1.0  # a client that says nothing for so long may wait for the server to begin
-BEGINNING_S = 30.0  # what a client begins to say may be so long undecided
-GREETING_BYTES = 256  # kept of what a server says first, to name its protocol
+SILENCE_S = 1.0  # a client that sends nothing for so long may wait for the server to begin
+BEGINNING_S = 30.0  # what a client begins to send may be so long undecided
+GREETING_BYTES = 256  # kept of what a server sends first, to name its protocol
 TUNNEL = "secondlook.tunnel"  # key of a raw flow's metadata: what it is taken for
 _RAW_SCHEMES = ("tcp", "tls")  # of a reverse proxy
 REFUSED = "secondlook.tunnel_refused"  # … and whether it may not go on, whatever its host
 
 
 class Silence(Enum):
-    """What becomes of a tunnel whose client says nothing."""
+    """What becomes of a tunnel whose client sends nothing."""
 
-    CONNECT = "connect"  # the server may have something to say
+    CONNECT = "connect"  # the server may begin
     WAIT = "wait"  # it goes nowhere, but what the client begins may deserve a page
     REFUSE = "refuse"
 
 
 @dataclass
 class SecondlookSilenceHook(commands.StartHook):
-    """A client says nothing: its host is to be judged before it is connected to (`opening.silence`)."""
+    """A client sends nothing: its host is to be judged before it is connected to (`opening.silence`)."""
 
     opening: "Opening"
 
@@ -60,7 +60,7 @@ class Opening(layer.NextLayer):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.patient = True
-        self.greeting = b""  # what the server said before the client did
+        self.greeting = b""  # what the server sent before the client did
         self.silence: Silence | None = None  # set by the hook
         self.silences = 0
         self._timers: set[commands.Command] = set()
@@ -74,7 +74,7 @@ class Opening(layer.NextLayer):
                 yield commands.CloseConnection(self.context.client)
                 return
             self._timers.discard(event.command)
-            if not self._timers:  # an earlier one: something was said since
+            if not self._timers:  # an earlier one: something was sent since
                 yield from self._silent()
         elif isinstance(event, events.ConnectionEvent) and event.connection == self.context.server:
             yield from self._from_server(event)

@@ -4,7 +4,7 @@ mitmproxy resolves in `asyncio.open_connection`, after whatever a hook found out
 otherwise the second time (DNS rebinding) led to where nobody had looked. Here nothing is resolved twice. This
 stands in for `open_connection` of every handler (our listener's, WireGuard's, those of `mitmdump -s`).
 
-Several addresses are tried as RFC 8305 says: families in turn, the next one when the last has failed or has
+Several addresses are tried as in RFC 8305: families in turn, the next one when the last has failed or has
 not answered for a quarter of a second.
 """
 

@@ -42,7 +42,7 @@ _OWED_S = 1.0  # a balancer's header that is on its way when a drain begins
 _LOOK_S = 0.02
 _AT_A_TIME = 64  # clients taken in before others are served
 _AGAIN_S = 0.2
-_HEADER_S = 10.0  # a balancer that has to say whose connection it is, and has not
+_HEADER_S = 10.0  # a balancer that has to name whose connection it is, and has not
 _SILENT_S = 60.0  # a client that has to speak first, and has not
 _SILENT_MODES = mode_specs.TransparentMode | mode_specs.ReverseMode  # there the origin may speak first
 _HTTP_MODES = mode_specs.RegularMode | mode_specs.UpstreamMode | mode_specs.ReverseMode
@@ -156,7 +156,7 @@ class Listener:
             guest.timer = loop.call_later(_SILENT_S, guest.end)
 
     def _await_header(self, guest: "_Guest") -> None:
-        """Have a connection of a balancer wait until that has said whose it is, or speaks HTTP."""
+        """Have a connection of a balancer wait until that has named whose it is, or speaks HTTP."""
         loop = asyncio.get_running_loop()
         guest.owes_header = True
         loop.add_reader(guest.socket, self._hear_header, guest)
@@ -297,7 +297,7 @@ class _Guest:
     handler: Connection | None = None
     timer: asyncio.TimerHandle | None = None
     leaves: tuple[Callable[[], None], ...] = ()
-    owes_header = False  # a balancer has not yet said whose connection it is
+    owes_header = False  # a balancer has not yet named whose connection it is
     peer: Place | None = None  # who connected to the balancer in front
     target: Place | None = None  # and to which of its addresses
 
