@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from secondlook.cli import finding
-from secondlook.cli.finding import find_config, plainly_said_state
+from secondlook.cli.finding import find_config, plainly_stated
 
 
 @pytest.fixture
@@ -15,7 +15,7 @@ def config(tmp_path):
 
 def said(config, text):
     config.write_text(text)
-    found = plainly_said_state(config)
+    found = plainly_stated(config)
     return found if found is None else str(found.relative_to(config.parent))
 
 
@@ -42,9 +42,9 @@ def test_a_configuration_that_says_none_means_state_beside_it(config):
 def test_folders_elsewhere(config, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     config.write_text("state: /var/lib/kept\n")
-    assert plainly_said_state(config) == Path("/var/lib/kept")
+    assert plainly_stated(config) == Path("/var/lib/kept")
     config.write_text("state: ~/kept\n")
-    assert plainly_said_state(config) == tmp_path / "home" / "kept"
+    assert plainly_stated(config) == tmp_path / "home" / "kept"
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_a_configuration_beyond_the_bound_is_left_to_yaml(config):
 
 def test_a_configuration_that_cannot_be_read_is_an_error(config):
     with pytest.raises(FileNotFoundError):
-        plainly_said_state(config)
+        plainly_stated(config)
 
 
 def test_the_configuration_here_comes_before_the_users_the_systems_and_the_shipped(tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from secondlook.cli.finding import find_config, plainly_said_state
+from secondlook.cli.finding import find_config, plainly_stated
 from secondlook.core.neutralize import inert
 from secondlook.ground.called import called
 from secondlook.run.supervisor.command_socket import Conversation, program_mark
@@ -112,7 +112,7 @@ def _ask(asked: Asked) -> dict[str, Any] | None:
     else:
         found, own_state = find_config(config)
         wanted = os.path.realpath(found) if found is not None else ""
-        state = state or own_state or plainly_said_state(found)
+        state = state or own_state or plainly_stated(found)
         if state is None:
             return None
     conversation = Conversation(state)

@@ -34,7 +34,7 @@ def find_config(config: Path | None) -> tuple[Path | None, Path | None]:
     return (shipped if shipped.is_file() else None), state
 
 
-def plainly_said_state(config: Path | None) -> Path | None:
+def plainly_stated(config: Path | None) -> Path | None:
     """Read the state folder out of a configuration whose lines state it plainly; None where YAML is needed.
 
     Raises OSError.

@@ -52,7 +52,7 @@ async def serve(process: Process) -> None:
             stack,
             parts,
             sock=inherited(plan.sockets["server"][0]) if plan.sockets["server"] else None,
-            on_pattern=lambda pattern: _tell_pattern(process, pattern),
+            on_pattern=lambda pattern: _report_pattern(process, pattern),
         )
         tasks = Tasks()
         stack.push_async_callback(tasks.aclose)
@@ -97,10 +97,10 @@ def _answer(module: str, asked: Any, running: Running) -> Json:
     return answer
 
 
-def _tell_pattern(process: Process, pattern: Pattern) -> None:
+def _report_pattern(process: Process, pattern: Pattern) -> None:
     entries = sum(table.count for _, table in pattern.lists)
     summary = f"{len(pattern.lists)} lists, {entries:,} entries, generation {pattern.generation}"
-    process.report(pattern=pattern.generation or None, pattern_told=summary if pattern.generation else None)
+    process.report(pattern=pattern.generation or None, pattern_text=summary if pattern.generation else None)
 
 
 def main() -> None:

@@ -122,7 +122,7 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-def _list_told(name: str | None, titles: Mapping[str, str]) -> str | None:
+def _list_text(name: str | None, titles: Mapping[str, str]) -> str | None:
     return f"{titles[name]}, {name}" if name is not None and name in titles else name
 
 
@@ -134,7 +134,7 @@ def print_check(one: "Json", titles: Mapping[str, str] = NO_TITLES) -> None:
         ("verdict", f"{one['verdict']}, {str(one['risk']).replace('_', ' ')}"),
         ("threat", one["threat"]),
         ("stage", one["stage"]),
-        ("list", _list_told(one["list"], titles)),
+        ("list", _list_text(one["list"], titles)),
         ("rule", one["rule"]),
         ("matched", one["expression"]),
         ("list age", duration_text(one["list_age_s"]) if one["list_age_s"] is not None else None),

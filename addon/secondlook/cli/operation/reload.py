@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from secondlook.cli.caller import typed
-from secondlook.cli.finding import find_config, plainly_said_state
+from secondlook.cli.finding import find_config, plainly_stated
 from secondlook.cli.options import ConfigOption, JsonOption, StateOption, known_context
 from secondlook.cli.output import fail, print_result, working
 from secondlook.run.supervisor.plan import Invocation
@@ -27,7 +27,7 @@ def reload(config: ConfigOption = None, state: StateOption = None, as_json: Json
 
     A file with a fault is reported before anything is sent: the proxy goes on as it is.
     """
-    folder = state or _said_state(config) or known_context(config, None).state
+    folder = state or _stated_state(config) or known_context(config, None).state
     running = _running(folder)
     invocation = Invocation.of(running["invocation"])
     wanted = _try(invocation)
@@ -48,11 +48,11 @@ def reload(config: ConfigOption = None, state: StateOption = None, as_json: Json
     )
 
 
-def _said_state(config: Path | None) -> Path | None:
+def _stated_state(config: Path | None) -> Path | None:
     """Find the state folder without what the file takes from the environment, where that can be done."""
     found, own = find_config(config)
     try:
-        return own or plainly_said_state(found)
+        return own or plainly_stated(found)
     except OSError:
         return None
 

@@ -107,7 +107,7 @@ def import_(
         if as_json:
             print_json(_file_record(file, list_name))
         else:
-            _tell_file(file, list_name)
+            _print_file(file, list_name)
     if any(file.refused for file in report.files):
         sys.exit(1)
     if not as_json:
@@ -135,7 +135,7 @@ def _file_record(file: "FileReport", list_name: str | None) -> dict[str, object]
     }
 
 
-def _tell_file(file: "FileReport", list_name: str | None) -> None:
+def _print_file(file: "FileReport", list_name: str | None) -> None:
     if file.refused:
         sys.stderr.write(f"secondlook: {inert(file.name)}: refused: {inert(file.refused)}\n")
         for member, reason in file.skipped:

@@ -289,7 +289,7 @@ class Supervisor:
 
     def _announce(self) -> None:
         facts = self._facts()
-        pattern = service_of(self.children).facts.get("pattern_told")
+        pattern = service_of(self.children).facts.get("pattern_text")
         trusted = Journal(self.state).has(CERTIFICATE)
         begun = FirstSteps(self.state).all_taken()
         announce(ready_lines(facts, self.plan.settings, pattern, trusted=trusted, begun=begun))

@@ -305,11 +305,11 @@ class FeedKeeper:
             self._say("publish", "refused", str(error))
             return
         self.alerts.pop("publish", None)
-        self._tell_held_back(now)
+        self._print_held_back(now)
         if report.changed and self._on_published:
             self._on_published(report.generation)
 
-    def _tell_held_back(self, now: float) -> None:
+    def _print_held_back(self, now: float) -> None:
         """Report feeds that have begun to name known-good sites: they may be poisoned."""
         names = {feed.name for feed in self._feeds}
         for held in read_held_back(self._store.root) or ():

@@ -124,11 +124,11 @@ def keep_rules(unpacked: Path, folder: Path, rules: RulesOfFeed) -> RulesOfFeed:
     target = folder / _numbered(rules.number)
     shutil.rmtree(target, ignore_errors=True)  # of a crash between the two renamings
     unpacked.rename(target)
-    write_whole(_told_in(folder, rules.number), json.dumps(asdict(rules)).encode())
+    write_whole(_record_in(folder, rules.number), json.dumps(asdict(rules)).encode())
     _put_in_force(folder, rules)
     forget_shrunk(folder)
     for old in _kept(folder)[:-KEEP]:
-        _told_in(folder, old.number).unlink()
+        _record_in(folder, old.number).unlink()
         shutil.rmtree(folder / _numbered(old.number), ignore_errors=True)
     return rules
 
@@ -144,7 +144,7 @@ def _kept(folder: Path) -> Sequence[RulesOfFeed]:
     return sorted((each for each in found if each is not None), key=lambda each: each.number)
 
 
-def _told_in(folder: Path, number: int) -> Path:
+def _record_in(folder: Path, number: int) -> Path:
     return folder / f"{_numbered(number)}.json"
 
 

@@ -119,13 +119,13 @@ class Complaint:
     def __init__(self, write: Callable[[str], None], *, every_s: float = 60.0) -> None:
         self._write = write
         self._every_s = every_s
-        self._said_at = -every_s
+        self._written_at = -every_s
         self._since = 0
 
     def __call__(self, text: str, now: float | None = None) -> None:
         """Log it, or count it."""
         now = time.monotonic() if now is None else now
         self._since += 1
-        if now - self._said_at >= self._every_s:
+        if now - self._written_at >= self._every_s:
             self._write(f"{text} ({self._since} since the last such line)" if self._since > 1 else text)
-            self._said_at, self._since = now, 0
+            self._written_at, self._since = now, 0
