@@ -2,9 +2,9 @@
 
 Nothing is read of the body of a request that is refused: an upload to a listed host ends with its head. A
 piece of what may be risky is asked for whole, so its client gets a 200; of a file that was judged here, the
-blocks around it are asked for where RESPMOD will hear of the piece (`wanted.py`).
-What answers for `secondlook.internal` believes the gateway as to whose request it is, as everything here
-does; so an exception from the block page holds for the client and the user that met the block.
+blocks around it are asked for where RESPMOD will hear of the piece (`wanted.py`). What answers for
+`secondlook.internal` believes the gateway as to whose request it is, as everything here does; so an exception
+from the block page holds for the client and the user that met the block.
 """
 
 import logging

@@ -1,8 +1,8 @@
 """mitmproxy's master with only the addons a checking proxy needs.
 
 Left out are the ones that read, save, replay, edit or show flows: half of a request's time went into asking
-them (docs/decisions/2026-11-23-leaning-on-mitmproxy.md). Ours comes after
-`proxyauth` (who asks is known) and before `next_layer` (ours picks the layers).
+them (docs/decisions/2026-11-23-leaning-on-mitmproxy.md). Ours comes after `proxyauth` (who asks is known) and
+before `next_layer` (ours picks the layers).
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """The findings that are not listed: those that wait for approval, and those that were withdrawn.
 
-A listed finding is an own entry (`store.manual_entries`) whose `who` names the agent.
-A withdrawn one stays here, so that the next agent that finds the same does not list it again.
+A listed finding is an own entry (`store.manual_entries`) whose `who` names the agent. A withdrawn one stays
+here, so that the next agent that finds the same does not list it again.
 """
 
 import json

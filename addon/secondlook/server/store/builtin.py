@@ -2,9 +2,9 @@
 
 The test list, so that a new user sees a block within a minute, and nothing real is meant:
 `malware.secondlook.test/` and its subdomains, `phishing.secondlook.test/login`, and the EICAR test file. The
-`.test`
-domain is reserved (RFC 2606): nobody can own these names. And the addresses by which systems look for captive
-portals, as known-good: they must not wait for a server that cannot be reached before somebody signs in there.
+`.test` domain is reserved (RFC 2606): nobody can own these names. And the addresses by which systems look for
+captive portals, as known-good: they must not wait for a server that cannot be reached before somebody signs
+in there.
 """
 
 from hashlib import sha256
