@@ -9,7 +9,6 @@ import pytest
 from secondlook.config import LimitsSettings, PublishSettings
 from secondlook.core.lists.name import OTHER_PUBLIC
 from secondlook.server.http.app import AppSettings
-from secondlook.server.http.query import wants_json
 from secondlook.server.store.store import ServerStore
 from secondlook.wire import safebrowsing_pb2 as pb
 from secondlook.wire.version import ListVersion
@@ -331,17 +330,3 @@ def test_the_least_waiting_time_is_five_minutes(store):
     settings = AppSettings(publish=PublishSettings(minimum_wait=1))
     [answer] = batch(ask(store, "/v5/hashLists:batchGet?names=mw-8b", settings=settings))
     assert answer.minimum_wait_duration.seconds == 300
-
-
-@pytest.mark.parametrize(
-    ("accept", "is_json"),
-    [
-        ("application/json", True),
-        ("text/html, Application/JSON;q=0.5", True),
-        ("application/json;q=0", False),
-        ("application/json; q=0.000, */*", False),
-        ("application/jsonp", False),
-    ],
-)
-def test_json_is_what_is_accepted(accept, is_json):
-    assert wants_json({}, accept.encode()) is is_json

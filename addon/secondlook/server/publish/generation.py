@@ -113,7 +113,7 @@ class Generation:
             for name, about in files.items():
                 if (folder / name).stat().st_size != about["size"]:
                     raise PatternError(f"{folder / name} is not as long as its manifest says")
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise PatternError(f"cannot open the generation in {folder}: {error}") from error
 
     @cached_property
