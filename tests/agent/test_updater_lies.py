@@ -259,31 +259,28 @@ async def test_a_publisher_who_is_known_may_mean_it(tmp_path, whose):
 
 
 @pytest.mark.parametrize("whose", ["pinned", "own", "anybody's"])
-def test_a_feed_that_was_switched_off_leaves_the_lists_of_a_known_publisher(tmp_path, whose):
-    async def scene():
-        async with house(tmp_path, pinned=whose == "pinned", lines=["kept.example"]) as world:
-            if whose == "own":
-                world.source = replace(world.source, tier=Tier.LOCAL)
-                world.updater = world.make_updater()
-            put(world.store, HOSTS, name="feed")
-            source = world.store.sources()[-1]
-            world.store.change_source(replace(source, kind="feed"))
-            out(world.store)
-            await world.app.reader.refresh()
-            await world.updater.update_now()
-            assert world.blocks("evil1.example/")
-            write_off(world.store.root, {"feed": Off(NOW)})
-            out(world.store)
-            put(world.store, ["later.example"], name="later.txt")
-            out(world.store)  # who was away meanwhile misses the generation that became smaller
-            await world.app.reader.refresh()
-            [outcome] = await world.updater.update_now()
-            refused = {"mw-8b"} if whose == "anybody's" else set()
-            assert set(outcome.refused) == refused
-            assert world.blocks("evil1.example/") is bool(refused)
-            assert world.blocks("later.example/") is not bool(refused)
-
-    run(scene)
+async def test_a_feed_that_was_switched_off_leaves_the_lists_of_a_known_publisher(tmp_path, whose):
+    async with house(tmp_path, pinned=whose == "pinned", lines=["kept.example"]) as world:
+        if whose == "own":
+            world.source = replace(world.source, tier=Tier.LOCAL)
+            world.updater = world.make_updater()
+        put(world.store, HOSTS, name="feed")
+        source = world.store.sources()[-1]
+        world.store.change_source(replace(source, kind="feed"))
+        out(world.store)
+        await world.app.reader.refresh()
+        await world.updater.update_now()
+        assert world.blocks("evil1.example/")
+        write_off(world.store.root, {"feed": Off(NOW)})
+        out(world.store)
+        put(world.store, ["later.example"], name="later.txt")
+        out(world.store)  # who was away meanwhile misses the generation that became smaller
+        await world.app.reader.refresh()
+        [outcome] = await world.updater.update_now()
+        refused = {"mw-8b"} if whose == "anybody's" else set()
+        assert set(outcome.refused) == refused
+        assert world.blocks("evil1.example/") is bool(refused)
+        assert world.blocks("later.example/") is not bool(refused)
 
 
 def index_without(*names):
