@@ -9,9 +9,15 @@ import h2.events
 import h2.exceptions
 import pytest
 from h2.settings import SettingCodes
-from hyperframe.frame import GoAwayFrame
+from hyperframe.frame import GoAwayFrame, SettingsFrame
+from mitmproxy.proxy.events import DataReceived, Start
 
 from proxykit.http2 import TIMEOUT_S, Peer, holding, reply
+from proxykit.sides import NoStreams, around, run
+from secondlook.config import TrafficLimitsSettings
+from secondlook.proxy.mitm.http import http2
+from secondlook.proxy.mitm.http.http2_origin import Http2OriginSide
+from secondlook.proxy.mitm.transport.connection import Pressure
 
 CANCEL, REFUSED_STREAM = 8, 7
 NO_ERROR = 0
@@ -243,3 +249,14 @@ def test_an_origin_may_narrow_its_window_in_the_middle_of_an_upload(make_http2_o
     client.state.end_stream(upload)
     client.state.end_stream(other)
     assert client.finish(other, upload).body == b"120000"
+
+
+def test_a_connection_that_ends_amid_its_input_holds_nobody_up(monkeypatch):
+    """What is left of the input waits for its turn, and its connection is not read; none comes after the end."""
+    monkeypatch.setattr(http2, "STEP_S", -1.0)
+    context = around()
+    context.client.pressure = pressure = Pressure()
+    side = Http2OriginSide(context, NoStreams(), TrafficLimitsSettings())
+    run(side, Start(), DataReceived(side.conn, SettingsFrame(0).serialize() + goaway(0) + goaway(0)))
+    assert not side.conn.connected
+    assert not pressure

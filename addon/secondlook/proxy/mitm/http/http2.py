@@ -210,6 +210,8 @@ class Side(MitmHttp2Connection):
         """End the connection and every stream that is still open on it."""
         yield commands.CloseConnection(self.conn)
         self._handle_event = self.done  # type: ignore[method-assign]
+        if self._turn is not None:  # it will not come
+            self._press(pressed=False)
         open_streams, self.streams = self.streams, {}
         for stream_id, state in open_streams.items():
             yield ReceiveHttp(self._lost(stream_id, state, msg))
