@@ -9,7 +9,6 @@ document that ends early is refused.
 import json
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 from secondlook.feeds.entries.entry import FeedRefused
@@ -199,9 +198,8 @@ def objects(
 
 
 def _decoded(text: str) -> Any:
-    """Decode a record, at the second try without commas that are too many; None where neither will do."""
-    with suppress(ValueError, RecursionError):
-        return _DECODER.decode(text)
-    with suppress(ValueError, RecursionError):
+    """Decode a record without the commas that are too many; None where that does not make it one."""
+    try:
         return _DECODER.decode(_TRAILING_COMMA.sub(lambda found: found[1] or "", text))
-    return None
+    except (ValueError, RecursionError):
+        return None
