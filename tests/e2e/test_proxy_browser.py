@@ -119,6 +119,33 @@ def test_pages_are_in_the_language_of_the_browser(context, locale, direction, ti
     assert [fault["id"] for fault in page.evaluate("axe.run()")["violations"]] == []
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("locale", ["en-GB", "de-AT", "ar-EG"])
+@pytest.mark.parametrize("width", [360, 1440])
+@pytest.mark.parametrize("subject", ["phishing.secondlook.test/login", "malware.secondlook.test/a.exe"])
+def test_axe_finds_no_fault_in_the_block_page(context, subject, width, locale, theme):
+    """Under its own policy (CSP `sandbox`) no timer fires, and axe waits for ever: it sees the page without it."""
+    axe = (files("axe_playwright_python") / "axe.min.js").read_text()
+    page = context(locale=locale, color_scheme=theme, viewport={"width": width, "height": 740}).new_page()
+    policies = []
+
+    def without_policy(route: Any) -> None:
+        answer = route.fetch()
+        headers = dict(answer.headers)
+        policies.append(headers.pop("content-security-policy"))
+        route.fulfill(response=answer, headers=headers)
+
+    page.route(f"http://{subject}", without_policy)
+    answer = page.goto(f"http://{subject}")
+    assert answer is not None
+    assert answer.status == 403
+    assert "sandbox" in policies[0]
+    page.locator("summary").first.click()  # what is folded away is looked at too
+    page.evaluate(axe)
+    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    assert [fault["id"] for fault in page.evaluate("axe.run()")["violations"]] == []
+
+
 def test_go_back_leads_to_the_very_page_that_led_there(proxy, browser, plain_origin):
     """No certificate of ours is trusted here: going back must not need one."""
     links = (
