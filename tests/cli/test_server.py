@@ -65,7 +65,7 @@ def test_what_a_feed_brought_that_is_off_is_shown_as_kept(tmp_path):
     (status,) = json_lines("server", "status", "--state", store.root)
     assert (status["feeds"][0]["error"], status["alerts"]) == (
         None,
-        ["no list protects any more: urlhaus switched off, and there is no other"],
+        ["no list protects any more: urlhaus is switched off, and nothing else is in force"],
     )
     shown = command("server", "status", "--state", store.root).stdout
     assert "feed urlhaus: 1 entries" in shown

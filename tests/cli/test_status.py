@@ -48,7 +48,7 @@ def test_status_shows_that_the_last_feed_is_off_and_forgets_how_it_failed(tmp_pa
         "the settings name no feeds; what urlhaus brought stays in force"
     )
     write_off(store.root, {"urlhaus": Off(NOW)})
-    told = "no list protects any more: urlhaus switched off, and there is no other"
+    told = "no list protects any more: urlhaus is switched off, and nothing else is in force"
     assert alerts(f"feeds: [{{{feed}, enabled: false}}]\n") == [told]
     servers = "servers: {network: {url: 'https://ask.example'}}\n"
     assert alerts(f"feeds: [{{{feed}, enabled: false}}]\n{servers}") == []

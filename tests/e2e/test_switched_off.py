@@ -52,7 +52,7 @@ def test_off_is_off_in_every_worker_and_on_again_needs_no_fetch(start_proxy):
         blocks(proxy, whether=False)
         assert proxy.curl("http://malware.secondlook.test/").status == 403
         wait_for(lambda: alerts() or None, "the alert that nothing protects")
-        assert alerts() == ["no list protects any more: story switched off, and there is no other"]
+        assert alerts() == ["no list protects any more: story is switched off, and nothing else is in force"]
         (event,) = proxy.json("log", "--kind", "action")
         assert event["detail"].startswith("feed story switched off: what it brought (1,500) is out of force")
         (status,) = json_lines("server", "status", "--state", proxy.state)

@@ -36,6 +36,6 @@ def test_other_entries_protect_though_every_feed_is_off(tmp_path):
     def told():
         return feed_alerts(store.root, named=True, others=False, now=NOW)
 
-    assert told() == ["no list protects any more: one switched off, and there is no other"]
+    assert told() == ["no list protects any more: one is switched off, and nothing else is in force"]
     put(store, ["imported.example"])
     assert told() == []

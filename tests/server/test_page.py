@@ -113,7 +113,7 @@ def test_it_shows_which_feeds_are_off_and_that_nothing_protects(store, intake):
     assert re.findall("<p>Feed (.*?)</p>", page) == [
         "urlhaus: switched off since 2026-09-21; what it brought is kept, and not in force."
     ]
-    assert "No list protects any more: urlhaus switched off" in page
+    assert "No list protects any more: urlhaus is switched off" in page
 
 
 @pytest.mark.parametrize("path", ["/admin", "/admin/findings"])

@@ -124,7 +124,7 @@ def test_after_the_last_feed_it_is_shown_that_nothing_protects(follows, suffixes
 
         assert alerts() == []
         await restart(off(feed), TEST_LIST)
-        assert alerts() == ["no list protects any more: feed switched off, and there is no other"]
+        assert alerts() == ["no list protects any more: feed is switched off, and nothing else is in force"]
         assert alerts(others=True) == []
         add_entry(
             store,

@@ -63,7 +63,8 @@ def _alerts(store: ServerStore, *, named: bool, others: bool, now: float) -> lis
     off = read_off(store.root)
     lists = sorted({source.name for source in store.sources() if source.kind == "feed"} & off.keys())
     if lists and not in_force and not others and not _has_own(store.root):
-        return [f"no list protects any more: {', '.join(lists)} switched off, and there is no other"]
+        names = f"{', '.join(lists)} {'is' if len(lists) == 1 else 'are'} switched off"
+        return [f"no list protects any more: {names}, and nothing else is in force"]
     return []
 
 
