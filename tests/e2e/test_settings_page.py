@@ -100,10 +100,16 @@ def test_a_feed_is_added_tried_switched_on_and_blocks(page, proxy, feed):
     page.goto("/settings")
     assert page.get_by_role("button", name="Switch on mine").is_visible()
 
-    told = [event["detail"] for event in proxy.json("log", "--kind", "action")]
-    assert [detail.rpartition(": ")[2] for detail in told] == [
+    wait_for(lambda: proxy.curl(LISTED).status != 403 or None, "what the feed brought to be out of force")
+
+    def told():
+        found = [event["detail"].rpartition(": ")[2] for event in proxy.json("log", "--kind", "action")]
+        return found if len(found) > 2 else None
+
+    assert wait_for(told, "an event of each change, and of what became of the feed") == [
         "adds the feed mine",
         "switches the feed mine off",
+        "what it brought (1) is out of force, and kept for when it is switched on again",
     ]
 
 
