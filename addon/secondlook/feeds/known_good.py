@@ -53,27 +53,28 @@ _EXTENSION = re.compile(r"\.[a-z]{1,5}\Z")
 
 
 class KnownGood:
-    """Known-good hosts of lines `host`, `.domain` and `host/`; others are ignored."""
+    """Known-good hosts of lines `host`, `.domain` and `host/`, and those of a `base`; others are ignored."""
 
-    def __init__(self, lines: Iterable[str], suffixes: Suffixes) -> None:
+    def __init__(self, lines: Iterable[str], suffixes: Suffixes, base: "KnownGood | None" = None) -> None:
         self._suffixes = suffixes
-        self.hosts: set[str] = set()  # all of them
-        self._owned: set[str] = set()
-        self._platforms: set[str] = set()
+        self.hosts: set[str] = set(base.hosts) if base else set()  # all of them
+        self.owned: set[str] = set(base.owned) if base else set()
+        self.platforms: set[str] = set(base.platforms) if base else set()
+        self.tails: set[bytes] = set(base.tails) if base else set()  # the last two labels of each
         for line in lines:
             name, problem = canonical_host(line.strip("./"))
             if problem or not name:
                 continue
             self.hosts.add(name)
+            self.tails.add(b".".join(name.encode().rsplit(b".", 2)[-2:]))
             if line.startswith("."):
-                self._owned.add(name)
+                self.owned.add(name)
             elif line.endswith("/"):
-                self._platforms.add(name)
-        self._tails = {b".".join(name.encode().rsplit(b".", 2)[-2:]) for name in self.hosts}
+                self.platforms.add(name)
 
     def offsets(self, lines: bytes) -> Iterator[int]:
         """Return where the lines begin that `blocks_too_much`, each ended by a line feed."""
-        tails = self._tails
+        tails = self.tails
         offset = 0
         for line in lines.split(b"\n"):
             host = line[: line.find(b"/")]
@@ -102,8 +103,8 @@ class KnownGood:
     def _owner(self, host: str) -> str | None:
         """Return the domain to whose owner a host belongs, where that is known."""
         name = host
-        while name not in self._owned:
-            if self._suffixes.is_platform(name) or name in self._platforms:
+        while name not in self.owned:
+            if self._suffixes.is_platform(name) or name in self.platforms:
                 return None
             name = name.partition(".")[2]
             if not name:
@@ -112,7 +113,7 @@ class KnownGood:
 
     def _has_pages_of_many(self, host: str) -> bool:
         while host:
-            if host in self._platforms or self._suffixes.is_platform(host):
+            if host in self.platforms or self._suffixes.is_platform(host):
                 return True
             host = host.partition(".")[2]
         return False

@@ -9,8 +9,6 @@ import sys
 from array import array
 from bisect import bisect_left
 from collections.abc import Buffer, Iterable, Iterator, Sequence
-from itertools import accumulate, pairwise, starmap
-from operator import le
 from struct import Struct
 from typing import Final, Self
 
@@ -93,7 +91,8 @@ class HashList:
         if size > expected:
             raise Corrupt(f"hash list has {size - expected} bytes more than declared")
         index = view[HEADER.size : HEADER.size + INDEX_BYTES].cast("I")
-        if index[0] != 0 or index[BUCKETS] != count or not all(starmap(le, pairwise(index))):
+        bounds = index.tolist()
+        if bounds[0] != 0 or bounds[BUCKETS] != count or bounds != sorted(bounds):
             raise Corrupt("hash list has an index that leaves its bounds")
         key_bytes = min(width, KEY_BYTES)
         tails_at = KEYS_AT + count * key_bytes
@@ -108,13 +107,14 @@ class HashList:
         return self.find(hash_keys((full_hash,)), (full_hash,)) >= 0
 
     def held(self, hashes: Iterable[bytes]) -> list[bytes]:
-        """Those of these full hashes (32 bytes each) whose prefix the list holds; quick for many of them."""
-        index = self._index
-        return [
-            full_hash
-            for full_hash in hashes
-            if index[slot := full_hash[0] << 8 | full_hash[1]] != index[slot + 1] and self.has(full_hash)
-        ]
+        """Those of these full hashes (32 bytes each) whose prefix the list holds; quick for many of them.
+
+        Needs numpy, which workers never load.
+        """
+        from secondlook.core.lists.verify import near  # noqa: PLC0415 (keeps numpy out of workers)
+
+        every = list(hashes)
+        return [every[at] for at in near(self._keys, every) if self.has(every[at])]
 
     def find(self, keys: Sequence[int], hashes: Sequence[bytes]) -> int:
         """The position in `hashes` of the first that the list holds, or -1; `keys` is `hash_keys(hashes)`."""
@@ -215,14 +215,15 @@ def build(hashes: Iterable[bytes], width: int) -> bytes:
     key_bytes = min(width, KEY_BYTES)
     keys = array("Q" if key_bytes == KEY_BYTES else "I", b"".join(entry[:key_bytes] for entry in entries))
     keys.byteswap()
-    sizes = [0] * (BUCKETS + 1)
-    for entry in entries:
-        sizes[(entry[0] << 8 | entry[1]) + 1] += 1
+    index = array("I")
+    for at, entry in enumerate(entries):  # `at` is the first of its slot, and of the empty ones before it
+        index += array("I", (at,)) * ((entry[0] << 8 | entry[1]) + 1 - len(index))
+    index += array("I", (len(entries),)) * (BUCKETS + 1 - len(index))
     checksum = hashlib.sha256(b"".join(entries)).digest()
     return b"".join(
         (
             HEADER.pack(MAGIC, VERSION, width, len(entries), checksum),
-            array("I", accumulate(sizes)).tobytes(),
+            index.tobytes(),
             bytes(4),
             keys.tobytes(),
             *(entry[key_bytes:] for entry in entries),

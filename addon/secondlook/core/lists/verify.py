@@ -1,5 +1,6 @@
-"""Whole verification of a hash list's columns with numpy; see `core.lists.format`."""
+"""Whole verification of a hash list's columns, and many lookups at once; numpy. See `core.lists.format`."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -27,3 +28,13 @@ def verify_columns(width: int, index: memoryview, keys: memoryview, tails: memor
     slots = np.arange(BUCKETS, dtype=column.dtype) << column.dtype.type(keys.itemsize * 8 - 16)
     if not np.array_equal(np.searchsorted(column, slots), np.frombuffer(index, dtype="<u4")[:BUCKETS]):
         raise Corrupt("hash list has an index that does not fit its entries")
+
+
+def near(column: memoryview, hashes: Sequence[bytes]) -> list[int]:
+    """Positions of the full hashes (32 bytes each) whose first bytes a sorted column of integers holds."""
+    wanted = np.frombuffer(b"".join(hashes), dtype=f">u{column.itemsize}")[:: 32 // column.itemsize]
+    sorted_keys = np.asarray(column)
+    if not len(sorted_keys):
+        return []
+    at = np.searchsorted(sorted_keys, wanted.astype(sorted_keys.dtype)).clip(max=len(sorted_keys) - 1)
+    return np.flatnonzero(sorted_keys[at] == wanted).tolist()

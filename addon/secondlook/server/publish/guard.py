@@ -7,7 +7,7 @@ entries. What is caught is held back and reported, unless the operator insists.
 
 import re
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,29 @@ from secondlook.core.url.expression import Suffixes
 from secondlook.feeds.known_good import KnownGood
 from secondlook.known_good import host_lines, root_hashes, shipped_lines, shipped_roots
 from secondlook.server.store.manual_entries import ManualEntry
-from secondlook.server.store.records import Records, keys
+from secondlook.server.store.records import Keys, Records, keys
 
 BLOCK_BYTES = 4 << 20  # of text looked at at once
 
 
-def hash_keys(hashes: Sequence[bytes]) -> npt.NDArray[np.uint64]:
-    """Return the first 8 bytes of each hash as a sorted array of integers."""
-    raw = b"".join(full_hash[:8] for full_hash in hashes)
-    return np.unique(np.frombuffer(raw, dtype=">u8").astype(np.uint64))
+def hash_keys(hashes: Iterable[bytes]) -> Keys:
+    """Return the first 8 bytes of each hash (32 bytes) as a sorted array of integers."""
+    return np.sort(np.frombuffer(b"".join(hashes), dtype=">u8")[::4].astype(np.uint64))
+
+
+def among(values: Keys, wanted: Keys) -> npt.NDArray[np.bool_]:
+    """Mark the values that a sorted array holds; soon done where they are sorted too, or few."""
+    if not len(wanted):
+        return np.zeros(len(values), dtype=np.bool_)
+    at = np.searchsorted(wanted, values).clip(max=len(wanted) - 1)
+    found: npt.NDArray[np.bool_] = wanted[at] == values
+    return found
+
+
+@cache
+def shipped_known_good(suffixes: Suffixes) -> KnownGood:
+    """Return what the shipped lists name; made once a process."""
+    return KnownGood(shipped_lines(), suffixes)
 
 
 @lru_cache(maxsize=4)
@@ -45,7 +59,8 @@ class Guard:
 
     def __init__(self, more: Sequence[str], suffixes: Suffixes) -> None:
         self.roots = {**shipped_roots(suffixes), **root_hashes(more, suffixes)}
-        self._known_good = KnownGood((*shipped_lines(), *more), suffixes)
+        shipped = shipped_known_good(suffixes)
+        self._known_good = KnownGood(more, suffixes, shipped) if more else shipped
 
     def offsets(self, texts: Any) -> npt.NDArray[np.uint64]:
         """Find where in a source's (mapped) text the lines stand that would block too much."""

@@ -22,6 +22,7 @@ from secondlook.core.lists.name import ListName, Role
 from secondlook.core.subject import SubjectKind
 from secondlook.server.publish import table as columns
 from secondlook.server.publish.detail import pack_detail
+from secondlook.server.publish.guard import among
 from secondlook.server.store.names import derived_list, list_of
 from secondlook.server.store.records import (
     DIGESTS,
@@ -238,7 +239,7 @@ class Merge:
             if not run.own:
                 wanted &= ~excepted.excepted(records, run.excepted)
             if run.guarded and run.lists[0] is not None and run.lists[0].role is Role.BLOCK:
-                caught = np.isin(keys(records), self._guard)
+                caught = among(keys(records), self._guard)
                 if len(run.held_back):
                     caught |= np.isin(records["text"], run.held_back)
                 caught &= (records["kind"] != KIND_FILE) & wanted

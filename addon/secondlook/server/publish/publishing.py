@@ -132,14 +132,14 @@ class _Publication:
 
     def run(self, accept_shrink: bool) -> PublishReport:
         runs = self._runs()
-        guard = hash_keys(list(self._guard.roots))
+        guard = hash_keys(self._guard.roots)
         good = [
             keys(np.asarray(run.records))
             for run in runs
             if run.lists[0] and run.lists[0].role is Role.KNOWN_GOOD
         ]
         if good:
-            guard = np.unique(np.concatenate([guard, *good]))
+            guard = np.sort(np.concatenate([guard, *good]))
         merge = Merge(self._folder, runs, guard)
         merge.run(Exceptions(self._manual, manual_hash))
         lists = self._published(merge)
