@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ledgerkit.fake import FakeLedger
+from ledgerkit.made import make_database
 from ledgerkit.postgres import PostgresServer, find_binaries
 from secondlook.ledger.ledger import Ledger, LedgerOptions
 
@@ -51,11 +52,19 @@ type Opener = Callable[..., Ledger]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def empty_place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Where a fresh ledger of each engine goes."""
     if request.param == "sqlite":
         return str(tmp_path / "ledger.sqlite3")
     return request.getfixturevalue("postgres").database()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where an empty ledger of each engine is, or is copied to as it is opened (`ledgerkit.copied`)."""
+    if request.param == "sqlite":
+        return str(tmp_path / "ledger.sqlite3")
+    return make_database(request.getfixturevalue("postgres"))
 
 
 @pytest.fixture
@@ -96,4 +105,4 @@ def any_ledger(request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock)
     if request.param == "sqlite":
         yield opener(tmp_path / "ledger.sqlite3")
     else:
-        yield opener(request.getfixturevalue("postgres").database())
+        yield opener(make_database(request.getfixturevalue("postgres")))

@@ -5,6 +5,7 @@ import time
 import psycopg
 import pytest
 
+from ledgerkit.made import make_database
 from secondlook.ground.errors import LedgerError
 from secondlook.ledger.engine import change
 from secondlook.ledger.engine.change import bump
@@ -43,7 +44,7 @@ def wait_until(condition, timeout_s: float = 20.0) -> None:
 def test_a_listener_that_hears_nothing_delays_a_change_by_less_than_a_second(
     postgres, open_ledger, monkeypatch
 ):
-    url = postgres.database()
+    url = make_database(postgres)
     here, elsewhere = open_ledger(url), open_ledger(url)
     changes = here.store.changes
     wait_until(lambda: changes._listening)
@@ -73,7 +74,7 @@ def terminate_listeners(url: str) -> None:
 
 
 def test_a_fault_inside_does_not_end_the_listening(postgres, open_ledger, monkeypatch):
-    url = postgres.database()
+    url = make_database(postgres)
     here = open_ledger(url)
     changes = here.store.changes
     wait_until(lambda: changes._listening)
@@ -98,7 +99,7 @@ def test_the_listener_notices_that_nobody_is_there_as_the_other_connections_do(
         return connect(*args, **named)
 
     monkeypatch.setattr(psycopg, "connect", watched)
-    ledger = open_ledger(postgres.database())
+    ledger = open_ledger(make_database(postgres))
     wait_until(lambda: ledger.store.changes._listening)
     (listener,) = [named for named in seen if named.get("application_name") == "secondlook listener"]
     assert listener.items() >= ALIVE.items()

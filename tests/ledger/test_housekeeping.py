@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from ledgerkit.contract import remembered
+from ledgerkit.made import make_database
 from ledgerkit.samples import START, identity_of, make_event, make_flag
 from secondlook.core.event import EventKind
 from secondlook.core.subject import SubjectKind
@@ -214,7 +215,7 @@ def test_the_daily_sweep_waits_for_no_reader_and_empties_the_wal_later(read_one,
 
 
 def test_a_table_that_another_proxy_vacuums_is_left_to_it(postgres, open_ledger):
-    url = postgres.database()
+    url = make_database(postgres)
     ledger = open_ledger(url, background=False)
     with psycopg.connect(url) as another:
         another.execute("LOCK TABLE history IN SHARE UPDATE EXCLUSIVE MODE")
@@ -222,7 +223,7 @@ def test_a_table_that_another_proxy_vacuums_is_left_to_it(postgres, open_ledger)
 
 
 def test_a_vacuum_that_fails_is_reported_and_leaves_every_reader_read_only(postgres, open_ledger):
-    url = postgres.database()
+    url = make_database(postgres)
     ledger = open_ledger(url, background=False)
     with psycopg.connect(url) as another:
         another.execute("ALTER TABLE shares RENAME TO elsewhere")

@@ -25,11 +25,13 @@ def open_and_count(location: str, journal: str) -> int:
     return 1
 
 
-def test_many_processes_may_open_a_new_ledger_at_once(place, tmp_path):
+def test_many_processes_may_open_a_new_ledger_at_once(empty_place, tmp_path):
     with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
-        done = list(pool.map(open_and_count, [place] * 8, [str(tmp_path / "flags.journal")] * 8, timeout=120))
+        done = list(
+            pool.map(open_and_count, [empty_place] * 8, [str(tmp_path / "flags.journal")] * 8, timeout=120)
+        )
     assert sum(done) == 8
-    ledger = Ledger.open(place, journal=tmp_path / "flags.journal")
+    ledger = Ledger.open(empty_place, journal=tmp_path / "flags.journal")
     assert len(ledger.snapshots.rules()) == 8
     ledger.close()
 

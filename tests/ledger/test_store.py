@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from ledgerkit.made import make_database
 from secondlook.ground.errors import LedgerError
 from secondlook.ledger.engine.change import bump
 from secondlook.ledger.ledger import Ledger, LedgerOptions
@@ -29,7 +30,7 @@ async def test_a_change_of_this_process_is_seen_at_once(ledger, topic):
 
 
 async def test_what_deadlocks_with_another_proxy_is_done_all_the_same(postgres, open_ledger):
-    place = postgres.database()
+    place = make_database(postgres)
     meeting = threading.Barrier(2)
 
     def work(first: str, second: str):

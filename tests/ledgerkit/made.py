@@ -1,4 +1,4 @@
-"""A ledger that is there already: bringing an empty file to our schema is most of what a small test costs."""
+"""A ledger that is there already: bringing an empty one to our schema is most of what a small test costs."""
 
 import functools
 import os
@@ -7,6 +7,7 @@ import tempfile
 from contextlib import closing
 from pathlib import Path
 
+from ledgerkit.postgres import PostgresServer
 from secondlook.ledger.ledger import Ledger, LedgerOptions
 
 
@@ -27,3 +28,17 @@ def make_ledger(path: Path) -> Path:
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         file.write(_content())
     return path
+
+
+@functools.cache
+def _pattern(server: PostgresServer) -> str:
+    """Name a database that a ledger was made in, and which nobody uses."""
+    url = server.database()
+    with tempfile.TemporaryDirectory() as folder:
+        Ledger.open(url, LedgerOptions(background=False), journal=Path(folder) / "flags.journal").close()
+    return server.name_of(url)
+
+
+def make_database(server: PostgresServer) -> str:
+    """Make a database with an empty ledger of this program's schema; its URL."""
+    return server.database(_pattern(server))

@@ -100,11 +100,15 @@ class PostgresServer:
     def url(self, database: str) -> str:
         return f"postgresql://tester@/{database}?host={self.folder}"
 
-    def database(self) -> str:
+    def database(self, like: str = "template0") -> str:
+        """A fresh one, with what is in the database of that name."""
         name = f"t{uuid.uuid4().hex[:12]}"
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE template0")
+            connection.execute(f"CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE {like}")
         return self.url(name)
+
+    def name_of(self, url: str) -> str:
+        return url.removeprefix("postgresql://tester@/").partition("?")[0]
 
     def remove(self) -> None:
         self.stop(signal.SIGQUIT)

@@ -1,5 +1,9 @@
 """Machinery of the server's tests: stores with entries, servers that really listen."""
 
+import atexit
+import functools
+import shutil
+import tempfile
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from hashlib import sha256
@@ -51,14 +55,22 @@ def out(
 
 
 def make_store(folder: Path, lines: Iterable[str] = (), *, list_name: str = "mw-8b") -> ServerStore:
-    """A store with one published list."""
+    """A store with one published list; all of the same list have the same key."""
     folder.mkdir(parents=True, exist_ok=True)
-    store = ServerStore(folder / "server")
-    lines = list(lines)
+    shutil.copytree(_published(tuple(lines), list_name), folder / "server", dirs_exist_ok=True)
+    return ServerStore(folder / "server")
+
+
+@functools.cache
+def _published(lines: tuple[str, ...], list_name: str) -> Path:
+    """Publish a list once for all tests of a run: each gets a copy."""
+    folder = tempfile.mkdtemp(prefix="secondlook-store-")
+    atexit.register(shutil.rmtree, folder)
+    store = ServerStore(Path(folder) / "server")
     if lines:
         put(store, lines, list_name=list_name)
     out(store)
-    return store
+    return store.root
 
 
 @asynccontextmanager
