@@ -98,24 +98,25 @@ def packages() -> list[Package]:
         for each in wanted
     }
     found = {each.name: each for each in _read(ROOT / "requirements.txt") if each.name not in BUILDING}
-    for each in _read(ROOT / "requirements-extra.txt"):
+    extras = {each.name: each for each in _read(ROOT / "requirements-extra.txt")}
+    known = extras | found
+    for each in extras.values():
         if each.name not in found and each.name not in BUILDING:
             found[each.name] = each
             each.extra = direct.get(each.name) or next(
-                direct[one] for one in _roots(each, found) if one in direct
+                direct[one] for one in _roots(each, known) if one in direct
             )
     return sorted(found.values(), key=lambda each: each.name)
 
 
 def _roots(package: Package, known: dict[str, Package]) -> list[str]:
     """Return by whom a package came, directly or not."""
-    every = {each.name: each for each in _read(ROOT / "requirements-extra.txt")} | known
     seen, waiting = set(), [package.name]
     while waiting:
         name = waiting.pop()
-        if name not in seen and name in every:
+        if name not in seen and name in known:
             seen.add(name)
-            waiting += every[name].needed_by
+            waiting += known[name].needed_by
     return sorted(seen)
 
 

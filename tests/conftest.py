@@ -2,8 +2,10 @@
 
 import gc
 import lzma
+import re
 import sys
 from collections.abc import Generator, Iterator
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -109,6 +111,18 @@ def pytest_collection_finish() -> None:
 def anyio_backend() -> str:
     """The event loop of tests that are marked with `anyio`."""
     return "asyncio"
+
+
+_numbers = count()
+
+
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the test's own; pytest's goes through the names of thousands of others to find one that is free."""
+    name = re.sub(r"\W", "_", request.node.name)[:24]  # short: paths of sockets have a hundred characters
+    folder = tmp_path_factory.getbasetemp() / f"{name}-{next(_numbers)}"
+    folder.mkdir(mode=0o700)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -19,11 +19,11 @@ prepared.allow()
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark everything here, leave the soak out."""
-    here = Path(__file__).parent
+    here = f"{Path(__file__).parent}{os.sep}"
     for item in items:
         if item.get_closest_marker("soak") and not os.environ.get("SECONDLOOK_SOAK"):
             item.add_marker(pytest.mark.skip(reason="a long test: `make soak` runs it"))
-        if here in item.path.parents:
+        if str(item.path).startswith(here):
             item.add_marker(pytest.mark.e2e)
 
 

@@ -36,7 +36,7 @@ BODIES: dict[str, bytes] = {
     "gz": gzipped(EICAR),
     "7z": seven(FILES),
     "7z in zip": zipped({"in.7z": seven(FILES)}),
-    "locked 7z": seven(FILES, password="x"),
+    "locked 7z": seven(FILES, password="infected"),
     "multipart": MULTIPART,
     "program": program(3000),
     **{name: encode(b"The quick brown fox. " * 500) for name, encode in ENCODERS.items()},
