@@ -165,12 +165,13 @@ class Origin:
     peers: list[Peer] = field(default_factory=list)
     requests: list[tuple[int, int, dict[str, str]]] = field(default_factory=list)  # connection, stream, head
     resets: list[tuple[int, int]] = field(default_factory=list)
+    listen_on: int = 0  # a port; 0: any
 
     def __enter__(self) -> Self:
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(self.certificate)
         self._context.set_alpn_protocols(["h2"])
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", self.listen_on))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
         return self

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, cast
 
 from mitmproxy import ctx
-from mitmproxy.connection import Client, Server
+from mitmproxy.connection import Client, ConnectionState, Server
 from mitmproxy.exceptions import AddonHalt
 from mitmproxy.options import Options
 from mitmproxy.proxy import commands, events, layer
@@ -70,7 +70,7 @@ class GatedHttpLayer(HttpLayer):
         self._full: dict[int, Upload] = {}
         self._connected_for: tuple[str, int] | None = None
 
-    def _handle_event(self, event: events.Event) -> Commands:
+    def _handle_event(self, event: events.Event) -> Commands:  # noqa: C901 - one branch an event
         if isinstance(event, events.Start) and not is_h3_alpn(self.context.client.alpn):
             yield from self._start(event)
             return
@@ -81,6 +81,8 @@ class GatedHttpLayer(HttpLayer):
                 self.connections[self.context.server] = side
                 yield from self.event_to_child(side, events.Start())
             yield from self.event_to_child(self.connections[event.connection], event)
+        elif type(event) is events.ConnectionClosed and isinstance(event.connection, Server):
+            yield from self._lose(event)
         else:
             yield from super()._handle_event(event)
         if self._stalled:
@@ -117,6 +119,23 @@ class GatedHttpLayer(HttpLayer):
         if context.server.alpn == b"h2":
             return Http2OriginSide(context, self, self.edge.limits)
         return Http1OriginSide(context, self.edge.limits)
+
+    def _lose(self, event: events.ConnectionClosed) -> Commands:
+        """Let go of an origin that has gone: a client of HTTP/2 has a new connection for each request."""
+        peer = event.connection
+        side = self.connections.get(peer)
+        if side is None:
+            yield commands.CloseConnection(peer)
+            return
+        yield from self.event_to_child(side, event)
+        if peer.state is ConnectionState.CLOSED:
+            self.connections.pop(peer, None)
+
+    def register_connection(self, command: RegisterHttpConnection) -> Commands:
+        """Note that an origin is connected to, or cannot be: the next request may try again."""
+        yield from super().register_connection(command)
+        if command.err:
+            self.connections.pop(command.connection, None)
 
     def _is_early(self, event: events.DataReceived) -> bool:
         return event.connection not in self.connections and event.connection == self.context.server
@@ -207,7 +226,9 @@ class GatedHttpLayer(HttpLayer):
                 if stream is not None:  # else it has been dropped already
                     yield from self.event_to_child(stream, http_event)
             elif kind is SendHttp:
-                yield from self.event_to_child(self.connections[command.connection], command.event)
+                side = self.connections.get(command.connection)
+                if side is not None:  # else it has gone
+                    yield from self.event_to_child(side, command.event)
             elif kind is commands.SendData:
                 yield command
             elif kind is DropStream:
