@@ -181,5 +181,5 @@ def test_a_client_that_never_ends_its_handshake_is_let_go(proxy, monkeypatch):
     ],
 )
 def test_the_words(message, why):
-    assert unreachable.told("site.test", message).endswith(why)
+    assert unreachable.sentence("site.test", message).endswith(why)
     assert (unreachable.advice(message) is not None) == message.startswith("Certificate")
