@@ -1,7 +1,9 @@
 """Users: no password from this machine, one from everywhere else, none that is wrong."""
 
 import asyncio
+import base64
 import contextlib
+import http.client
 import socket
 import subprocess
 
@@ -42,6 +44,37 @@ def test_a_stranger_logs_in(make_proxy, make_origin, gatekeeper, stranger, tls):
     assert origin.connections == 0
     done = _curl(proxy, "-x", proxy.url, "-U", f"ann:{PASSWORD}", url)
     assert done.stdout.endswith(b"hello nothing")  # the password does not travel on
+    assert {use.user for _, subject, use, _ in gatekeeper.seen if subject.kind == "url"} == {"ann"}
+
+
+def test_credentials_of_another_on_a_connection_are_anothers(make_proxy, make_origin, gatekeeper, stranger):
+    proxy = make_proxy(clients={"users": {**USERS, "bob": USERS["ann"]}})
+    origin = make_origin(hello)
+
+    def ask(connection, user, password=PASSWORD):
+        given = f"{user}:{password}".encode()
+        header = {"Proxy-Authorization": f"Basic {base64.b64encode(given).decode()}"} if user else {}
+        connection.request("GET", f"http://127.0.0.1:{origin.port}/", headers=header)
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status
+
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=10)) as connection:
+        users = [("ann", PASSWORD), ("bob", PASSWORD), ("", ""), ("ann", PASSWORD), ("bob", "wrong")]
+        assert [ask(connection, *each) for each in users] == [200, 200, 200, 200, 407]
+    named = [use.user for _, subject, use, _ in gatekeeper.seen if subject.kind == "url"]
+    assert named == ["ann", "bob", "bob", "ann"]
+
+
+def test_what_comes_through_a_tunnel_signs_in_nobody_else(make_proxy, make_origin, gatekeeper, stranger):
+    proxy = make_proxy(clients={"users": {**USERS, "bob": USERS["ann"]}})
+    origin = make_origin(hello, tls=True)
+    other = base64.b64encode(f"bob:{PASSWORD}".encode()).decode()
+    through = _curl(
+        proxy, "-x", proxy.url, "-U", f"ann:{PASSWORD}", "-H", f"Proxy-Authorization: Basic {other}",
+        f"https://127.0.0.1:{origin.port}/",
+    )  # fmt: skip
+    assert b" 200" in through.stdout
     assert {use.user for _, subject, use, _ in gatekeeper.seen if subject.kind == "url"} == {"ann"}
 
 

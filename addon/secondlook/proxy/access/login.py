@@ -3,6 +3,8 @@
 This machine and the networks of `clients` need no password (one they send is still read: it shows whose
 policy holds). Everybody else logs in, where there are users. A password is verified in a thread, a few at a
 time; what was right once is remembered as a keyed digest, so that each request does not cost a verification.
+A connection is its user's, until other credentials come on it: a proxy in front of this one hands on those of
+many. What comes through a tunnel names nobody but whom the tunnel was opened for.
 
 Nothing shows whether a user exists: an unknown name is verified against a hash that no password fits, which
 takes as long. Wrong tries are bounded, ten a minute from one address (of IPv6: one /64) and not by name, so
@@ -24,7 +26,7 @@ import time
 import weakref
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
@@ -52,6 +54,13 @@ _REMEMBERED = 1024
 TRIES: Final = 10  # wrong ones of one address, in a minute
 
 
+class _SignedIn(NamedTuple):
+    """Who signed in on a connection, and the mark of the credentials that another may replace."""
+
+    user: str
+    by: bytes | None
+
+
 class Login:
     """Addon: lets users in; stands before the one that decides."""
 
@@ -77,7 +86,7 @@ class Login:
         self._complain = Complaint(logger.warning)
         self._key = os.urandom(32)
         self._right: LRU[bytes, bool] = LRU(_REMEMBERED)
-        self._known: weakref.WeakKeyDictionary[Client, str] = weakref.WeakKeyDictionary()
+        self._known: weakref.WeakKeyDictionary[Client, _SignedIn] = weakref.WeakKeyDictionary()
         self._thread = ThreadPoolExecutor(2, thread_name_prefix="login")
 
     def _open(self, ldap: LdapSettings) -> "Directory":
@@ -94,7 +103,8 @@ class Login:
 
     def user_of(self, client: Client) -> str | None:
         """Name the user of a connection, once signed in."""
-        return self._known.get(client)
+        known = self._known.get(client)
+        return None if known is None else known.user
 
     def sign_out(self, client: Client) -> None:
         """Forget who signed in on a connection: the next request may be another's."""
@@ -103,6 +113,12 @@ class Login:
     def http_connect(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """Let a tunnel in; what comes through it needs no further password."""
         return self._enter(flow)
+
+    def http_connected(self, flow: http.HTTPFlow) -> None:
+        """Take no other user from what comes through a tunnel."""
+        known = self._known.get(flow.client_conn)
+        if known is not None:
+            self._known[flow.client_conn] = _SignedIn(known.user, None)
 
     def requestheaders(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """Let a request in."""
@@ -114,7 +130,7 @@ class Login:
         user = await self._verify(data.username, data.password, address)
         if user is not None:
             data.valid = True
-            self._known[data.client_conn] = user
+            self._known[data.client_conn] = _SignedIn(user, None)
 
     def done(self) -> None:
         """End the thread."""
@@ -122,11 +138,12 @@ class Login:
 
     def _enter(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         client = flow.client_conn
-        user = self._known.get(client)
-        if user is not None:
-            flow.metadata[USER] = user
+        known = self._known.get(client)
         header = _take_header(flow.request)
-        if user is not None or not self._asks:
+        if known is not None and (header is None or known.by in {None, self._mark(header)}):
+            flow.metadata[USER] = known.user
+            return None
+        if not self._asks:
             return None
         if header is not None:
             return self._check(flow, header)
@@ -143,7 +160,8 @@ class Login:
             logger.exception("a login could not be checked")
             user = None
         if user is not None:
-            self._known[flow.client_conn] = flow.metadata[USER] = user
+            flow.metadata[USER] = user
+            self._known[flow.client_conn] = _SignedIn(user, self._mark(header))
         elif not self._is_open(address):
             wait_s = self._tries.wait_s(address, time.monotonic())
             flow.response = _ask() if wait_s <= 0 else _wait(wait_s)
@@ -172,6 +190,10 @@ class Login:
         self._tries.was_right(address)
         self._right[mark.digest()] = True
         return True
+
+    def _mark(self, header: str) -> bytes:
+        """Return by what credentials are known again, without keeping them."""
+        return hmac.digest(self._key, header.encode("utf-8", "surrogateescape"), "sha256")
 
     def _has_to_wait(self, address: str) -> bool:
         if self._tries.wait_s(address, time.monotonic()) <= 0:
