@@ -226,10 +226,7 @@ class Connection(ProxyConnectionHandler):
         elif isinstance(command, commands.StartHook):
             rest = self._begun.pop(command, None) or self._hooks.start(command)
             if rest is not None:
-                if (
-                    command.blocking and self.client.alpn != b"h2"
-                ):  # there only one stream waits (`layers.py`)
-                    self._unanswered.add(command)
+                self._note_waiting(command)
                 _ = self._spawn(self._finish_hook(command, rest), f"hook {command.name}")
             elif command.blocking:
                 self._waiting.append(events.HookCompleted(command))
