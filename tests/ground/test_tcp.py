@@ -5,12 +5,23 @@ import socket
 
 import pytest
 
-from secondlook.ground.tcp import listen_on
+from secondlook.ground.tcp import SILENT_S, listen_on
 
 
 def test_any_free_port_is_listened_on():
     with listen_on("127.0.0.1", 0) as sock:
         socket.create_connection(sock.getsockname(), 5).close()
+
+
+def test_who_is_connected_is_asked_whether_it_is_still_there():
+    with (
+        listen_on("127.0.0.1", 0) as sock,
+        socket.create_connection(sock.getsockname(), 5),
+        sock.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        if hasattr(socket, "TCP_KEEPIDLE"):
+            assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == SILENT_S
 
 
 def test_a_name_stands_for_its_address():

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from typing import Final
 
 BACKLOG: Final = 1024
+SILENT_S: Final = 300
+"""After which silence a peer is asked whether it is still there; who is gone without a word is seen to be gone."""
 
 
 def listen_on(
@@ -21,6 +23,7 @@ def listen_on(
     sock = socket.socket(family, kind, protocol)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _keep_alive(sock)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         for each in (*beside, sock) if beside else ():
@@ -37,3 +40,10 @@ def listen_on(
     if beside:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 0)
     return sock
+
+
+def _keep_alive(sock: socket.socket) -> None:
+    """Have the system ask silent peers (RFC 1122, 4.2.3.6), also on what a listening socket accepts."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_KEEPIDLE"):  # Linux and others; the default are two hours
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, SILENT_S)
