@@ -14,6 +14,8 @@ from secondlook.core.answer import Tier
 from secondlook.ground.clock import SystemClock
 from serverkit import out, put
 
+pytestmark = pytest.mark.anyio
+
 
 @asynccontextmanager
 async def pair(tmp_path, *, spare_lines=HOSTS):

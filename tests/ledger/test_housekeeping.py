@@ -16,6 +16,7 @@ from ledgerkit.samples import START, identity_of, make_event, make_flag
 from secondlook.core.event import EventKind
 from secondlook.core.subject import SubjectKind
 from secondlook.ground.errors import LedgerError
+from secondlook.ledger.engine.change import bump
 from secondlook.ledger.ledger import EventFilter, Ledger, LedgerOptions
 from secondlook.ledger.log import search
 from secondlook.ledger.upkeep import housekeeping
@@ -168,9 +169,10 @@ async def test_one_duty_that_always_fails_keeps_no_other_from_being_done(
 
 @pytest.fixture
 def read_one(tmp_path, open_ledger):
-    """A ledger with a flag, and somebody who reads in it: a backup, for one."""
+    """A ledger in which something was written, and somebody who reads in it: a backup, for one."""
     path = tmp_path / "ledger.sqlite3"
     ledger = open_ledger(path, keeper=True, background=False)
+    ledger.store.commit_now(lambda connection: bump(connection, "rules"))
     ledger.store.commit_now(search.begin_merge)
     reader = sqlite3.connect(path, isolation_level=None)
     reader.execute("BEGIN")
