@@ -119,6 +119,15 @@ async def test_a_lease_is_renewed_and_one_that_was_given_back_is_not(any_ledger)
     assert len(await any_ledger.queue.take_due(START + 1051, limit=9, lease_s=30)) == 1
 
 
+@pytest.mark.parametrize("behind_s", [0.5, 29.0])
+async def test_a_proxy_whose_clock_is_behind_takes_nothing_that_another_has(any_ledger, behind_s):
+    await any_ledger.flags.flag(*make_flag("one"))
+    (one,) = await any_ledger.queue.take_due(START + 1000, limit=9, lease_s=30)
+    assert await any_ledger.queue.take_due(START + 1000 - behind_s, limit=9, lease_s=30) == []
+    await any_ledger.queue.renew([one.id], START + 1050)
+    assert await any_ledger.queue.take_due(START + 1020 - behind_s, limit=9, lease_s=30) == []
+
+
 async def test_two_recheckers_do_no_work_twice(place, open_ledger):
     first, second = open_ledger(place), open_ledger(place)
     for number in range(60):

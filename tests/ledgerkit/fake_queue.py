@@ -126,7 +126,7 @@ class Queue:
         due = [
             row
             for row in self.rows.values()
-            if not now < row.lease_until <= now + lease_s
+            if not now < row.lease_until <= now + 2 * lease_s
             and (older_than is None or row.entry.first_seen < older_than)
             and (everything or older_than is not None or not now < row.entry.next_attempt <= now + 7200.0)
         ]
@@ -266,8 +266,8 @@ class History:
         taken = []
         for entry in await self.recall(identities):
             until, row = self.leases.get(entry.identity), self._ledger.queue.rows.get(entry.identity)
-            rechecked = row is not None and now < row.lease_until <= now + lease_s
-            if not rechecked and (until is None or not now < until <= now + lease_s):
+            rechecked = row is not None and now < row.lease_until <= now + 2 * lease_s
+            if not rechecked and (until is None or not now < until <= now + 2 * lease_s):
                 self.leases[entry.identity] = now + lease_s
                 taken.append((entry, until is not None))
         return taken

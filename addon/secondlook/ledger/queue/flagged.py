@@ -83,6 +83,15 @@ def add_flags(connection: sa.Connection, entries: Sequence[FlagEntry], *, first_
     _PUT_CLIENTS.run(connection, [{"identity": identity, "client": client} for identity, client in clients])
 
 
+def is_leased(until: sa.ColumnElement[Any], now: float, lease_s: float) -> sa.ColumnElement[bool]:
+    """Return whether a lease lasts still.
+
+    One from a proxy whose clock is ahead ends later than one of our own could, by as much as a whole lease;
+    what lies further ahead was written before the clock was set back.
+    """
+    return sa.and_(until.is_not(None), until > now, until <= now + 2 * lease_s)
+
+
 def take_due(
     connection: sa.Connection,
     now: float,
@@ -96,8 +105,8 @@ def take_due(
 
     What lies further ahead than anybody ever writes was written before the clock was set back.
     """
-    lease, attempt = flagged.c.lease_until, flagged.c.next_attempt
-    free = sa.or_(lease.is_(None), lease <= now, lease > now + lease_s)
+    attempt = flagged.c.next_attempt
+    free = sa.not_(is_leased(flagged.c.lease_until, now, lease_s))
     due = free
     if older_than is not None:
         due = sa.and_(free, flagged.c.first_seen < older_than)

@@ -16,6 +16,7 @@ from secondlook.core.subject import SubjectKind
 from secondlook.ledger.engine.codec import history_row, row_history, split_hashes
 from secondlook.ledger.engine.statements import upsert
 from secondlook.ledger.engine.tables import events, flagged, history
+from secondlook.ledger.queue.flagged import is_leased
 from secondlook.ledger.queue.sighting import add_digests, is_stricter
 
 LET_THROUGH: Final = tuple(
@@ -85,12 +86,10 @@ def take(
     What a rechecker holds in the queue is left to it: its action comes before its event.
     """
     taken: list[tuple[FlagEntry, bool]] = []
-    lease, other = history.c.lease_until, flagged.c.lease_until
     rechecked = sa.exists().where(
-        flagged.c.identity == history.c.identity, other > now, other <= now + lease_s
+        flagged.c.identity == history.c.identity, is_leased(flagged.c.lease_until, now, lease_s)
     )
-    # what lies further ahead than anybody leases was written before the clock was set back
-    free = sa.and_(~rechecked, sa.or_(lease.is_(None), lease <= now, lease > now + lease_s))
+    free = ~sa.or_(rechecked, is_leased(history.c.lease_until, now, lease_s))
     for part in batched(sorted(identities), 500):
         query = sa.select(history).where(history.c.identity.in_(part), free).order_by(history.c.identity)
         query = query.with_for_update(skip_locked=True)  # of no meaning on SQLite, where one writes at a time
