@@ -7,8 +7,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -316,6 +317,35 @@ def test_what_is_handed_over_as_it_closes_is_done_or_refused(stage):
     assert future.result(10.0) == "done"
     with pytest.raises(LedgerError, match="is closed"):
         stage.writer.submit(lambda _: None).result(10.0)
+
+
+@pytest.mark.parametrize(("limit", "before"), [(100, "close"), (1, "record")])
+def test_an_event_that_is_handed_over_meanwhile_is_taken_or_counted(tmp_path, limit, before):
+    """What goes on between the look whether there is room and the taking must not make it untrue."""
+    stage = Stage(tmp_path / "ledger.sqlite3", limit=limit)
+    stage.settle()
+    with stage.held() if before == "record" else nullcontext():
+        come_before = stage.writer.close if before == "close" else partial(stage.writer.record, make_event())
+
+        class HandingOver:
+            """Lets somebody else be first at the door."""
+
+            lock, passed = stage.writer._handing_over, False
+
+            def __enter__(self):
+                if not HandingOver.passed:
+                    HandingOver.passed = True
+                    come_before()
+                self.lock.acquire()
+
+            def __exit__(self, *_):
+                self.lock.release()
+
+        stage.writer._handing_over = HandingOver()
+        assert not stage.writer.record(make_event())
+    stage.writer.close()
+    assert stage.writer.dropped == 1
+    assert stage.writer.waiting == 0
 
 
 async def test_a_flag_that_comes_after_the_end_is_refused(stage):

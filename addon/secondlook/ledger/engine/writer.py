@@ -161,12 +161,12 @@ class Writer:
         return slot
 
     def record(self, event: Line) -> bool:
-        """Queue an event or what is to be added to one; False when the bound is reached: dropped."""
-        if len(self._events) >= self._limit or self._stopping:
-            self.dropped += 1
-            self._dropped_since_report += 1
-            return False
+        """Queue an event or what is to be added to one; False when it is dropped: the bound, or the end."""
         with self._handing_over:
+            if len(self._events) >= self._limit or self._stopping:
+                self.dropped += 1
+                self._dropped_since_report += 1
+                return False
             self._events.append(event)
             if len(self._events) == 1:
                 self._jobs.put(None)
