@@ -1,10 +1,11 @@
 """Flags that another version wrote keep nothing else back, and wait for a program that can read them."""
 
 import json
+import os
 
 import pytest
 
-from ledgerkit.samples import identity_of, make_flag
+from ledgerkit.samples import START, identity_of, make_flag
 from secondlook.ground.errors import LedgerError
 from secondlook.ledger.ledger import Ledger, LedgerOptions
 from secondlook.ledger.queue.journal_record import flag_record
@@ -44,7 +45,7 @@ async def test_what_cannot_be_read_is_put_aside_and_the_rest_comes_in(tmp_path):
     assert ledger.flags.unread.read() == [strange]
     assert ledger.flags.unread.path.stat().st_mode & 0o077 == 0
     assert [
-        line for line in told if line.startswith("1 flags of the journal were written by another version")
+        line for line in told if line.startswith("1 flags of the journal are strange to this version")
     ]
     ledger.close()
 
@@ -106,4 +107,95 @@ async def test_a_client_that_is_erased_is_named_there_no_more(tmp_path):
     clients = [record["flag"]["client"] for record in ledger.flags.unread.read()]
     assert clients == ["(erased)", "10.0.0.12"]
     assert '"10.0.0.1"' not in ledger.flags.unread.path.read_text()
+    ledger.close()
+
+
+@pytest.mark.parametrize("size", [1 << 70, -1])
+async def test_what_can_be_read_and_not_stored_keeps_nothing_else_back(tmp_path, size):
+    ledger = open_ledger(tmp_path, [])
+    strange = record_of("two")
+    strange["flag"]["size"] = size
+    ledger.flags.journal.append(record_of("one"), strange, record_of("three"))
+    assert ledger.flags.replay() == 2
+    assert queued(ledger) == {identity_of("one"), identity_of("three")}
+    assert ledger.flags.unread.read() == [strange]
+    ledger.upkeep.erase_client("10.0.0.1")
+    ledger.close()
+
+
+async def test_what_the_engine_alone_refuses_is_put_aside_alone(tmp_path):
+    """No reader knows every bound of an engine."""
+    ledger = open_ledger(tmp_path, [])
+    ledger.store.commit_now(
+        lambda connection: connection.exec_driver_sql(
+            "CREATE TRIGGER picky BEFORE INSERT ON flagged WHEN new.host = 'two.example' "
+            "BEGIN SELECT RAISE(ABORT, 'not this one'); END"
+        )
+    )
+    records = [record_of(name) for name in ("one", "two", "three", "four")]
+    ledger.flags.journal.append(*records)
+    assert ledger.flags.replay() == 3
+    assert queued(ledger) == {identity_of(name) for name in ("one", "three", "four")}
+    assert ledger.flags.unread.read() == [records[1]]
+    assert not ledger.flags.journal.waiting()
+    ledger.close()
+
+
+async def test_a_journal_full_of_what_is_strange_fits_in(tmp_path):
+    small = LedgerOptions(background=False, journal_bytes=1 << 17)
+    ledger = Ledger.open(tmp_path / "ledger.sqlite3", small, report=lambda _: None)
+    spacious = ledger.flags.unread
+    ledger.flags.unread = UnreadFlags(tmp_path / "flags.journal", most_bytes=1 << 17)
+    for _ in range(2):
+        while ledger.flags.journal.has_room():
+            ledger.flags.journal.append(newer(record_of(os.urandom(8).hex())))
+        assert ledger.flags.replay() == 0
+        assert ledger.flags.journal.has_room()
+        ledger.flags.unread = spacious  # by itself it takes more than is in the journal at once
+    ledger.close()
+
+
+async def test_a_client_is_erased_where_no_more_may_wait(tmp_path):
+    ledger = open_ledger(tmp_path, [])
+    ledger.flags.unread = UnreadFlags(tmp_path / "flags.journal", most_bytes=8)
+    ledger.flags.journal.append(newer(record_of("one", "ann")), record_of("two", "ann"))
+    ledger.upkeep.erase_client("ann")
+    assert [record["flag"]["client"] for record in ledger.flags.unread.read()] == ["(erased)"]
+    assert not ledger.flags.journal.waiting()
+    assert b"ann" not in ledger.flags.journal.path.read_bytes()
+    ledger.close()
+
+
+async def test_what_is_added_leaves_what_waits_where_it_is(tmp_path):
+    """Thousands may wait, and more come some hundred at a time."""
+    unread = UnreadFlags(tmp_path / "flags.journal")
+    unread.add([newer(record_of("one"))])
+    before = unread.path.stat()
+    unread.add([newer(record_of("two"))])
+    assert unread.path.stat().st_ino == before.st_ino
+    assert len(unread.read()) == 2
+
+
+async def test_a_line_that_a_crash_tore_costs_no_other(tmp_path):
+    unread = UnreadFlags(tmp_path / "flags.journal")
+    one, two = newer(record_of("one")), newer(record_of("two"))
+    unread.add([one, two])
+    os.truncate(unread.path, unread.path.stat().st_size - 40)
+    assert unread.add([one, two]) == 1  # both are still in the journal
+    assert unread.read() == [one, two]
+
+
+async def test_they_have_an_end(tmp_path):
+    """Each by its own time; what shows none by when the last one came."""
+    ledger = open_ledger(tmp_path, [])
+    old, young, timeless = newer(record_of("old")), newer(record_of("young")), {"flag": {"when": "long ago"}}
+    young["event"]["time"] += 10.0
+    ledger.flags.unread.add([old, young, timeless])
+    ledger.flags.forget_unread(before=START + 5)
+    assert ledger.flags.unread.read() == [young, timeless]
+    os.utime(ledger.flags.unread.path, (START, START))
+    ledger.flags.forget_unread(before=START + 5)
+    assert ledger.flags.unread.read() == [young]
+    ledger.upkeep.sweep()
+    assert not ledger.flags.unread.path.exists()
     ledger.close()

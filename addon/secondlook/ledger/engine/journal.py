@@ -168,6 +168,11 @@ class Journal:
             self._find_end()
             return self._end + USUAL_BYTES <= os.fstat(self._file).st_size
 
+    @property
+    def size_bytes(self) -> int:
+        """The size of the file."""
+        return os.fstat(self._file).st_size
+
     def records(self) -> list[Record]:
         """Read all that waits to be replayed, oldest first."""
         with self._lock, _locked(self._file):

@@ -8,6 +8,7 @@
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
@@ -18,12 +19,15 @@ from secondlook.core.event import Event, FlagEntry
 from secondlook.ground.errors import LedgerError
 from secondlook.ledger.engine.journal import Journal, Record
 from secondlook.ledger.engine.store import Store
+from secondlook.ledger.engine.writer import Flag
 from secondlook.ledger.log.append import Appender
 from secondlook.ledger.log.privacy import Discretion
 from secondlook.ledger.log.recorder import Recorder
 from secondlook.ledger.queue import flagged
 from secondlook.ledger.queue.journal_record import flag_record, read_flag
 from secondlook.ledger.queue.unread_flags import UnreadFlags
+
+logger = logging.getLogger(__name__)
 
 JOURNAL_DEADLINE_S: Final = 2.0  # the last resort: past it the request is refused
 
@@ -60,7 +64,9 @@ class FlagStore:
         self._recorder = recorder
         self._rows = rows
         self.journal = journal
-        self.unread = None if journal is None else UnreadFlags(journal.path)
+        self.unread = (
+            None if journal is None else UnreadFlags(journal.path, most_bytes=2 * journal.size_bytes)
+        )
         self._read_again = self.unread is not None and self.unread.path.exists()
         self.journaled = 0
         self._journal_full = False  # as far as is known; meant only while the ledger cannot be written
@@ -110,10 +116,11 @@ class FlagStore:
         """Note whether the journal has room, while the ledger cannot be written."""
         self._journal_full = self.journal is not None and not self.journal.has_room()
 
-    def replay(self) -> int:
+    def replay(self, *, bounded: bool = True) -> int:
         """Bring the journal into the ledger; return the number of flags, 0 when another process does it.
 
-        What cannot be read is put aside for a program that can, and read once more at the next start.
+        What can be neither read nor stored is put aside for a program that can, as far as there is room
+        (unless not `bounded`: as the disk has), and read once more at the next start.
         """
         if self.journal is None or self.unread is None:
             return 0
@@ -135,30 +142,52 @@ class FlagStore:
                 nonlocal strange
                 left = self._take(records)
                 strange += len(left)
-                unread.add(left)
+                unread.add(left, bounded=bounded)
 
             count += self.journal.replay(take) - strange
             if strange:
                 self._store.report(
-                    f"{strange} flags of the journal were written by another version of the program: they "
-                    f"wait in {unread.path.name} for one that can read them"
+                    f"{strange} flags of the journal are strange to this version of the program: they wait "
+                    f"in {unread.path.name} for one that can read them"
                 )
         if count:
             self._store.report(f"{count} flags came back from the journal")
         return count
 
     def _take(self, records: Sequence[Record]) -> list[Record]:
-        """Bring records into the ledger; return those that cannot be read."""
-        flags: list[tuple[Event, FlagEntry]] = []
+        """Bring records into the ledger; return those that can be neither read nor stored."""
+        flags: list[tuple[Record, Flag]] = []
         left: list[Record] = []
         for record in records:
             try:
-                flags.append(read_flag(record))
+                flags.append((record, read_flag(record)))
             except LedgerError:
                 left.append(record)
-        if flags:
-            self._writer.submit(partial(self._rows.write, batch=flags)).result()
-        return left
+        return left + self._store_as_can_be(flags)
+
+    def _store_as_can_be(self, flags: Sequence[tuple[Record, Flag]]) -> list[Record]:
+        """Write flags; return the records of those that fail by themselves."""
+        if not flags:
+            return []
+        try:
+            self._writer.submit(partial(self._rows.write, batch=[flag for _, flag in flags])).result()
+        except (LedgerError, sa.exc.ProgrammingError):
+            raise  # the engine's trouble, or its tables'
+        except Exception as error:
+            if len(flags) == 1:
+                logger.warning("a flag of the journal cannot be stored: %s", error)
+                return [flags[0][0]]
+            half = len(flags) // 2
+            return self._store_as_can_be(flags[:half]) + self._store_as_can_be(flags[half:])
+        return []
+
+    def forget_unread(self, *, before: float) -> None:
+        """Let go what waits for another program since longer; another time, while somebody else reads it."""
+        if self.journal is None or self.unread is None or not self.unread.path.exists():
+            return
+        with self.journal.replaying() as alone:
+            if alone:
+                self.unread.forget(before=before)
 
     def rewrite_unread(self, change: Callable[[Record], Record]) -> None:
         """Change every record that waits for another program."""

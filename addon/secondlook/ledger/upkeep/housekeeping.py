@@ -228,6 +228,7 @@ class Upkeep:
             while self._vacuum(store.place.path):
                 if self._stopping.wait(_REST_S):
                     break
+        self._flags.forget_unread(before=cutoff)
         return gone
 
     def _delete_events(self, chosen: sa.ColumnElement[bool], *, before: float | None = None) -> int:
@@ -299,7 +300,7 @@ class Upkeep:
     def erase_client(self, client: str) -> int:
         """Erase a client (`ledger.upkeep.erasure`) and the bytes that held it; return how many events."""
         store = self._store
-        self._flags.replay()
+        self._flags.replay(bounded=False)
         self._counts.flush()
         waiting = self._history.flush()
         if waiting is not None:
