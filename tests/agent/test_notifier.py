@@ -223,7 +223,21 @@ def test_no_more_is_kept_than_may_be_shown(house, tmp_path, privacy, kept):
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", '{"confirmed": 1}', '{"confirmed": {"waiting": [[1]], "more": 0}}', "\0"]
+    "content",
+    [
+        *("", "[]", '{"confirmed": 1}', '{"confirmed": {"waiting": [[1]], "more": 0}}', "\0", "[" * 100_000),
+        *(
+            json.dumps({"confirmed": {"waiting": [["confirmed", *values]], "more": more}})
+            for values, more in (
+                (["t", 5, 5, "text"], 0),
+                (["t", None, [], "text"], 0),
+                (["t", None, None, 5], 0),
+                ([None, None, None, "text"], 0),
+                (["t", None, None, "text"], "1"),
+                (["t", None, None, "text"], float("inf")),
+            )
+        ),
+    ],
 )
 def test_a_damaged_file_is_left_with_a_word(house, tmp_path, content, caplog):
     path, sender = tmp_path / "notices.json", Sender()
@@ -240,3 +254,126 @@ def test_what_a_full_disk_does_not_take_is_sent_all_the_same(house, tmp_path, ca
     run_for(house, notifier, 100, notice(), notice("http://bad.test/2"))
     assert len(sender.sent) >= 1
     assert "cannot be kept" in caplog.text
+
+
+def test_what_no_message_can_be_made_of_keeps_no_other_back(house, caplog):
+    sender = Sender()
+    notifier = Notifier(sender, house.clock)
+    run_for(house, notifier, 100, Notice("odd", "t", 5, 5, 5), notice())
+    assert len(sender.sent) == 1
+    assert "are left out" in caplog.text
+
+
+class Held:
+    """A sender whose message is on its way until it is let go."""
+
+    def __init__(self) -> None:
+        self.begun, self.let_go = threading.Event(), threading.Event()
+        self.sent: list[tuple[str, str]] = []
+
+    def send(self, title, body):
+        self.begun.set()
+        self.sent.append((title, body))
+        return self.let_go.wait(30.0)
+
+    async def is_on_its_way(self) -> None:
+        while not self.begun.is_set():
+            await asyncio.sleep(0)
+
+
+def test_what_comes_while_a_message_is_on_its_way_is_kept_as_soon_as_it_waits(tmp_path):
+    """Nothing is done at the end of a process that is killed."""
+    kept, sender = tmp_path / "notices.json", Held()
+
+    async def killed_meanwhile():
+        notifier = Notifier(sender, SystemClock(), kept=kept)
+        notifier.notify(notice("http://bad.test/first"))
+        running = asyncio.create_task(notifier.run())
+        await sender.is_on_its_way()
+        notifier.notify(notice("http://bad.test/second"))
+        notifier.notify(notice(kind="other"))
+        for _ in range(1000):
+            if "other" in json.loads(kept.read_bytes()):
+                break
+            await asyncio.sleep(0.01)
+        before = json.loads(kept.read_bytes())
+        sender.let_go.set()
+        while len(sender.sent) < 2:  # the other kind is due at once
+            await asyncio.sleep(0)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        return before
+
+    waits = asyncio.run(killed_meanwhile())
+    assert {kind: len(about["waiting"]) for kind, about in waits.items()} == {"confirmed": 2, "other": 1}
+    left = json.loads(kept.read_bytes())
+    assert [values[3] for values in left["confirmed"]["waiting"]] == ["http://bad.test/second"]
+    assert len(sender.sent) == 2
+
+
+def test_what_comes_beyond_the_bound_during_a_message_is_kept_and_counted(tmp_path):
+    kept, sender = tmp_path / "notices.json", Held()
+
+    async def stopped_after():
+        notifier = Notifier(sender, SystemClock(), kept=kept)
+        for _ in range(1000):
+            notifier.notify(notice("http://bad.test/first"))
+        running = asyncio.create_task(notifier.run())
+        await sender.is_on_its_way()
+        for _ in range(1050):
+            notifier.notify(notice("http://bad.test/second"))
+        sender.let_go.set()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(stopped_after())
+    (about,) = json.loads(kept.read_bytes()).values()
+    assert (len(about["waiting"]), about["more"]) == (1000, 50)
+    assert {values[3] for values in about["waiting"]} == {"http://bad.test/second"}
+    assert "(1000 of them)" in sender.sent[0][0]
+
+
+def test_a_service_that_stops_before_its_turn_adds_what_waits_to_what_the_last_one_left(house, tmp_path):
+    kept, sender = tmp_path / "notices.json", Sender()
+
+    async def scenario():
+        last, following = (Notifier(sender, house.clock, kept=kept) for _ in range(2))
+        running = asyncio.create_task(last.run())
+        last.notify(notice("http://bad.test/first"))
+        await asyncio.sleep(1)
+        last.notify(notice("http://bad.test/second"))
+        beside = asyncio.create_task(following.run())
+        await asyncio.sleep(1)
+        following.notify(notice("http://bad.test/third"))
+        beside.cancel()
+        await asyncio.sleep(1)
+        running.cancel()
+        await asyncio.gather(running, beside, return_exceptions=True)
+
+    house.run(scenario())
+    (about,) = json.loads(kept.read_bytes()).values()
+    assert sorted(values[3] for values in about["waiting"]) == [
+        "http://bad.test/second",
+        "http://bad.test/third",
+    ]
+
+
+def test_a_service_that_never_has_its_turn_reports_what_is_lost(house, tmp_path, caplog):
+    kept = tmp_path / "notices.json"
+
+    async def scenario():
+        last, following, idle = (Notifier(Sender(), house.clock, kept=kept) for _ in range(3))
+        running = [asyncio.create_task(each.run()) for each in (last, following, idle)]
+        await asyncio.sleep(1)
+        following.notify(notice())
+        began = house.clock.monotonic()
+        running[2].cancel()
+        await asyncio.gather(running[2], return_exceptions=True)
+        assert house.clock.monotonic() == began  # nothing waits in it
+        running[1].cancel()
+        await asyncio.gather(running[1], return_exceptions=True)
+        running[0].cancel()
+        await asyncio.gather(running[0], return_exceptions=True)
+
+    house.run(scenario())
+    assert "another service has" in caplog.text

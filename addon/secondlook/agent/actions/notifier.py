@@ -17,6 +17,7 @@ import logging
 import os
 from dataclasses import astuple, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from secondlook.agent import metrics
 from secondlook.agent.actions.notice import COUNTS_ONLY, HOSTS_ONLY, Notice, Sender, message_of
@@ -37,6 +38,8 @@ class _Pending:
     sent_at: float = float("-inf")
     waiting: list[Notice] = field(default_factory=list)
     more: int = 0
+    on_its_way: list[Notice] = field(default_factory=list)
+    more_on_its_way: int = 0
 
 
 class Notifier:
@@ -62,7 +65,7 @@ class Notifier:
         self._pending: dict[str, _Pending] = {}
         self._wake = asyncio.Event()
         self._taken_up = kept is None
-        self._written = b""  # what the file holds, nothing where there is none
+        self._written: bytes | None = b""  # what the file holds: nothing where there is none, None if unknown
 
     def notify(self, notice: Notice) -> None:
         """Take a notice; never waits, never raises."""
@@ -78,12 +81,25 @@ class Notifier:
 
     async def run(self) -> None:
         """Send what is due, until cancelled; what is left then is for the next start."""
-        lock = await self._alone()
+        lock: int | None = None
         try:
-            if not self._taken_up:
-                self._taken_up = True
-                self._take_up(await STATE.run(self._read))
+            lock = await self._alone()
+            await self._take_up()
             await self._send_on_and_on()
+        finally:
+            await self._leave(lock)
+
+    async def _leave(self, lock: int | None) -> None:
+        """Keep what is left, where another service still had the file as soon as that one has ended."""
+        try:
+            if lock is None and self._pending:
+                async with asyncio.timeout(_ON_ITS_WAY_S):
+                    lock = await self._alone()
+            if lock is not None or self._taken_up:
+                await self._take_up()
+            await self._keep()
+        except TimeoutError:
+            logger.warning("notices that wait are lost: another service has %s", self._kept)
         finally:
             if lock is not None:
                 os.close(lock)
@@ -100,22 +116,19 @@ class Notifier:
         return None
 
     async def _send_on_and_on(self) -> None:
-        try:
-            while True:
-                await self._keep()
-                wait_s = await self.send_due()
-                await self._keep()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), wait_s)
-                self._wake.clear()
-        finally:
+        while True:
             await self._keep()
+            wait_s = await self.send_due()
+            await self._keep()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), wait_s)
+            self._wake.clear()
 
     async def send_due(self) -> float | None:
         """Send what is due now. Return in how many seconds more is due, None: nothing waits."""
         soonest: float | None = None
         for pending in list(self._pending.values()):
-            if not pending.waiting:
+            if not (pending.on_its_way or pending.waiting):
                 continue
             left_s = pending.sent_at + self._at_most_every_s - self._clock.monotonic()
             if left_s > 0:
@@ -126,19 +139,39 @@ class Notifier:
 
     async def _send_all(self, pending: _Pending) -> None:
         """Send what waits of a kind; it goes when it was sent, or could not be."""
-        count, more = len(pending.waiting), pending.more
+        pending.on_its_way += pending.waiting
+        pending.more_on_its_way += pending.more
+        pending.waiting, pending.more = [], 0
         pending.sent_at = self._clock.monotonic()
-        message = message_of(pending.waiting, more, self._privacy)
-        sending = asyncio.ensure_future(self.send(*message))
+        sending = asyncio.ensure_future(self._send_message(pending.on_its_way, pending.more_on_its_way))
         try:
-            await asyncio.shield(sending)
+            await self._keep_what_comes(sending)
         except asyncio.CancelledError:
             await asyncio.wait([sending], timeout=_ON_ITS_WAY_S)
             raise
         finally:
             if sending.done():
-                del pending.waiting[:count]
-                pending.more -= more
+                pending.on_its_way, pending.more_on_its_way = [], 0
+
+    async def _keep_what_comes(self, sending: asyncio.Future[None]) -> None:
+        """Wait until a message was sent, and keep what comes meanwhile."""
+        while not sending.done():
+            woken = asyncio.ensure_future(self._wake.wait())
+            try:
+                await asyncio.wait([sending, woken], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                woken.cancel()
+            self._wake.clear()
+            await self._keep()
+        self._wake.set()  # of what came nobody has looked yet when it is due
+
+    async def _send_message(self, notices: list[Notice], more: int) -> None:
+        try:
+            message = message_of(notices, more, self._privacy)
+        except Exception:
+            logger.exception("notices of which no message can be made are left out")
+        else:
+            await self.send(*message)
 
     async def send(self, title: str, body: str) -> bool:
         """Send one message in a thread; False when it failed, which is logged and counted."""
@@ -156,41 +189,61 @@ class Notifier:
             return
         waiting = {
             kind: {
-                "more": pending.more,
-                "waiting": [astuple(_private(notice, self._privacy)) for notice in pending.waiting],
+                "more": pending.more + pending.more_on_its_way,
+                "waiting": [
+                    astuple(_private(notice, self._privacy))
+                    for notice in (*pending.on_its_way, *pending.waiting)
+                ],
             }
             for kind, pending in self._pending.items()
-            if pending.waiting
+            if pending.on_its_way or pending.waiting
         }
         content = json.dumps(waiting).encode() if waiting else b""
         if content == self._written:
             return
+        self._written = None
         try:
             await STATE.run(_write, self._kept, content)
             self._written = content
         except OSError as error:
             logger.warning("notices that wait cannot be kept: %s", error)
 
-    def _read(self) -> dict[str, tuple[list[Notice], int]]:
-        assert self._kept is not None
-        try:
-            self._written = self._kept.read_bytes()
-            return {
-                str(kind): ([Notice(*notice) for notice in about["waiting"]], int(about["more"]))
-                for kind, about in json.loads(self._written).items()
-            }
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-            logger.warning("notices of before the start cannot be read: %s", error)
-            return {}
-
-    def _take_up(self, kept: dict[str, tuple[list[Notice], int]]) -> None:
+    async def _take_up(self) -> None:
+        """Add what was kept before the start, once."""
+        if self._taken_up:
+            return
+        kept = await STATE.run(self._read)
+        self._taken_up = True
         for kind, (notices, more) in kept.items():
             for notice in notices:
                 self._put(notice)
             if kind in self._pending:
                 self._pending[kind].more += more
+
+    def _read(self) -> dict[str, tuple[list[Notice], int]]:
+        assert self._kept is not None
+        try:
+            self._written = self._kept.read_bytes()
+            return {kind: _noted(about) for kind, about in json.loads(self._written).items()}
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            logger.warning("notices of before the start cannot be read: %s", error)
+            return {}
+
+
+def _noted(about: Any) -> tuple[list[Notice], int]:
+    """Read what was kept of a kind; raises TypeError, among others, for anything else."""
+    notices, more = [Notice(*values) for values in about["waiting"]], about["more"]
+    for notice in notices:
+        always, sometimes = (notice.kind, notice.title, notice.text), (notice.host, notice.subject)
+        if not all(isinstance(value, str) for value in always):
+            raise TypeError(f"no notice: {notice!r}")
+        if not all(isinstance(value, str | None) for value in sometimes):
+            raise TypeError(f"no notice: {notice!r}")
+    if not isinstance(more, int):
+        raise TypeError(f"no number: {more!r}")
+    return notices, more
 
 
 def _write(path: Path, content: bytes) -> None:
