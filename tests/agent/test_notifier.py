@@ -4,6 +4,7 @@ import asyncio
 import json
 import stat
 import threading
+from typing import Any
 
 import pytest
 
@@ -259,7 +260,8 @@ def test_what_a_full_disk_does_not_take_is_sent_all_the_same(house, tmp_path, ca
 def test_what_no_message_can_be_made_of_keeps_no_other_back(house, caplog):
     sender = Sender()
     notifier = Notifier(sender, house.clock)
-    run_for(house, notifier, 100, Notice("odd", "t", 5, 5, 5), notice())
+    values: tuple[Any, ...] = ("odd", "t", 5, 5, 5)
+    run_for(house, notifier, 100, Notice(*values), notice())
     assert len(sender.sent) == 1
     assert "are left out" in caplog.text
 

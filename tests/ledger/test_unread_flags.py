@@ -44,9 +44,7 @@ async def test_what_cannot_be_read_is_put_aside_and_the_rest_comes_in(tmp_path):
     assert not ledger.flags.journal.waiting()
     assert ledger.flags.unread.read() == [strange]
     assert ledger.flags.unread.path.stat().st_mode & 0o077 == 0
-    assert [
-        line for line in told if line.startswith("1 flags of the journal are strange to this version")
-    ]
+    assert [line for line in told if line.startswith("1 flags of the journal are strange to this version")]
     ledger.close()
 
 

@@ -157,8 +157,9 @@ class Notifier:
         """Wait until a message was sent, and keep what comes meanwhile."""
         while not sending.done():
             woken = asyncio.ensure_future(self._wake.wait())
+            either: list[asyncio.Future[Any]] = [sending, woken]
             try:
-                await asyncio.wait([sending, woken], return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 woken.cancel()
             self._wake.clear()

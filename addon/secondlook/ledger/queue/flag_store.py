@@ -173,7 +173,7 @@ class FlagStore:
             self._writer.submit(partial(self._rows.write, batch=[flag for _, flag in flags])).result()
         except (LedgerError, sa.exc.ProgrammingError):
             raise  # the engine's trouble, or its tables'
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (any that an engine has for a value)
             if len(flags) == 1:
                 logger.warning("a flag of the journal cannot be stored: %s", error)
                 return [flags[0][0]]

@@ -105,4 +105,5 @@ def _time_of(record: object, otherwise: float) -> float:
     match record:
         case {"event": {"time": int() | float() as time}} | {"flag": {"time": int() | float() as time}}:
             return time
-    return otherwise
+        case _:
+            return otherwise
