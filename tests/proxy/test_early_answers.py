@@ -16,6 +16,8 @@ CHUNKS = (
     b"HTTP/1.1 413 Too Large\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
     b"8\r\ntoo much\r\n0\r\n\r\n"
 )
+BARE = b"HTTP/1.1 413 Too Large\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\ntoo much"
+SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: tcp\r\nConnection: upgrade\r\n\r\n"
 TIMEOUT_S = 30
 AGAIN = b""
 
@@ -54,6 +56,7 @@ class Hasty:
                     continue
                 self.go_on.wait(TIMEOUT_S)
                 if self._then is None:
+                    _end(sock)
                     return
                 sock.sendall(self._then)
 
@@ -65,6 +68,18 @@ class Hasty:
         self._listener.shutdown(socket.SHUT_RDWR)  # ends what waits for a client
         self._listener.close()
         self._thread.join(TIMEOUT_S)
+
+
+def _end(sock: socket.socket) -> None:
+    """End one's own side, and read until the other side ends: what is left unread would break the connection."""
+    if isinstance(sock, ssl.SSLSocket):
+        sock.setblocking(False)
+        with contextlib.suppress(OSError):
+            sock.unwrap()  # the goodbye goes out; nobody waits for the other one
+    sock.shutdown(socket.SHUT_WR)
+    sock.settimeout(TIMEOUT_S)
+    while sock.recv(4096):
+        pass
 
 
 @pytest.mark.parametrize("then", [None, b"more", b"HTTP/1.1 200 OK\r\n\r\n"], ids=["ends", "more", "another"])
@@ -106,6 +121,38 @@ def test_a_client_of_http2_has_the_whole_answer(proxy, origin_certificate, answe
         assert got.error == 0  # its upload is not wanted
 
 
+def test_an_answer_that_ends_with_its_connection_ends_its_upload(proxy, caplog):
+    with (
+        Hasty(BARE, None) as origin,
+        socket.create_connection(("127.0.0.1", proxy.port), TIMEOUT_S) as client,
+    ):
+        client.sendall(
+            b"POST http://127.0.0.1:%d/ HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\nsome"
+            % origin.port
+        )
+        origin.go_on.set()
+        got = b""
+        while piece := client.recv(4096):
+            got += piece
+        assert b"too much" in got
+    assert "layer failed" not in caplog.text
+
+
+def test_an_answer_that_ends_with_its_connection_ends_its_upload_over_http2(proxy, origin_certificate):
+    with (
+        Hasty(BARE, None, origin_certificate) as origin,
+        Client(proxy.port, origin.port, proxy.ca) as client,
+    ):
+        stream_id = client.ask(client.head("POST"), end=False)
+        client.state.send_data(stream_id, b"some")
+        origin.go_on.set()
+        got = client.finish(stream_id)
+        assert (got.status, got.body, got.whole) == (413, b"too much", True)
+        while got.error is None:
+            client.read()
+        assert got.error == 0
+
+
 def test_a_client_that_goes_on_with_its_upload_keeps_its_connection(proxy):
     answer = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok"
     with (
@@ -122,6 +169,86 @@ def test_a_client_that_goes_on_with_its_upload_keeps_its_connection(proxy):
             while not got.endswith(b"ok"):
                 got += client.recv(4096)
             client.sendall(body)
+
+
+LENGTHS = (b"Content-Length: 8\r\n\r\nsome", b"more")
+PIECES = (b"Transfer-Encoding: chunked\r\n\r\n4\r\nsome\r\n", b"4\r\nmore\r\n0\r\n\r\n")
+
+
+@pytest.mark.parametrize("ahead", [b"", b"first", b"\r\nfirst"], ids=["after", "before", "line"])
+@pytest.mark.parametrize(("begin", "rest"), [LENGTHS, PIECES], ids=["length", "chunks"])
+def test_another_protocol_begins_when_the_upload_before_it_ends(make_proxy, begin, rest, ahead):
+    """The origin may speak it `ahead`; that waits for the end of the upload."""
+    proxy = make_proxy(passthrough={"unknown": "allow"})
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(("127.0.0.1", proxy.port), TIMEOUT_S) as client,
+    ):
+        listener.settimeout(TIMEOUT_S)
+        port = listener.getsockname()[1]
+        client.sendall(
+            b"POST http://127.0.0.1:%d/ HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: upgrade\r\nUpgrade: tcp\r\n%s"
+            % (port, begin)
+        )
+        with listener.accept()[0] as origin:
+            origin.settimeout(TIMEOUT_S)
+            read_to(origin, b"some" if begin is LENGTHS[0] else b"some\r\n")
+            origin.sendall(SWITCH)
+            read_to(client, b"\r\n\r\n")
+            origin.sendall(ahead)
+            client.sendall(rest)
+            assert read_to(origin, b"more" if begin is LENGTHS[0] else b"0\r\n\r\n")
+            origin.sendall(b"hello")
+            assert read_to(client, b"hello") == ahead + b"hello"
+            client.sendall(b"well")
+            assert read_to(origin, b"well") == b"well"
+
+
+@pytest.mark.parametrize("then", [b"", b"x" * (3 << 20)], ids=["ends", "goes on and on"])
+def test_another_protocol_that_does_not_wait_for_its_upload_is_over(make_proxy, then):
+    """What waits for the end of an upload is bounded, and an origin that is gone is waited for no more."""
+    proxy = make_proxy(passthrough={"unknown": "allow"})
+    with (
+        Hasty(SWITCH, then or None) as origin,
+        socket.create_connection(("127.0.0.1", proxy.port), TIMEOUT_S) as client,
+    ):
+        client.sendall(
+            b"POST http://127.0.0.1:%d/ HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: upgrade\r\nUpgrade: tcp\r\n%s"
+            % (origin.port, LENGTHS[0])
+        )
+        read_to(client, b"\r\n\r\n")
+        origin.go_on.set()
+        assert client.recv(4096) == b""
+
+
+def test_another_protocol_after_an_answer_in_chunks_comes_as_it_is(make_proxy):
+    proxy = make_proxy(passthrough={"unknown": "allow"})
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(("127.0.0.1", proxy.port), TIMEOUT_S) as client,
+    ):
+        listener.settimeout(TIMEOUT_S)
+        head = b"GET http://127.0.0.1:%d/ HTTP/1.1\r\nHost: 127.0.0.1\r\n" % listener.getsockname()[1]
+        client.sendall(head + b"\r\n")
+        with listener.accept()[0] as origin:
+            origin.settimeout(TIMEOUT_S)
+            read_to(origin, b"\r\n\r\n")
+            origin.sendall(CHUNKS.replace(b"413 Too Large", b"200 OK").replace(b"Connection: close\r\n", b""))
+            read_to(client, b"0\r\n\r\n")
+            client.sendall(head + b"Connection: upgrade\r\nUpgrade: tcp\r\n\r\n")
+            read_to(origin, b"\r\n\r\n")
+            origin.sendall(SWITCH + b"hello")
+            assert read_to(client, b"hello").partition(b"\r\n\r\n")[2] == b"hello"
+
+
+def read_to(sock: socket.socket, end: bytes) -> bytes:
+    """Read until something has come."""
+    got = b""
+    while not got.endswith(end):
+        piece = sock.recv(4096)
+        assert piece, got
+        got += piece
+    return got
 
 
 def test_an_http2_origin_that_does_not_reset(make_http2_origin, connect_http2):

@@ -249,6 +249,7 @@ class Http1ClientSide(Side, Http1Server):
             case ResponseEndOfMessage():
                 if self.chunked:
                     yield commands.SendData(self.conn, b"0\r\n\r\n")
+                    self.chunked = False  # another protocol may follow
                 yield from self.mark_done(response=True)
             case ResponseProtocolError():
                 yield from self._fail(event)

@@ -3,6 +3,7 @@
 - Interim answers (1xx but 101) go on before the answer; mitmproxy takes the first for the answer.
 - An HTTP/2 body without a length goes to an HTTP/1 origin in chunks; mitmproxy would send none.
 - An answer may be whole before its request is: what comes after it, or that nothing does, ends the upload.
+  After a 101 the upload goes on, and what comes by the other protocol waits for its end.
 - A body that ends with its connection is cut, not whole, when its origin broke the connection off.
 """
 
@@ -26,7 +27,7 @@ from mitmproxy.proxy.layers.http._events import (
 from mitmproxy.proxy.layers.http._http1 import Http1Client
 
 from secondlook.proxy.mitm.http.head import SWITCHING_PROTOCOLS, HeadError, read_response, write_request
-from secondlook.proxy.mitm.http.http1 import FINAL, Side
+from secondlook.proxy.mitm.http.http1 import AHEAD_MAX_BYTES, FINAL, Side
 from secondlook.proxy.mitm.streams.stream_events import InterimResponse, StopUpload, Unanswered, Withdrawn
 from secondlook.proxy.mitm.unreachable import UNREADABLE
 
@@ -66,6 +67,7 @@ class Http1OriginSide(Side, Http1Client):
                 assert event.stream_id == self.stream_id
                 if self.chunked:
                     yield commands.SendData(self.conn, b"0\r\n\r\n")
+                    self.chunked = False  # another protocol may follow
                 yield from self.mark_done(request=True)
             case RequestTrailers():
                 return
@@ -164,14 +166,34 @@ class Http1OriginSide(Side, Http1Client):
                 yield command
         if end is not None:
             yield end
-        if isinstance(event, events.ConnectionClosed) and self.state == self.read_headers:
+        if not isinstance(event, events.ConnectionClosed):
+            return
+        if self.state == self._answered:
+            yield from self._answered(event)
+        elif self.state == self.read_headers:
             yield commands.CloseConnection(self.conn)  # a body that ended with its connection
 
     def mark_done(self, *, request: bool = False, response: bool = False) -> Commands:
         """Note which message is whole; an answer may be before its request is."""
         yield from super().mark_done(request=request, response=response)
         if self.response_done and not self.request_done:
-            self.state = self._answered
+            assert self.response is not None
+            switched = self.response.status_code == SWITCHING_PROTOCOLS
+            self.state = self._switched if switched else self._answered
+
+    def _switched(self, event: events.Event) -> Commands:
+        """Keep what comes by another protocol until the upload before it ends, but not without end."""
+        if isinstance(event, events.DataReceived) and len(self.buf) <= AHEAD_MAX_BYTES:
+            return
+        yield commands.CloseConnection(self.conn)
+        self.state = self.done
+        yield self._failure("the origin did not wait for the end of an upload")
+
+    def make_pipe(self) -> Commands:
+        """Go over to what is no HTTP; an origin that begins with an empty line means it."""
+        self.state = self.passthrough
+        if self.buf:
+            yield from self.state(events.DataReceived(self.conn, self.buf.maybe_extract_at_most(len(self.buf))))
 
     def _answered(self, _: events.Event) -> Commands:
         """End an upload whose answer is whole: its origin has gone, or sends what nobody asked for."""

@@ -71,6 +71,7 @@ class AnsweringStream(RequestStream):
         self._depth = 0  # of events within events
         self._dropped = False
         self._end_sent = False  # of an answer that was whole before its request
+        self._owed: commands.Command | None = None  # the end of an upload after which another protocol begins
         self.origin_form = False  # `GET /path`, as one asks a server, not a proxy
 
     def handle_event(self, event: events.Event) -> Commands:
@@ -235,7 +236,7 @@ class AnsweringStream(RequestStream):
             self.flow.live = False
             yield DropStream(self.stream_id)
             return
-        if response.status_code != _SWITCHING_PROTOCOLS:
+        if not self._switches:
             yield from super().flow_done()
             return
         if self.flow.websocket is not None:
@@ -247,7 +248,23 @@ class AnsweringStream(RequestStream):
         # from now on mitmproxy's `passthrough` translates between the connections' events and the child's
         self._handle_event = self.passthrough  # type: ignore[method-assign]
         yield from self.child_layer.handle_event(events.Start())
+        if self._owed is not None:
+            yield self._owed
         yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
+
+    def state_stream_request_body(self, event: events.Event) -> Commands:
+        """Pass a piece of an upload on; its end may bring another protocol, for which all must be ready."""
+        for command in super().state_stream_request_body(event):
+            ended = type(command) is SendHttp and type(command.event) is RequestEndOfMessage
+            if ended and self._owed is None and self._switches and self.server_state == self.state_done:
+                self._owed = command  # it comes again from `flow_done`
+            else:
+                yield command
+
+    @property
+    def _switches(self) -> bool:
+        response = self.flow.response
+        return response is not None and response.status_code == _SWITCHING_PROTOCOLS
 
     def state_wait_for_response_headers(self, event: ResponseHeaders) -> Commands:
         """Take the answer's headers; another protocol is only gone over to where the request asked for it.
@@ -278,7 +295,8 @@ class AnsweringStream(RequestStream):
     def send_response(self, already_streamed: bool = False) -> Commands:
         """Send the end of an answer, even before that of its request: its client may wait for it."""
         yield from super().send_response(already_streamed)
-        if self.server_state == self.state_done and self.client_state == self.state_stream_request_body:
+        uploading = self.client_state == self.state_stream_request_body
+        if uploading and self.server_state == self.state_done and not self._switches:
             self._end_sent = True
             yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
 
