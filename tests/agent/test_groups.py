@@ -6,6 +6,7 @@ from secondlook.agent.check import groups
 from secondlook.agent.check.groups import ClientGroup, Policies, pause_for
 from secondlook.core.rules.policy import Level, Policy
 from secondlook.core.rules.rule import Pause
+from secondlook.core.verdict import Risk
 
 COMMON, LAB, ANNA, OFFICE = (
     Policy(level=level) for level in (Level.MEDIUM, Level.LOW, Level.HIGH, Level.LOW)
@@ -41,6 +42,17 @@ def test_a_users_group_first_then_the_first_that_holds_the_address(client, user,
 def test_without_groups_everybody_has_the_common_policy():
     assert Policies(COMMON).of("10.1.2.3", "anna") is COMMON
     assert (Policies(COMMON).grouped, POLICIES.grouped) == (False, True)
+
+
+@pytest.mark.parametrize("client", ["10.1.2.3", None])
+def test_a_user_who_is_not_known_may_be_one_that_a_group_names(client):
+    assert POLICIES.may_block(Risk.SUSPICIOUS, client)
+
+
+@pytest.mark.parametrize(("client", "may"), [("10.1.2.3", True), ("10.2.2.3", False), (None, True)])
+def test_a_client_without_a_user_has_the_policy_of_its_address(client, may):
+    policies = Policies(COMMON, [ClientGroup("children", ("10.1.0.0/16",), (), ANNA)])
+    assert policies.may_block(Risk.SUSPICIOUS, client) == may
 
 
 def test_what_is_remembered_of_clients_is_bounded(monkeypatch):

@@ -71,14 +71,40 @@ def test_what_the_level_let_through_is_a_late_verdict_when_it_is_blocked(house, 
     assert house.run(house.late.look()) == 0
 
 
-def test_a_group_that_is_kept_from_it_makes_what_others_get_no_news(house):
+@pytest.mark.parametrize("known", [True, False], ids=["known to be listed", "not listed yet"])
+def test_a_stricter_group_elsewhere_takes_the_late_verdict_from_nobody(house, known):
     hit, now = house.subject(BAD).hashes[0], house.clock.now()
     strict = ClientGroup("children", ("10.1.0.0/16",), (), Policy(level=Level.HIGH))
     house.view.replace(policies=Policies(Policy(), [strict]))
-    house.publish(make_pattern([hit], now=now, risk=Risk.SUSPICIOUS))
+    mild = make_pattern([hit], now=now, risk=Risk.SUSPICIOUS)
+    if known:
+        house.publish(mild)
     assert visit(house, BAD).action is Action.ALLOW
-    assert not house.ledger.history.recent
+    house.publish(mild)
     assert house.run(house.late.look()) == 0
+    house.publish(make_pattern([hit], now=now))
+    assert house.run(house.late.look()) == 1
+    assert house.run(house.late.look()) == 0
+
+
+def test_a_stricter_group_gets_its_own_late_verdict(house):
+    hit, now = house.subject(BAD).hashes[0], house.clock.now()
+    strict = ClientGroup("children", ("10.1.0.0/16",), (), Policy(level=Level.HIGH))
+    house.view.replace(policies=Policies(Policy(), [strict]))
+    assert visit(house, BAD, client="10.1.2.3").action is Action.ALLOW
+    house.publish(make_pattern([hit], now=now, risk=Risk.SUSPICIOUS))
+    assert house.run(house.late.look()) == 1
+
+
+def test_what_a_milder_group_may_have_is_news_when_it_may_not(house):
+    hit, now = house.subject(BAD).hashes[0], house.clock.now()
+    mild = ClientGroup("lab", ("10.1.0.0/16",), (), Policy(level=Level.LOW))
+    house.view.replace(policies=Policies(Policy(), [mild]))
+    house.publish(make_pattern([hit], now=now, risk=Risk.HIGHLY_SUSPICIOUS))
+    assert visit(house, BAD, client="10.1.2.3").action is Action.ALLOW
+    assert house.run(house.late.look()) == 0
+    house.publish(make_pattern([hit], now=now))
+    assert house.run(house.late.look()) == 1
 
 
 def test_what_a_server_had_answered_is_known_to_a_rule_too(house):

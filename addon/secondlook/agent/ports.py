@@ -205,6 +205,10 @@ class Visits(Protocol):
         """Every let-through of a subject that the log still holds: who, when, what."""
         ...
 
+    async def recall(self, identities: Sequence[bytes]) -> list[FlagEntry]:
+        """Return what is remembered of these subjects; of some it may be nothing any more."""
+        ...
+
     async def take(
         self, identities: Sequence[bytes], now: float, *, lease_s: float
     ) -> list[tuple[FlagEntry, bool]]:

@@ -97,11 +97,10 @@ class Enforcement:
     async def late(self, found: Mapping[bytes, Evidence]) -> Late:
         """Report what is remembered of subjects that are bad by now, and act. Raise LedgerError.
 
-        What no policy blocks stays remembered, as risk or level may rise; so does what another service
-        deals with, and files that half the lease does not suffice for.
+        What the policy of its client does not block stays remembered, as risk or level may rise; so does what
+        another service deals with, and files that half the lease does not suffice for.
         """
-        policies = self._view.current.policies
-        found = {name: evidence for name, evidence in found.items() if policies.anybody_blocks(evidence.risk)}
+        found = await self._kept_from(found)
         if not found:
             return Late(0, left=False)
         began = self._clock.now()
@@ -141,6 +140,18 @@ class Enforcement:
                 break
             over += await self._put_away(source, entry, visits)
         return Late(len(findings), over < len(found))
+
+    async def _kept_from(self, found: Mapping[bytes, Evidence]) -> Mapping[bytes, Evidence]:
+        """Return what those are kept from who had it; a client without a name may be anybody."""
+        policies = self._view.current.policies
+        found = {name: evidence for name, evidence in found.items() if policies.anybody_blocks(evidence.risk)}
+        if not found or not policies.grouped:
+            return found
+        return {
+            source.identity: found[source.identity]
+            for source in await self._visits.recall(list(found))
+            if policies.may_block(found[source.identity].risk, source.client)
+        }
 
     async def _put_away(self, source: FlagEntry, entry: ConfirmedEntry, visits: Sequence[Event]) -> bool:
         """Act on a remembered file; one that makes trouble stays remembered and is in nobody's way."""

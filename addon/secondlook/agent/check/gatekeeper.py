@@ -8,8 +8,8 @@ decision ─┬─ allow ─► remembered (history), unless listed so ───
 ```
 
 What was known to be listed, as what is blocked, and was let through all the same (by a rule, an exception, a
-pause or assessment mode) is not remembered: a late verdict about it would be no news. What no policy blocks
-is: its risk or the level may rise.
+pause or assessment mode) is not remembered: a late verdict about it would be no news. What the policy of its
+client does not block is: its risk or the level may rise.
 
 A local hit's event has `detail: pending` until one query has shown what stands behind it; a positive
 answer joins the confirmed set here at once and in the ledger as soon as it commits.
@@ -304,7 +304,7 @@ class Gatekeeper:
         return event_of(kind, decision, subject, context, time=now, event_id=self._identifiers.new(now))
 
     def _remember(self, subject: Subject, context: RequestContext, decision: Decision) -> None:
-        if not self._history or self._is_no_news(subject, decision.evidence):
+        if not self._history or self._is_no_news(subject, context, decision.evidence):
             return
         # the same bytes may have been looked into further than before: that is to be remembered as well
         key = (subject.hashes[0], hash(subject.hashes), context.client, context.user)
@@ -317,12 +317,12 @@ class Gatekeeper:
         event = visit_of(decision, subject, context, time=now)
         self._memory.remember(subject.hashes[0], subject.hashes, subject.kind, event)
 
-    def _is_no_news(self, subject: Subject, evidence: Evidence) -> bool:
-        """Return whether it was known that a subject is listed as what somebody is kept from."""
+    def _is_no_news(self, subject: Subject, context: RequestContext, evidence: Evidence) -> bool:
+        """Return whether it was known that a subject is listed as what this client is kept from."""
         if not self.checker.knew(subject, evidence):
             return False
-        policies = self.checker.view.current.policies
-        return evidence.stage is Stage.RULES or policies.anybody_blocks(evidence.risk)
+        policy = self.checker.view.current.policies.of(context.client, context.user)
+        return evidence.stage is Stage.RULES or policy.blocks(evidence.risk)
 
     def _confirm(self, subject: Subject, context: RequestContext, decision: Decision) -> None:
         """Put a positive answer in force: here at once, everywhere when the ledger has it."""

@@ -53,6 +53,13 @@ class Policies:
         """Return whether a listed subject of this risk is blocked for some client at least."""
         return any(policy.blocks(risk) for policy in (self.common, *(group.policy for group in self._groups)))
 
+    def may_block(self, risk: Risk, client: str | None) -> bool:
+        """Return whether a listed subject of this risk may be blocked for a client whose user is not known."""
+        if client is None:
+            return self.anybody_blocks(risk)
+        of_users = (group.policy for group in self._groups if group.users)
+        return any(policy.blocks(risk) for policy in (self.of(client, None), *of_users))
+
     def _find(self, client: str | None, user: str | None) -> Policy:
         for group in self._groups:
             if user is not None and user in group.users:
