@@ -273,6 +273,30 @@ def test_another_second_look_keeps_off_what_takes_longer_than_its_lease(place, a
     assert beside == [PassReport()] * 10
 
 
+def test_a_lease_is_renewed_after_a_fault_too(place, monkeypatch, caplog):
+    place.flag()
+    place.save()
+    queue, beside, faults = place.house.ledger.queue, [], [RuntimeError("planted")]
+    renew = queue.renew
+
+    async def stumbling(*entries):
+        if faults:
+            raise faults.pop()
+        await renew(*entries)
+
+    async def scan(_, __):
+        for _minute in range(10):
+            await asyncio.sleep(60)
+            beside.append(await place.house.rechecker.look(everything=True))
+        return [NOTHING]
+
+    monkeypatch.setattr(queue, "renew", stumbling)
+    place.scanner.scan = scan
+    assert place.look().cleared == 1
+    assert beside == [PassReport()] * 10
+    assert "planted" in caplog.text
+
+
 def test_a_new_version_looks_at_what_was_let_through(place):
     place.allow()
     place.save()

@@ -201,6 +201,9 @@ class Rechecker:
                     await self._queue.renew(part, self._clock.now() + self._lease_s)
             except LedgerError as error:
                 logger.warning("a lease of the second look was not renewed: %s", error)
+            except Exception:
+                metrics.INTERNAL_ERRORS.inc()
+                logger.exception("renewing a lease of the second look failed inside")
 
     async def _batch(self, entries: Sequence[QueueEntry]) -> tuple[PassReport, list[tuple[QueueEntry, str]]]:
         evidences = await self._batch_check.check(entries)
