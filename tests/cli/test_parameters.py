@@ -1,5 +1,7 @@
 """Parameters that are read without pydantic get the values that Typer's own reading gives them."""
 
+import runpy
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -7,6 +9,7 @@ import pytest
 import typer
 from typer.main import get_command
 
+from secondlook.cli import parameters
 from secondlook.cli.parameters import with_plain_parameters
 
 app = typer.Typer(add_completion=False)
@@ -66,6 +69,18 @@ def outcome(command, words):
 def test_a_value_or_an_error_is_the_same(words):
     plain, own = with_plain_parameters(get_command(app)), get_command(app)
     assert outcome(plain, words.split()) == outcome(own, words.split())
+
+
+@pytest.mark.parametrize("words", ["a --place here", "a --places here --places there", "a --only /no/such/file"])
+def test_paths_are_read_where_typer_names_its_reading_otherwise(words, monkeypatch):
+    monkeypatch.setitem(sys.modules, "typer._param_types", None)
+    plain, own = with_plain_parameters(get_command(app)), get_command(app)
+    assert outcome(plain, words.split()) == outcome(own, words.split())
+
+
+def test_the_module_of_parameters_does_without_what_is_private_to_typer(monkeypatch):
+    monkeypatch.setitem(sys.modules, "typer._param_types", None)
+    assert "with_plain_parameters" in runpy.run_path(parameters.__file__)
 
 
 @pytest.mark.parametrize(

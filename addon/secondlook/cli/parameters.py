@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from typer import BadParameter
-from typer._param_types import coerce_cli_path
 
 
 class _Reading:
@@ -31,11 +30,16 @@ class _Reading:
         if wanted is bool and type(value) is bool:
             return value
         if wanted == (list[Path] if several else Path) and all(type(text) is str for text in given):
-            info = param.type_descriptor.parameter_info
-            paths = [
-                coerce_cli_path(Path(text), info, path_type=Path, param=param, ctx=ctx) for text in given
-            ]
-            return paths if several else paths[0]
+            try:
+                from typer._param_types import coerce_cli_path
+            except ImportError:
+                pass  # it is Typer's alone; where it is gone, Typer reads paths in its own way
+            else:
+                info = param.type_descriptor.parameter_info
+                paths = [
+                    coerce_cli_path(Path(text), info, path_type=Path, param=param, ctx=ctx) for text in given
+                ]
+                return paths if several else paths[0]
         try:
             return self._make().coerce(value, param=param, ctx=ctx)
         except BadParameter as error:
@@ -53,8 +57,9 @@ class _Reading:
 def _plain(listed: Callable[[Any], list[Any]], ctx: Any) -> list[Any]:
     parameters = listed(ctx)
     for parameter in parameters:
-        if not isinstance(parameter.get_runtime_param, partial):
-            parameter.get_runtime_param = partial(_Reading, parameter.get_runtime_param)
+        make = getattr(parameter, "get_runtime_param", None)  # not every Typer has it
+        if make is not None and not isinstance(make, partial):
+            parameter.get_runtime_param = partial(_Reading, make)
     return parameters
 
 
