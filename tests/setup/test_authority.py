@@ -1,6 +1,7 @@
 """Real NSS databases and a folder standing for the distribution's store."""
 
 import os
+import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -221,6 +222,24 @@ def test_what_could_not_be_taken_up_is_taken_up_the_next_time(certificate, journ
     assert taken.done
     assert not (tmp_path / "trusted").read_text()
     assert journal.changes() == []
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_who_may_not_write_the_store_is_not_assured_of_what_it_still_trusts(
+    trusted, certificate, journal, tmp_path, monkeypatch
+):
+    """Root's undo removed the copy, and could not have that taken up."""
+    folder, bundle = tmp_path / "anchors", tmp_path / "bundle.crt"
+    folder.mkdir()
+    monkeypatch.setattr(authority, "LINUX_STORES", ((str(folder), ("true",)),))
+    monkeypatch.setattr(authority, "LINUX_BUNDLES", (str(tmp_path / "none"), str(bundle)))
+    authority.trust(certificate, journal, [LinuxStore(str(folder), ("true",))])
+    shutil.rmtree(folder)  # also root cannot write it now
+    damaged = "-----BEGIN CERTIFICATE-----\nA\n-----END CERTIFICATE-----\n"
+    bundle.write_text(damaged + (certificate.read_text() if trusted else ""))
+    (outcome,) = undo(journal)
+    assert outcome.done != trusted
+    assert bool(journal.changes()) == trusted
 
 
 def test_what_was_trusted_before_stays_on_record_when_it_fails_again(

@@ -4,6 +4,7 @@ Each store is an adapter with `present`, `add` and `remove`; the tools are the p
 (update-ca-certificates, update-ca-trust, certutil of NSS, security, certutil of Windows).
 """
 
+import base64
 import contextlib
 import hashlib
 import os
@@ -29,6 +30,12 @@ LINUX_STORES = (
     ("/etc/ca-certificates/trust-source/anchors", ("update-ca-trust", "extract")),  # Arch
     ("/usr/share/pki/trust/anchors", ("update-ca-certificates",)),  # openSUSE
 )
+LINUX_BUNDLES = (  # what those commands write, and programs read
+    "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Alpine, Arch
+    "/etc/pki/tls/certs/ca-bundle.crt",  # Fedora, RHEL
+    "/etc/ssl/ca-bundle.pem",  # openSUSE
+)
+_PEM = re.compile(r"-----BEGIN CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END CERTIFICATE-----")
 _NICKNAME = re.compile(r"Second Look [0-9a-f]{12}")
 _SHA1 = re.compile(r"[0-9a-f]{40}")
 _AGAIN = {  # what helps where a store could not be changed, by its kind and whether this is not root
@@ -108,10 +115,12 @@ class LinuxStore:
                 # It fails also at what is not ours: another certificate that went, perhaps at this moment.
                 self._take_up_afresh()
 
-    def remove(self, name: str, sha1: str) -> None:  # noqa: ARG002 (the nickname finds it here)
+    def remove(self, name: str, sha1: str) -> None:
         """Delete the copy and have that taken up; one that is gone may not have been taken up yet."""
         copied = self._file(name)
         if not copied.exists() and not os.access(self.folder, os.W_OK):
+            if _is_bundled(sha1):
+                raise tool.ToolError("its copy is gone, but what programs read still has it")
             return
         with locked_folder(Path(self.folder)):
             copied.unlink(missing_ok=True)
@@ -128,6 +137,17 @@ class LinuxStore:
             else:
                 return
         tool.run(*self.command, *afresh)
+
+
+def _is_bundled(sha1: str) -> bool:
+    """Return whether programs of this system trust the authority of that digest."""
+    for path in LINUX_BUNDLES:
+        with contextlib.suppress(OSError):
+            for body in _PEM.findall(Path(path).read_text(encoding="utf-8", errors="replace")):
+                with contextlib.suppress(ValueError):  # one that is damaged is trusted by nobody
+                    if hashlib.sha1(base64.b64decode(body), usedforsecurity=False).hexdigest() == sha1:
+                        return True
+    return False
 
 
 @dataclass(frozen=True, slots=True)
