@@ -4,7 +4,6 @@ Each store is an adapter with `present`, `add` and `remove`; the tools are the p
 (update-ca-certificates, update-ca-trust, certutil of NSS, security, certutil of Windows).
 """
 
-import base64
 import contextlib
 import hashlib
 import os
@@ -141,11 +140,13 @@ class LinuxStore:
 
 def _is_bundled(sha1: str) -> bool:
     """Return whether programs of this system trust the authority of that digest."""
+    from base64 import b64decode  # noqa: PLC0415 - no help needs it
+
     for path in LINUX_BUNDLES:
         with contextlib.suppress(OSError):
             for body in _PEM.findall(Path(path).read_text(encoding="utf-8", errors="replace")):
                 with contextlib.suppress(ValueError):  # one that is damaged is trusted by nobody
-                    if hashlib.sha1(base64.b64decode(body), usedforsecurity=False).hexdigest() == sha1:
+                    if hashlib.sha1(b64decode(body), usedforsecurity=False).hexdigest() == sha1:
                         return True
     return False
 

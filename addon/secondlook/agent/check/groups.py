@@ -54,7 +54,7 @@ class Policies:
         return any(policy.blocks(risk) for policy in (self.common, *(group.policy for group in self._groups)))
 
     def may_block(self, risk: Risk, client: str | None) -> bool:
-        """Return whether a listed subject of this risk may be blocked for a client whose user is not known."""
+        """Return whether a listed subject of this risk may be blocked for a client; its user is not known."""
         if client is None:
             return self.anybody_blocks(risk)
         of_users = (group.policy for group in self._groups if group.users)

@@ -193,7 +193,8 @@ class Http1OriginSide(Side, Http1Client):
         """Go over to what is no HTTP; an origin that begins with an empty line means it."""
         self.state = self.passthrough
         if self.buf:
-            yield from self.state(events.DataReceived(self.conn, self.buf.maybe_extract_at_most(len(self.buf))))
+            waiting = bytes(self.buf.maybe_extract_at_most(len(self.buf)) or b"")
+            yield from self.state(events.DataReceived(self.conn, waiting))
 
     def _answered(self, _: events.Event) -> Commands:
         """End an upload whose answer is whole: its origin has gone, or sends what nobody asked for."""
