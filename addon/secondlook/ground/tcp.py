@@ -6,7 +6,7 @@ from typing import Final
 
 BACKLOG: Final = 1024
 SILENT_S: Final = 300
-"""After which silence a peer is asked whether it is still there; who is gone without a word is seen to be gone."""
+"""Silence after which a peer is asked whether it is still there, as one may leave without a word."""
 
 
 def listen_on(
