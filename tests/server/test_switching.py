@@ -9,8 +9,9 @@ from secondlook.server.feeds.keeper import FeedKeeper
 from secondlook.server.feeds.rule_versions import RulesOfFeed, keep_rules, rules_folder
 from secondlook.server.feeds.switching import follow
 from secondlook.server.publish.generation import Generation
+from secondlook.server.publish.publishing import publish
 from secondlook.server.store.administration import add_entry, rollback
-from secondlook.server.store.feeds_off import KEPT_S, read_off
+from secondlook.server.store.feeds_off import KEPT_S, Off, read_off, read_turned, write_off
 from secondlook.server.store.feeds_told import feed_alerts, not_published_yet
 from secondlook.server.store.names import import_list
 from serverkit import NOW, put
@@ -181,6 +182,69 @@ def test_a_feed_of_another_kind_leaves_nothing_of_the_earlier(follows, was, beco
         assert ("feed" in {each.kind for each in store.sources()}) is not becomes["guard"]
 
     follows(scene, **was)
+
+
+@pytest.mark.parametrize("becomes", [{"guard": True}, {"format": "yara"}])
+@pytest.mark.parametrize("auto", [True, False])
+def test_a_list_that_became_another_kind_of_feed_stops_no_publication(follows, becomes, auto):
+    async def scene(feed, restart, _publisher, _clock, store, _notices):
+        generation = store.current()
+        again = await restart(feed.model_copy(update=becomes), auto=auto)
+        assert not again.alerts
+        if not auto:
+            assert listed(store, "evil7.example/") == [True]
+            assert not_published_yet(store) == {"feed"}
+            publish(store, now=NOW)
+            await again.follow_settings()
+        assert store.current() == generation + 1
+        assert listed(store, "evil7.example/", "malware.secondlook.test/") == [False, True]
+        assert "feed" not in {each.kind for each in store.sources()}
+        rollback(store)
+        assert listed(store, "evil7.example/") == [True]
+        publish(store, now=NOW)
+        assert listed(store, "evil7.example/") == [False]
+        await restart(feed)
+        assert read_turned(store.root) == set()
+
+    follows(scene)
+
+
+def test_a_list_is_one_again_before_the_change_was_published(follows):
+    async def scene(feed, restart, _publisher, _clock, store, _notices):
+        await restart(feed.model_copy(update={"guard": True}), auto=False)
+        await restart(feed)
+        assert listed(store, "evil7.example/") == [True]
+        assert not_published_yet(store) == set()
+        assert "feed" in {each.kind for each in store.sources()}
+
+    follows(scene)
+
+
+def test_what_still_waits_for_a_publication_is_not_removed_before_it(follows):
+    async def scene(_feed, restart, _publisher, clock, store, _notices):
+        keeper = await restart(TEST_LIST, auto=False)
+        clock.at += KEPT_S
+        await keeper.follow_settings()
+        assert not_published_yet(store) == {"feed"}
+        publish(store, now=clock.now())
+        assert listed(store, "evil7.example/") == [False]
+        await keeper.follow_settings()
+        assert {each.kind for each in store.sources()} == {"builtin"}
+
+    follows(scene)
+
+
+def test_who_writes_meanwhile_delays_no_switch(follows, monkeypatch):
+    async def scene(feed, _restart, _publisher, clock, store, _notices):
+        monkeypatch.setattr("secondlook.server.store.store.WRITER_WAIT_S", 0.0)
+        (store.root / "guard").mkdir()
+        (store.root / "guard" / "left.txt").write_text("good.example\n")
+        write_off(store.root, {"left": Off(NOW, NOW - KEPT_S)})  # to be removed, which waits for the writer
+        with store.writing():
+            follow(store, [off(feed)], clock.now())
+        assert set(read_off(store.root)) == {"feed", "left"}
+
+    follows(scene)
 
 
 def test_rules_of_a_feed_that_left_are_removed_in_their_time(follows):

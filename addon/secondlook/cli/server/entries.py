@@ -96,9 +96,9 @@ def _entry_record(row: "EntryRow") -> dict[str, object]:
 def list_sources(context: ServerContext, *, as_json: bool) -> None:
     """Show the sources of a store, with what was taken from each."""
     from secondlook.ledger.log.shape import rfc3339
-    from secondlook.server.store.feeds_off import read_off
+    from secondlook.server.store.feeds_off import lists_off
 
-    off = read_off(context.store.root)
+    off = lists_off(context.store.root)
     found = (
         {
             "id": each.id,

@@ -40,7 +40,7 @@ from secondlook.server.feeds.fetch import (
 )
 from secondlook.server.feeds.rule_versions import current_rules, forget_shrunk, rules_folder
 from secondlook.server.feeds.rules import take_rules
-from secondlook.server.feeds.switching import Switched, follow
+from secondlook.server.feeds.switching import Switched, follow, tidy
 from secondlook.server.meter import Meter
 from secondlook.server.publish.held_back import read_held_back
 from secondlook.server.store.feeds_off import KEPT_S
@@ -116,11 +116,13 @@ class FeedKeeper:
     async def follow_settings(self) -> None:
         """Put in or out of force what feeds brought that were switched on or off, and report each."""
         try:
-            switched = await LISTS.run(follow, self._store, self._named, self._settled.now())
-            if switched and self._settings.auto:
+            now = self._settled.now()
+            switched = await LISTS.run(follow, self._store, self._named, now)
+            if self._settings.auto and await LISTS.run((self._store.root / OWED).exists):
                 self._owe(owed=True)
                 await self._publish_what_came()
-            waiting = not_published_yet(self._store) if switched else set()
+            waiting = await LISTS.run(not_published_yet, self._store) if switched else set()
+            await LISTS.run(tidy, self._store, now)
         except (OSError, PatternError) as error:
             self._say("switching", "failed", _reason(error))
             return

@@ -5,7 +5,7 @@ Who publishes then, the server itself or a command, leaves out what feeds brough
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,15 @@ from secondlook.config import FeedSettings
 from secondlook.config.service import RULES
 from secondlook.server.feeds.fetch import read_state
 from secondlook.server.feeds.rule_versions import FOLDER, rules_folder
-from secondlook.server.store.feeds_off import off_now, outlived, read_off, write_off
+from secondlook.server.store.feeds_off import (
+    off_now,
+    outlived,
+    read_off,
+    read_turned,
+    write_off,
+    write_turned,
+)
+from secondlook.server.store.feeds_told import not_published_yet
 from secondlook.server.store.store import FEEDS_FOLDER, OWED, ServerStore
 
 
@@ -29,28 +37,54 @@ class Switched:
 
 
 def follow(store: ServerStore, feeds: Sequence[FeedSettings], now: float) -> list[Switched]:
-    """Note which feeds are off, and remove what is kept no longer; what changed is owed a publication.
+    """Note what of the feeds is out of force; what changed is owed a publication.
 
-    Blocks. Raises OSError, and PatternError while another writer holds the folder.
+    Blocks, but waits for no writer. Raises OSError.
     """
     named = {feed.name: feed.enabled for feed in feeds if feed.builtin is None} if feeds else None
     before, came = read_off(store.root), _came(store)
-    _forget_other_kinds(store, feeds)
     off = off_now(before, came, named, now)
-    if ended := outlived(off, now):
-        with store.writing():
-            for name in ended:
-                forget_feed(store, name)
-        off = {name: each for name, each in off.items() if name not in ended}
-    changed = sorted((off.keys() ^ before.keys()) & came - set(ended))
-    if changed:
+    turned_before = read_turned(store.root)
+    turned = _turned(store, feeds, turned_before) if feeds else turned_before
+    changed = sorted((off.keys() ^ before.keys()) & came)
+    given_up = [
+        path for feed in feeds if feed.enabled and not feed.guard for path in _guard_of(store, feed.name)
+    ]
+    if changed or turned != turned_before or given_up:
         (store.root / OWED).touch()  # first: a stop in between is made good by a publication too many
     if off != before:
         write_off(store.root, off)
+    if turned != turned_before:
+        write_turned(store.root, turned)
+    for path in given_up:  # of feeds that were guards
+        path.unlink(missing_ok=True)
     return [
         Switched(name, name not in off, entries_of(store, name), named is not None and name in named)
         for name in changed
     ]
+
+
+def tidy(store: ServerStore, now: float) -> None:
+    """Remove what is kept no longer, unless the served generation still has it.
+
+    Blocks. Raises OSError, and PatternError while another writer holds the folder.
+    """
+    off, turned, waiting = read_off(store.root), read_turned(store.root), not_published_yet(store)
+    ended = set(outlived(off, now)) - waiting
+    lists = [
+        source.id
+        for source in store.sources()
+        if source.kind == "feed" and source.name in turned - ended - waiting
+    ]
+    if not ended and not lists:
+        return
+    with store.writing():
+        for source_id in lists:
+            with suppress(FileNotFoundError):
+                store.forget_source(source_id)
+        for name in ended:
+            forget_feed(store, name)
+    write_off(store.root, {name: each for name, each in off.items() if name not in ended})
 
 
 def entries_of(store: ServerStore, name: str) -> int:
@@ -83,13 +117,8 @@ def _guard_of(store: ServerStore, name: str) -> list[Path]:
     return [path for path in store.kept_guard_files() if path.stem == name]
 
 
-def _forget_other_kinds(store: ServerStore, feeds: Sequence[FeedSettings]) -> None:
-    """Remove what a feed brought while it was of another kind: a list, a guard, or rules."""
-    lists = {source.name: source.id for source in store.sources() if source.kind == "feed"}
-    for feed in feeds:
-        if feed.enabled and not feed.guard:
-            for path in _guard_of(store, feed.name):
-                path.unlink(missing_ok=True)
-        if feed.enabled and (feed.guard or feed.format == RULES) and feed.name in lists:
-            with store.writing(), suppress(FileNotFoundError):
-                store.forget_source(lists[feed.name])
+def _turned(store: ServerStore, feeds: Sequence[FeedSettings], before: Collection[str]) -> set[str]:
+    """Return the feeds that brought a list and are a guard, or bring rules, by the settings."""
+    lists = {source.name for source in store.sources() if source.kind == "feed"}
+    others = {feed.name for feed in feeds if feed.guard or feed.format == RULES}
+    return others & {*lists, *before}

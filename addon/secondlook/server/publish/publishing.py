@@ -29,7 +29,7 @@ from secondlook.server.publish.merge import Merge, Run, lists_for
 from secondlook.server.publish.shrinking import check_shrink, switched_off, with_reduction
 from secondlook.server.publish.signing import publisher_key
 from secondlook.server.publish.table import map_file
-from secondlook.server.store.feeds_off import read_off
+from secondlook.server.store.feeds_off import lists_off
 from secondlook.server.store.manual_entries import ManualEntry, manual_hash, read_manual
 from secondlook.server.store.names import BASE_LISTS, derived_list, import_list
 from secondlook.server.store.records import (
@@ -128,7 +128,7 @@ class _Publication:
             entry for entry in read_manual(store) if entry.expires_at is None or entry.expires_at > now
         ]
         self._sources = store.sources_in_force(now)
-        self._gone = switched_off(previous, read_off(store.root))
+        self._gone = switched_off(previous, lists_off(store.root))
 
     def run(self, accept_shrink: bool) -> PublishReport:
         runs = self._runs()

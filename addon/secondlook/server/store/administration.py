@@ -22,7 +22,7 @@ from secondlook.server.publish.generation import Generation
 from secondlook.server.publish.held_back import HeldBack, read_held_back
 from secondlook.server.publish.signing import known_public_key
 from secondlook.server.replica.state import read_replication_state
-from secondlook.server.store.feeds_off import read_off
+from secondlook.server.store.feeds_off import lists_off, read_off
 from secondlook.server.store.feeds_told import not_published_yet, off_told
 from secondlook.server.store.manual_entries import (
     ManualEntry,
@@ -158,7 +158,7 @@ def entries(
                 reason=own.reason,
                 expires_at=own.expires_at,
             )
-    off = read_off(store.root)
+    off = lists_off(store.root)
     for source in () if own_only else store.sources():
         is_off = source.kind == "feed" and source.name in off
         yield from _rows(store, source, wanted, search, is_off=is_off)

@@ -6,6 +6,7 @@
 | name it with `enabled: false` | is out of force and kept; in force again, without a fetch, once it is on |
 | name other feeds | is out of force, and removed after `KEPT_S` |
 | name no feed at all | stays as it was: an empty file, or a wrong one, ends no protection |
+| name it as a feed of another kind (a guard, rules) | its list is out of force, and removed once that is published |
 """
 
 import json
@@ -17,6 +18,9 @@ from typing import Any
 from secondlook.ground.files import write_whole
 
 FEEDS_OFF = "feeds-off.json"  # in the server's folder
+FEEDS_TURNED = (
+    "feeds-turned.json"  # beside it: names of feeds that brought a list, and now bring another kind
+)
 KEPT_S = 30 * 86_400.0
 
 
@@ -41,6 +45,24 @@ def write_off(folder: Path, off: Mapping[str, Off]) -> None:
     """Write down which feeds are off."""
     told = {name: asdict(each) for name, each in sorted(off.items())}
     write_whole(folder / FEEDS_OFF, json.dumps(told, indent=1).encode() + b"\n")
+
+
+def read_turned(folder: Path) -> set[str]:
+    """Read of which feeds no list is in force, as they are of another kind now; a damaged file has none."""
+    try:
+        return set(map(str, json.loads((folder / FEEDS_TURNED).read_bytes())))
+    except (OSError, ValueError, TypeError):
+        return set()
+
+
+def write_turned(folder: Path, turned: Collection[str]) -> None:
+    """Write down of which feeds no list is in force."""
+    write_whole(folder / FEEDS_TURNED, json.dumps(sorted(turned)).encode() + b"\n")
+
+
+def lists_off(folder: Path) -> set[str]:
+    """Return the feeds whose lists are out of force: they are off, or of another kind now."""
+    return {*read_off(folder), *read_turned(folder)}
 
 
 def off_now(

@@ -8,15 +8,15 @@ from typing import Any
 
 from secondlook.ground.called import typed
 from secondlook.ground.errors import SecondLookError
-from secondlook.server.store.feeds_off import KEPT_S, Off, read_off
+from secondlook.server.store.feeds_off import KEPT_S, Off, lists_off, read_off
 from secondlook.server.store.store import ServerStore
 
 _DAMAGE = (SecondLookError, OSError, ValueError, LookupError, TypeError)  # which others report
 
 
 def not_published_yet(store: ServerStore) -> set[str]:
-    """Return the feeds that were switched on or off while the served generation is of before."""
-    off = read_off(store.root).keys()
+    """Return the feeds that were switched, or became another kind, while the served generation is of before."""
+    off = lists_off(store.root)
     try:
         if (number := store.current()) is None:
             return set()

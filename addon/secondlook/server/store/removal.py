@@ -9,7 +9,7 @@ import numpy as np
 
 from secondlook.core.url.expression import Suffixes
 from secondlook.ground.files import replacing
-from secondlook.server.store.feeds_off import read_off
+from secondlook.server.store.feeds_off import lists_off
 from secondlook.server.store.manual_entries import (
     ManualEntry,
     manual_hash,
@@ -75,7 +75,7 @@ def _remove_imported(store: ServerStore, identity: str, suffixes: Suffixes, want
     asked = ManualEntry(id="", action="list", scope=scope, text=text, list=None, who="", at=0.0)
     full_hash = np.frombuffer(manual_hash(asked), np.uint8)
     feeds: list[str] = []
-    off = read_off(store.root)
+    off = lists_off(store.root)
     count = 0
     for source in store.sources():
         name = next((each for each in source.counts if each.startswith("x-file-") is (scope == "file")), None)

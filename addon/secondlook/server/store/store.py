@@ -6,6 +6,7 @@ root/
   sources/0007-urlhaus/     one import or feed, never changed: source.json, records, texts
   guard/                    hosts that feeds give as known to be good, a file for each
   feeds-off.json            feeds that are off: what they brought is kept, and out of force
+  feeds-turned.json         feeds that brought a list and are of another kind now
   own.json                  the operator's own entries and exceptions, with who and when
   generations/000012/       a published generation, never changed: manifest.json, table, lists
   current                   the number of the generation that is served
@@ -174,9 +175,9 @@ class ServerStore:
 
     def sources_in_force(self, now: float) -> list[Source]:
         """Return the sources that go into the next generation: not over, and of no feed that is off."""
-        from secondlook.server.store.feeds_off import read_off  # noqa: PLC0415 - only needed here
+        from secondlook.server.store.feeds_off import lists_off  # noqa: PLC0415 - only needed here
 
-        off = read_off(self.root)
+        off = lists_off(self.root)
         return [
             source
             for source in self.sources()
