@@ -9,6 +9,7 @@ from secondlook.ground.errors import PatternError
 from secondlook.server.publish.generation import Generation
 from secondlook.server.publish.publishing import publish
 from secondlook.server.publish.signing import known_public_key
+from secondlook.server.store.administration import add_exception
 from secondlook.server.store.feeds_off import Off, write_off
 from secondlook.server.store.removal import remove
 from secondlook.wire.signature import read_public_key, reduction_is_signed
@@ -66,6 +67,48 @@ def test_what_is_lost_beside_it_still_stops_the_publication(store, suffixes):
     with pytest.raises(PatternError, match="mw-8b would shrink from 1001 entries to 4"):
         out(store)
     assert listed(store, "evil7.example/") == [True]
+
+
+@pytest.mark.parametrize("how", ["replaced", "removed"])
+def test_what_others_listed_too_is_missed_when_they_lose_it_in_the_same_moment(store, suffixes, how):
+    put(store, HOSTS, name="same.txt")
+    remove(store, "list.txt", suffixes=suffixes)
+    out(store)
+    write_off(store.root, {"feed": Off(NOW)})
+    if how == "removed":
+        remove(store, "same.txt", suffixes=suffixes)
+    put(store, ["one.example"], name="one.txt", replace=how == "replaced")
+    with pytest.raises(PatternError, match="mw-8b would shrink from 1200 entries to 2"):
+        out(store)
+    assert listed(store, "evil7.example/") == [True]
+
+
+@pytest.mark.parametrize("why", ["excepted", "replaced"])
+def test_what_another_source_has_and_does_not_list_is_not_missed(tmp_path, suffixes, why):
+    store = make_store(tmp_path)
+    names = [f"{number}.net.example" for number in range(1500)]
+    put(store, names, name="wide.txt")
+    if why == "excepted":
+        add_exception(store, "net.example", suffixes=suffixes, who="me", now=NOW)
+    put(store, ["one.example"], name="one.txt", replace=why == "replaced")
+    put(store, HOSTS, name="feed")
+    source = store.sources()[-1]
+    store.change_source(replace(source, kind="feed"))
+    out(store)
+    write_off(store.root, {"feed": Off(NOW)})
+    out(store)
+    assert listed(store, "one.example/", "evil7.example/") == [True, False]
+
+
+def test_a_feed_whose_list_is_another_now_does_not_stop_what_is_published(store):
+    [feed] = [each for each in store.sources() if each.name == "feed"]
+    store.forget_source(feed.id)
+    put(store, HOSTS, name="feed", list_name="se-8b")
+    store.change_source(replace(store.sources()[-1], kind="feed"))
+    out(store)
+    lists = Generation(store.generation_folder(store.current())).lists
+    assert (lists["mw-8b"].count, lists["se-8b"].count) == (1001, 1201)
+    assert lists["mw-8b"].reduction.count == 1001
 
 
 def test_a_feed_whose_entries_others_list_too_leaves_all_the_same(store):

@@ -178,6 +178,7 @@ class Merge:
         self.checksums: dict[str, bytes] = {}
         self.held_back = HeldBack()
         self.entries = 0
+        self.taken: list[Counter[str]] = [Counter() for _ in runs]  # records of each run, by list
         self._targets = sorted(
             {target for run in runs for target in run.lists if target}, key=lambda t: t.name
         )
@@ -246,6 +247,10 @@ class Merge:
                 self._hold_back(run, records[caught])
                 wanted &= ~caught
             records = records if wanted.all() else records[wanted]
+            files = int(np.count_nonzero(records["kind"] == KIND_FILE))
+            for target, count in zip(run.lists, (len(records) - files, files), strict=True):
+                if target is not None and count:
+                    self.taken[at][target.name] += count
             kept.append(records)
             behind.append(
                 np.uint64(at) << np.uint64(40)

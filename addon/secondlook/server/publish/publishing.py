@@ -128,7 +128,11 @@ class _Publication:
             entry for entry in read_manual(store) if entry.expires_at is None or entry.expires_at > now
         ]
         self._sources = store.sources_in_force(now)
-        self._gone = switched_off(previous, lists_off(store.root))
+        self._gone = switched_off(
+            previous,
+            lists_off(store.root),
+            {source.name: source.list for source in self._sources if source.kind == "feed"},
+        )
 
     def run(self, accept_shrink: bool) -> PublishReport:
         runs = self._runs()
@@ -159,7 +163,7 @@ class _Publication:
         if self._unchanged(lists):
             assert self._previous is not None
             return PublishReport(**{**asdict(report), "generation": self._previous.number, "changed": False})
-        self._write_manifest(lists, merge.entries, report)
+        self._write_manifest(lists, merge, report)
         self._check_canaries(merge)
         self._folder.rename(self._store.generation_folder(self._number))
         self._store.set_current(self._number)
@@ -253,7 +257,9 @@ class _Publication:
     def _unchanged(self, lists: Mapping[str, PublishedList]) -> bool:
         if self._previous is None or lists.keys() != self._previous.lists.keys():
             return False
-        if self._gone:  # all of it is listed by others, and the last generation names its feed all the same
+        if (
+            self._gone.entries
+        ):  # all of it is listed by others, and the last generation names its feed all the same
             return False
         if any(lists[name].checksum != before.checksum for name, before in self._previous.lists.items()):
             return False
@@ -263,18 +269,21 @@ class _Publication:
         )
 
     def _write_manifest(
-        self, lists: Mapping[str, PublishedList], entries: int, report: PublishReport
+        self, lists: Mapping[str, PublishedList], merge: Merge, report: PublishReport
     ) -> None:
         key = publisher_key(self._store.root, self._settings.key)
         manifest: dict[str, Any] = {
             "format": FORMAT,
             "number": self._number,
             "created_at": self._now,
-            "entries": entries,
+            "entries": merge.entries,
             "key": public_text(key.public_key()),
             "lists": {name: entry.to_json() for name, entry in lists.items()},
             "files": {path.name: _file_facts(path) for path in sorted(self._folder.iterdir())},
-            "sources": [_source_facts(source) for source in self._sources],
+            "sources": [
+                _source_facts(source, merge.taken[len(merge.taken) - 1 - at])
+                for at, source in enumerate(self._sources)
+            ],
             "held_back": report.held_back,
         }
         data = dump_json(manifest)
@@ -346,13 +355,14 @@ def _file_facts(path: Path) -> dict[str, Any]:
         return {"size": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
 
-def _source_facts(source: Source) -> dict[str, Any]:
+def _source_facts(source: Source, counts: Mapping[str, int]) -> dict[str, Any]:
+    """Return what a manifest has of a source; `counts` are the entries that went into each list."""
     return {
         "id": source.id,
         "name": source.name,
         "kind": source.kind,
         "list": source.list,
         "added_at": source.added_at,
-        "counts": dict(source.counts),
+        "counts": dict(counts),
         "licence": source.licence,
     }
