@@ -13,7 +13,7 @@ import pytest
 
 import serverkit
 from agentkit.updating import HOSTS, changed_list, flip, house
-from secondlook.agent.pattern.change import forget_rollback, rollback, status, verify
+from secondlook.agent.pattern.change import forget_rollback, kept_text, rollback, status, verify
 from secondlook.agent.pattern.files import PatternFolder, load_pattern, read_stamp
 from secondlook.agent.pattern.source import UpdateSource
 from secondlook.agent.pattern.updater import PatternUpdater
@@ -130,6 +130,20 @@ async def test_what_came_from_servers_that_the_settings_name_no_more_is_out_of_f
         both = {each.file for each in read_stamp(later.folder).lists}  # some are empty at every server
         assert not {path.name for path in later.folder.iterdir()} & (files - both)
         assert files - both
+
+
+async def test_what_was_rolled_back_of_a_server_that_is_given_up_is_no_alert_any_more(tmp_path):
+    async with house(tmp_path / "first") as world:
+        await world.updater.update_now()
+        await world.publish([*HOSTS, "more.example"])
+        await world.updater.update_now()
+        rollback(world.state)
+        assert read_stamp(world.updater.folder).held
+        later = PatternUpdater(
+            [], world.state, world.events, SystemClock(), PatternSettings(), tiers=[Tier.LOCAL]
+        )
+        await later.update_now()
+        assert kept_text(read_stamp(later.folder)) is None
 
 
 async def test_what_the_disk_does_not_take_is_no_update(tmp_path):

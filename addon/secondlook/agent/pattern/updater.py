@@ -183,7 +183,11 @@ class PatternUpdater:
                 stamp = self._stamp()
                 lists = tuple(each for each in stamp.lists if each.tier in self._tiers)
                 servers = tuple(each for each in stamp.servers if each.tier in self._tiers)
-                self._put(replace(stamp, lists=lists, servers=servers))
+                gone = {
+                    each.server for each in (*stamp.lists, *stamp.servers) if each.tier not in self._tiers
+                }
+                held = {key: each for key, each in stamp.held.items() if key.rpartition("/")[0] not in gone}
+                self._put(replace(stamp, lists=lists, servers=servers, held=held))
         except PatternError:
             return  # reported where the lists are looked at
         except OSError as error:
