@@ -48,6 +48,17 @@ def test_a_manifest_of_another_form_is_refused(folder, facts):
         Generation(folder)
 
 
+@pytest.mark.parametrize(
+    "reduction", [[5], "x", 7, ["a", "b", "00"], [1, None, "00"], [1, 2, 3], [1, 2, "0"], [1, 2, "00", 4]]
+)
+def test_a_damaged_reduction_is_refused(folder, reduction):
+    lists = json.loads((folder / MANIFEST).read_bytes())["lists"]
+    lists["mw-8b"]["reduction"] = reduction
+    change(folder, lists=lists)
+    with pytest.raises(PatternError, match="generation in"):
+        Generation(folder)
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]"])
 def test_a_damaged_manifest_is_refused(folder, content):
     (folder / MANIFEST).write_text(content)

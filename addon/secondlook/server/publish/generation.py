@@ -88,8 +88,13 @@ class PublishedList:
             complete=raw["complete"],
             digests=tuple(raw["digests"]),
             signature=bytes.fromhex(raw["signature"]) if raw["signature"] else None,
-            reduction=Reduction(reduced[0], reduced[1], bytes.fromhex(reduced[2])) if reduced else None,
+            reduction=_reduction(*reduced) if reduced else None,
         )
+
+
+def _reduction(generation: int, count: int, signature: str) -> Reduction:
+    """Return what three plain values stand for; raises TypeError or ValueError where they do not."""
+    return Reduction(int(generation), int(count), bytes.fromhex(signature))
 
 
 class Generation:
