@@ -8,7 +8,7 @@ from starlette.responses import Response
 from secondlook.config import FeedSettings
 from secondlook.server.feeds import child
 from secondlook.server.feeds.fetch import FeedState, fetch, read_state, write_state
-from secondlook.server.feeds.keeper import FeedKeeper
+from secondlook.server.feeds.keeper import PUBLISHING, FeedKeeper
 from secondlook.server.store.builtin import add_builtin_lists
 from secondlook.server.store.store import ServerStore
 from serverkit.feeds import Clock, keeping, listed
@@ -123,7 +123,7 @@ def test_what_could_not_be_published_is_owed_beyond_a_stop(tmp_path, stopped):
         keeper, clock, store = keeper_of_two(tmp_path)
         (in_the_way := store.generations_folder / ".000001").write_text("")
         assert [each.outcome for each in await keeper.fetch_due()] == ["taken", "taken"]
-        assert keeper.alerts == {"publish": "publish failed: File exists"}
+        assert keeper.alerts == {PUBLISHING: "publish failed: File exists"}
         assert await keeper.fetch_due() == []
         assert store.current() is None
         if stopped:

@@ -3,9 +3,10 @@
 import asyncio
 
 import pytest
+from starlette.responses import Response
 
 from secondlook.config import FeedSettings, PublishSettings
-from secondlook.server.feeds.keeper import FeedKeeper
+from secondlook.server.feeds.keeper import FIRST_RETRY_S, FeedKeeper
 from secondlook.server.feeds.rule_versions import RulesOfFeed, keep_rules, rules_folder
 from secondlook.server.feeds.switching import follow
 from secondlook.server.publish.generation import Generation
@@ -263,12 +264,46 @@ def test_rules_of_a_feed_that_left_are_removed_in_their_time(follows):
     follows(scene)
 
 
+@pytest.mark.parametrize("name", ["switching", "publish"])
+def test_the_keepers_own_failures_are_not_taken_for_those_of_a_feed_of_that_name(follows, name):
+    async def scene(feed, restart, publisher, _clock, store, _notices):
+        (store.root / "feeds-off.json").mkdir()
+        keeper = await restart(off(feed), feed.model_copy(update={"name": name}))
+        publisher.answer = Response(status_code=500)
+        await keeper.fetch_due()
+        assert len(keeper.alerts) == 2
+
+    follows(scene)
+
+
+def test_of_a_feed_that_never_came_nothing_is_kept_once_the_settings_name_it_no_more(follows):
+    async def scene(feed, restart, publisher, _clock, store, _notices):
+        publisher.answer = Response(status_code=404)
+        never = feed.model_copy(update={"name": "never"})
+        keeper = await restart(feed, never)
+        assert [each.outcome for each in await keeper.fetch_due()] == ["failed"]
+        state = store.root / "feeds" / "never.json"
+        await restart(feed, off(never))
+        await restart()
+        assert state.exists()
+        await restart(feed)
+        assert not state.exists()
+        assert (store.root / "feeds" / "feed.json").exists()
+
+    follows(scene)
+
+
 def test_what_cannot_be_written_is_told_and_the_feeds_are_fetched(follows):
     async def scene(feed, restart, _publisher, _clock, store, notices):
         (store.root / "feeds-off.json").mkdir()
         keeper = await restart(off(feed), replace_name(feed))
         assert notices[0].outcome == "failed"
         assert [each.feed for each in await keeper.fetch_due()] == ["other"]
+        assert keeper.rest_s() == FIRST_RETRY_S
+        (store.root / "feeds-off.json").rmdir()
+        await keeper.follow_settings()
+        assert (set(read_off(store.root)), not_published_yet(store)) == ({"feed"}, set())
+        assert keeper.rest_s() > FIRST_RETRY_S
 
     def replace_name(feed):
         return feed.model_copy(update={"name": "other"})

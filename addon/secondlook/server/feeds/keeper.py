@@ -53,6 +53,7 @@ JITTER = 0.1  # of the interval
 FIRST_RETRY_S = 60.0
 MOST_DOUBLINGS = 20
 IDLE_S = 3600.0
+SWITCHING, PUBLISHING = "(switching)", "(publish)"  # among alerts: no feed has such a name
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,11 +108,15 @@ class FeedKeeper:
         while True:
             await self.follow_settings()
             await self.fetch_due()
-            dues = [self._state(feed).due_at for feed in self._feeds]
-            wait_s = min([due - self._clock.now() for due in dues], default=IDLE_S)
-            if self._owed:
-                wait_s = min(wait_s, FIRST_RETRY_S)
-            await asyncio.sleep(min(max(wait_s, 1.0), IDLE_S))
+            await asyncio.sleep(self.rest_s())
+
+    def rest_s(self) -> float:
+        """Return how long there is nothing to do."""
+        dues = [self._state(feed).due_at for feed in self._feeds]
+        wait_s = min([due - self._clock.now() for due in dues], default=IDLE_S)
+        if self._owed or SWITCHING in self.alerts:
+            wait_s = min(wait_s, FIRST_RETRY_S)
+        return min(max(wait_s, 1.0), IDLE_S)
 
     async def follow_settings(self) -> None:
         """Put in or out of force what feeds brought that were switched on or off, and report each."""
@@ -122,15 +127,15 @@ class FeedKeeper:
                 self._owe(owed=True)
                 await self._publish_what_came()
             waiting = await LISTS.run(not_published_yet, self._store) if switched else set()
-            await LISTS.run(tidy, self._store, now)
+            await LISTS.run(tidy, self._store, self._named, now)
         except (OSError, PatternError) as error:
-            self._say("switching", "failed", _reason(error))
+            self._say(SWITCHING, "failed", _reason(error))
             return
         except Exception as error:  # whatever it is, the feeds are fetched
             log.exception("which feeds are off cannot be written down")
-            self._say("switching", "failed", _reason(error))
+            self._say(SWITCHING, "failed", _reason(error))
             return
-        self.alerts.pop("switching", None)
+        self.alerts.pop(SWITCHING, None)
         for each in switched:
             outcome, detail = f"switched {'on' if each.on else 'off'}", _told(each, waiting)
             notice = FeedNotice(each.name, outcome, detail, each.entries)
@@ -165,10 +170,10 @@ class FeedKeeper:
         try:
             await self.publish()
         except (ChildFailedError, OSError) as error:
-            self._say("publish", "failed", _reason(error))
+            self._say(PUBLISHING, "failed", _reason(error))
         except Exception as error:
             log.exception("what the feeds brought is not published")
-            self._say("publish", "failed", _reason(error))
+            self._say(PUBLISHING, "failed", _reason(error))
         else:
             self._owe(owed=False)
 
@@ -304,9 +309,9 @@ class FeedKeeper:
         except ChildFailedError:
             raise
         except PatternError as error:
-            self._say("publish", "refused", str(error))
+            self._say(PUBLISHING, "refused", str(error))
             return
-        self.alerts.pop("publish", None)
+        self.alerts.pop(PUBLISHING, None)
         self._print_held_back(now)
         if report.changed and self._on_published:
             self._on_published(report.generation)

@@ -64,12 +64,16 @@ def follow(store: ServerStore, feeds: Sequence[FeedSettings], now: float) -> lis
     ]
 
 
-def tidy(store: ServerStore, now: float) -> None:
+def tidy(store: ServerStore, feeds: Sequence[FeedSettings], now: float) -> None:
     """Remove what is kept no longer, unless the served generation still has it.
 
-    Blocks. Raises OSError, and PatternError while another writer holds the folder.
+    Of feeds that never came, and that the settings name no more, nothing is. Blocks. Raises OSError, and PatternError while another writer holds the folder.
     """
     off, turned, waiting = read_off(store.root), read_turned(store.root), not_published_yet(store)
+    known = {feed.name for feed in feeds} | off.keys() | _came(store)
+    for path in (store.root / FEEDS_FOLDER).glob("*.json") if feeds else ():
+        if path.stem not in known:
+            path.unlink(missing_ok=True)
     ended = set(outlived(off, now)) - waiting
     lists = [
         source.id
