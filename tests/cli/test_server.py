@@ -51,6 +51,23 @@ def test_server_commands(tmp_path):
     assert (status["generation"], status["held_back"], status["valkey"]) == (1, 0, None)
 
 
+def test_a_replica_that_had_feeds_of_its_own_is_not_warned_of_them(tmp_path):
+    store = make_store(tmp_path)
+    put(store, ["evil.example"], name="urlhaus")
+    [source] = store.sources()
+    store.change_source(replace(source, kind="feed"))
+    out(store)
+    config = tmp_path / "server.yaml"
+
+    def alerts(settings):
+        config.write_text(settings)
+        (status,) = json_lines("server", "status", "--state", store.root, "-c", config)
+        return status["alerts"]
+
+    assert alerts("feeds: []\n")[0].startswith("the settings name no feeds")
+    assert alerts("upstream: {url: 'https://one.example/'}\n") == []
+
+
 def test_what_a_feed_brought_that_is_off_is_shown_as_kept(tmp_path):
     store = make_store(tmp_path)
     put(store, ["evil.example"], name="urlhaus")

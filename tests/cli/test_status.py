@@ -47,6 +47,7 @@ def test_status_shows_that_the_last_feed_is_off_and_forgets_how_it_failed(tmp_pa
     assert alerts("feeds: []\n")[1].startswith(
         "the settings name no feeds; what urlhaus brought stays in force"
     )
+    assert alerts("servers: {embedded: {enabled: false}}\n") == []  # its folder is left as it was
     write_off(store.root, {"urlhaus": Off(NOW)})
     told = "no list protects any more: urlhaus is switched off, and nothing else is in force"
     assert alerts(f"feeds: [{{{feed}, enabled: false}}]\n") == [told]

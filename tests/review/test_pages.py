@@ -126,6 +126,22 @@ def test_the_overview_tells_for_whom_alone_protection_is_paused_and_resumes_it(c
     assert resume(" ").status_code == 400
 
 
+def test_the_overview_does_not_claim_protection_where_no_list_protects(client, program):
+    note = {
+        "kind": "bad",
+        "title": "Feeds.",
+        "text": "No list protects any more.",
+        "href": None,
+        "link": None,
+    }
+    program.alert_rows.append(note | {"unprotected": True})
+    shown = client.get("/").text
+    assert "<h2>No list protects</h2>" in shown
+    assert "Protection is on" not in shown
+    program.alert_rows[:] = [note | {"unprotected": False}]
+    assert "<h2>Protection is on</h2>" in client.get("/").text
+
+
 def test_pause_and_resume(client, ledger):
     assert post(client, "/pause", minutes="15").headers["location"] == "/?done=paused"
     assert "Protection is paused" in client.get("/").text

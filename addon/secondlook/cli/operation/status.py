@@ -52,7 +52,7 @@ def status(
     """Show on one screen how protection is doing."""
     from secondlook.agent.pattern import change
     from secondlook.ledger.log.shape import rfc3339
-    from secondlook.server.store.feeds_told import feed_alerts
+    from secondlook.server.store.feed_alerts import feed_alerts
 
     context = known_context(config, state)
     now = time.time()
@@ -97,14 +97,12 @@ def status(
         facts["alerts"] += lists.alerts
     except PatternError as error:
         facts["alerts"].append(str(error))
-    facts["alerts"] += _of_feeds(context.state / SERVER_FOLDER, now)
     servers = context.settings.servers
-    facts["alerts"] += feed_alerts(
-        context.state / SERVER_FOLDER,
-        named=bool(context.settings.feeds),
-        others=bool(servers.intranet or servers.network),
-        now=now,
-    )
+    if servers.embedded.enabled:
+        folder = context.state / SERVER_FOLDER
+        named, others = bool(context.settings.feeds), bool(servers.intranet or servers.network)
+        facts["alerts"] += _of_feeds(folder, now)
+        facts["alerts"] += feed_alerts(folder, named=named, others=others, now=now)
     if running and (hung := _hung(running, now, utc=utc)):
         facts["alerts"].append(hung)
     if running and changed_since_read(running):

@@ -201,7 +201,9 @@ def _print_feeds(feeds: "Sequence[FeedStatus]", alerts: "Sequence[str]") -> None
 
 
 def _feed_alerts(context: ServerContext) -> list[str]:
-    from secondlook.server.store.feeds_told import feed_alerts
+    from secondlook.server.store.feed_alerts import feed_alerts
 
+    if context.settings.upstream:  # a replica serves what that publishes, not what its folder kept
+        return []
     named = bool(context.settings.feeds) or is_of_a_proxy(context.store.root.parent)  # by other settings
     return feed_alerts(context.store.root, named=named, others=False, now=time.time())

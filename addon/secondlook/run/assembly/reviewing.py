@@ -45,7 +45,7 @@ from secondlook.server.embedded import EmbeddedServer
 from secondlook.server.feeds.rule_versions import rollback_text, take_up_again
 from secondlook.server.http.connection import Connections, bounded, server_settings
 from secondlook.server.publish.held_back import HeldBack, read_held_back
-from secondlook.server.store.feeds_told import feed_alerts
+from secondlook.server.store.feed_alerts import NOTHING_PROTECTS, feed_alerts
 from secondlook.setup.journal import CERTIFICATE, Journal
 
 UP = frozenset({"closed", "half_open", "slowed"})
@@ -252,6 +252,7 @@ class Program:
                 "text": as_sentence(text),
                 "href": "/lists#feeds",
                 "link": "Lists",
+                "unprotected": text.startswith(NOTHING_PROTECTS),
             }
             for text in self._feed_alerts(now)
         ]

@@ -226,7 +226,7 @@ def _feeds(settings: Settings) -> Iterator[Finding]:
         return
     from secondlook.server.feeds.fetch import read_state  # noqa: PLC0415 - slow, and only needed here
     from secondlook.server.publish.held_back import read_held_back  # noqa: PLC0415
-    from secondlook.server.store.feeds_told import feed_alerts  # noqa: PLC0415
+    from secondlook.server.store.feed_alerts import feed_alerts  # noqa: PLC0415
     from secondlook.server.store.store import FEEDS_FOLDER  # noqa: PLC0415
 
     servers = settings.servers

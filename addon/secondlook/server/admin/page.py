@@ -29,7 +29,7 @@ from secondlook.server.admin.sign_in import SignIn
 from secondlook.server.findings.desk import FindingDesk
 from secondlook.server.http.app import ADMIN as PATH
 from secondlook.server.store.administration import status
-from secondlook.server.store.feeds_told import feed_alerts
+from secondlook.server.store.feed_alerts import feed_alerts
 from secondlook.server.store.store import ServerStore
 
 MAX_FORM_BYTES: Final = 4096
@@ -134,7 +134,7 @@ class AdminPage:
         return HTMLResponse(page, 409 if fault else 200)
 
     def _alerts(self) -> list[str]:
-        return feed_alerts(self._store.root, named=True, others=False, now=time.time())
+        return feed_alerts(self._store.root, named=bool(self._feeds), others=False, now=time.time())
 
     async def _decide(self, request: Request) -> Response:
         form = await _read_form(request)

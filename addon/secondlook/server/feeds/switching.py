@@ -22,7 +22,7 @@ from secondlook.server.store.feeds_off import (
     write_off,
     write_turned,
 )
-from secondlook.server.store.feeds_told import not_published_yet
+from secondlook.server.store.feed_alerts import not_published_yet
 from secondlook.server.store.store import FEEDS_FOLDER, OWED, ServerStore
 
 

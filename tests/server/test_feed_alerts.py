@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from secondlook.server.store.feeds_off import Off, write_off
-from secondlook.server.store.feeds_told import feed_alerts, not_published_yet, off_told
+from secondlook.server.store.feed_alerts import feed_alerts, not_published_yet, off_told
+from secondlook.server.store.manual_entries import ManualEntry, write_manual
 from serverkit import NOW, make_store, out, put
 
 
@@ -37,5 +38,17 @@ def test_other_entries_protect_though_every_feed_is_off(tmp_path):
         return feed_alerts(store.root, named=True, others=False, now=NOW)
 
     assert told() == ["no list protects any more: one is switched off, and nothing else is in force"]
+    put(store, ["good.example"], list_name="gc-32b", name="good.txt")
+    assert len(told()) == 1  # known to be good: nothing is blocked by that
+    facts = {"id": "own-1", "action": "list", "scope": "host", "text": "own.example/", "who": "me", "at": NOW}
+    write_manual(store, [ManualEntry(**facts, list="mw-8b", expires_at=NOW)])
+    assert len(told()) == 1
+    write_manual(store, [ManualEntry(**facts, list="gc-32b")])
+    assert len(told()) == 1
+    write_manual(store, [ManualEntry(**facts, list="mw-8b", expires_at=NOW + 1)])
+    assert told() == []
+    for damaged in ("{", "7", "[7]", '[{"action": "list"}]'):
+        (store.root / "own.json").write_text(damaged)
+        assert len(told()) == 1
     put(store, ["imported.example"])
     assert told() == []

@@ -6,11 +6,15 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
+from secondlook.core.lists.name import Role
 from secondlook.ground.called import typed
 from secondlook.ground.errors import SecondLookError
 from secondlook.server.store.feeds_off import KEPT_S, Off, lists_off, read_off
+from secondlook.server.store.manual_entries import read_manual
+from secondlook.server.store.names import import_list
 from secondlook.server.store.store import ServerStore
 
+NOTHING_PROTECTS = "no list protects any more"
 _DAMAGE = (SecondLookError, OSError, ValueError, LookupError, TypeError)  # which others report
 
 
@@ -62,16 +66,27 @@ def _alerts(store: ServerStore, *, named: bool, others: bool, now: float) -> lis
         return [told]
     off = read_off(store.root)
     lists = sorted({source.name for source in store.sources() if source.kind == "feed"} & off.keys())
-    if lists and not in_force and not others and not _has_own(store.root):
+    blocking = any(_blocks(source.list) for source in in_force)
+    if lists and not blocking and not others and not _has_own(store, now):
         names = f"{', '.join(lists)} {'is' if len(lists) == 1 else 'are'} switched off"
-        return [f"no list protects any more: {names}, and nothing else is in force"]
+        return [f"{NOTHING_PROTECTS}: {names}, and nothing else is in force"]
     return []
 
 
-def _has_own(folder: Path) -> bool:
+def _blocks(name: str | None) -> bool:
+    return name is not None and import_list(name).role is Role.BLOCK
+
+
+def _has_own(store: ServerStore, now: float) -> bool:
+    """Return whether an own entry blocks something; a damaged file has none."""
     try:
-        return any(each["action"] == "list" for each in json.loads((folder / "own.json").read_bytes()))
-    except FileNotFoundError:
+        return any(
+            each.action == "list"
+            and _blocks(each.list)
+            and (each.expires_at is None or each.expires_at > now)
+            for each in read_manual(store)
+        )
+    except (*_DAMAGE, AttributeError):
         return False
 
 
