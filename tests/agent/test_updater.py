@@ -13,7 +13,7 @@ import pytest
 
 import serverkit
 from agentkit.updating import HOSTS, changed_list, flip, house
-from secondlook.agent.pattern.change import forget_rollback, kept_text, rollback, status, verify
+from secondlook.agent.pattern.change import forget_rollback, rollback, status, verify
 from secondlook.agent.pattern.files import PatternFolder, load_pattern, read_stamp
 from secondlook.agent.pattern.source import UpdateSource
 from secondlook.agent.pattern.updater import PatternUpdater
@@ -143,7 +143,7 @@ async def test_what_was_rolled_back_of_a_server_that_is_given_up_is_no_alert_any
             [], world.state, world.events, SystemClock(), PatternSettings(), tiers=[Tier.LOCAL]
         )
         await later.update_now()
-        assert kept_text(read_stamp(later.folder)) is None
+        assert not read_stamp(later.folder).held
 
 
 async def test_what_the_disk_does_not_take_is_no_update(tmp_path):

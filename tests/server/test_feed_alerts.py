@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from secondlook.server.store.feeds_off import Off, write_off
 from secondlook.server.store.feed_alerts import feed_alerts, not_published_yet, off_told
+from secondlook.server.store.feeds_off import Off, write_off
 from secondlook.server.store.manual_entries import ManualEntry, write_manual
 from serverkit import NOW, make_store, out, put
 

@@ -12,8 +12,8 @@ from secondlook.server.feeds.switching import follow
 from secondlook.server.publish.generation import Generation
 from secondlook.server.publish.publishing import publish
 from secondlook.server.store.administration import add_entry, rollback
-from secondlook.server.store.feeds_off import KEPT_S, Off, read_off, read_turned, write_off
 from secondlook.server.store.feed_alerts import feed_alerts, not_published_yet
+from secondlook.server.store.feeds_off import KEPT_S, Off, read_off, read_turned, write_off
 from secondlook.server.store.names import import_list
 from serverkit import NOW, put
 from serverkit.feeds import HOSTS, keeping, listed

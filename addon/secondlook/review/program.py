@@ -139,7 +139,7 @@ class RunningProgram(Protocol):
         ...
 
     def alerts(self) -> Sequence[Json]:
-        """What needs attention: kind (bad or warn), title, text, href, link; maybe `unprotected`: nothing blocks."""
+        """What needs attention: kind (bad or warn), title, text, href, link, or `unprotected` too."""
         ...
 
     def backtest(self, rule: str, days: int, action: str = "block") -> Json:

@@ -183,9 +183,8 @@ class PatternUpdater:
                 stamp = self._stamp()
                 lists = tuple(each for each in stamp.lists if each.tier in self._tiers)
                 servers = tuple(each for each in stamp.servers if each.tier in self._tiers)
-                gone = {
-                    each.server for each in (*stamp.lists, *stamp.servers) if each.tier not in self._tiers
-                }
+                gone = {each.server for each in stamp.lists} | {each.server for each in stamp.servers}
+                gone -= {each.server for each in lists} | {each.server for each in servers}
                 held = {key: each for key, each in stamp.held.items() if key.rpartition("/")[0] not in gone}
                 self._put(replace(stamp, lists=lists, servers=servers, held=held))
         except PatternError:

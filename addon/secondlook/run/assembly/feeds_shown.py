@@ -9,8 +9,8 @@ from secondlook.review.program import Json
 from secondlook.server.feeds.fetch import FeedState, read_state
 from secondlook.server.feeds.rule_versions import current_rules, rules_folder
 from secondlook.server.publish.held_back import read_held_back
-from secondlook.server.store.feeds_off import read_off
 from secondlook.server.store.feed_alerts import not_published_yet, off_told
+from secondlook.server.store.feeds_off import read_off
 from secondlook.server.store.store import FEEDS_FOLDER, ServerStore
 
 

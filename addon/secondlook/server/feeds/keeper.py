@@ -43,8 +43,8 @@ from secondlook.server.feeds.rules import take_rules
 from secondlook.server.feeds.switching import Switched, follow, tidy
 from secondlook.server.meter import Meter
 from secondlook.server.publish.held_back import read_held_back
-from secondlook.server.store.feeds_off import KEPT_S
 from secondlook.server.store.feed_alerts import not_published_yet
+from secondlook.server.store.feeds_off import KEPT_S
 from secondlook.server.store.importing import DAY_S, Origin, choose_list
 from secondlook.server.store.store import FEEDS_FOLDER, HELD, OWED, ServerStore
 

@@ -14,6 +14,7 @@ from secondlook.config import FeedSettings
 from secondlook.config.service import RULES
 from secondlook.server.feeds.fetch import read_state
 from secondlook.server.feeds.rule_versions import FOLDER, rules_folder
+from secondlook.server.store.feed_alerts import not_published_yet
 from secondlook.server.store.feeds_off import (
     off_now,
     outlived,
@@ -22,7 +23,6 @@ from secondlook.server.store.feeds_off import (
     write_off,
     write_turned,
 )
-from secondlook.server.store.feed_alerts import not_published_yet
 from secondlook.server.store.store import FEEDS_FOLDER, OWED, ServerStore
 
 
@@ -67,7 +67,8 @@ def follow(store: ServerStore, feeds: Sequence[FeedSettings], now: float) -> lis
 def tidy(store: ServerStore, feeds: Sequence[FeedSettings], now: float) -> None:
     """Remove what is kept no longer, unless the served generation still has it.
 
-    Of feeds that never came, and that the settings name no more, nothing is. Blocks. Raises OSError, and PatternError while another writer holds the folder.
+    Of feeds that never came, and that the settings name no more, nothing is.
+    Blocks. Raises OSError, and PatternError while another writer holds the folder.
     """
     off, turned, waiting = read_off(store.root), read_turned(store.root), not_published_yet(store)
     known = {feed.name for feed in feeds} | off.keys() | _came(store)

@@ -247,10 +247,7 @@ class Merge:
                 self._hold_back(run, records[caught])
                 wanted &= ~caught
             records = records if wanted.all() else records[wanted]
-            files = int(np.count_nonzero(records["kind"] == KIND_FILE))
-            for target, count in zip(run.lists, (len(records) - files, files), strict=True):
-                if target is not None and count:
-                    self.taken[at][target.name] += count
+            self._count(run, self.taken[at], records)
             kept.append(records)
             behind.append(
                 np.uint64(at) << np.uint64(40)
@@ -267,6 +264,12 @@ class Merge:
         records["text"] = np.arange(len(records), dtype=np.uint64)
         records = sort_records(records)
         return records, origin[order][records["text"].astype(np.int64)]
+
+    def _count(self, run: Run, taken: Counter[str], records: Records) -> None:
+        files = int(np.count_nonzero(records["kind"] == KIND_FILE))
+        for target, count in zip(run.lists, (len(records) - files, files), strict=True):
+            if target is not None and count:
+                taken[target.name] += count
 
     def _hold_back(self, run: Run, caught: Records) -> None:
         if not len(caught):

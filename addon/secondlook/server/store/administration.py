@@ -22,8 +22,8 @@ from secondlook.server.publish.generation import Generation
 from secondlook.server.publish.held_back import HeldBack, read_held_back
 from secondlook.server.publish.signing import known_public_key
 from secondlook.server.replica.state import read_replication_state
-from secondlook.server.store.feeds_off import lists_off, read_off
 from secondlook.server.store.feed_alerts import not_published_yet, off_told
+from secondlook.server.store.feeds_off import lists_off, read_off
 from secondlook.server.store.manual_entries import (
     ManualEntry,
     manual_hash,

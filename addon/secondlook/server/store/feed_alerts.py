@@ -19,7 +19,7 @@ _DAMAGE = (SecondLookError, OSError, ValueError, LookupError, TypeError)  # whic
 
 
 def not_published_yet(store: ServerStore) -> set[str]:
-    """Return the feeds that were switched, or became another kind, while the served generation is of before."""
+    """Return the feeds that were switched, or are of another kind, since the served generation."""
     off = lists_off(store.root)
     try:
         if (number := store.current()) is None:

@@ -6,7 +6,7 @@
 | name it with `enabled: false` | is out of force and kept; in force again, without a fetch, once it is on |
 | name other feeds | is out of force, and removed after `KEPT_S` |
 | name no feed at all | stays as it was: an empty file, or a wrong one, ends no protection |
-| name it as a feed of another kind (a guard, rules) | its list is out of force, and removed once that is published |
+| name it as a feed of another kind (a guard, rules) | its list is out of force, removed once published |
 """
 
 import json
