@@ -5,6 +5,7 @@ look: they find what the one publisher has, or what the other has, or fail.
 """
 
 import asyncio
+import json
 from contextlib import asynccontextmanager
 from random import Random
 
@@ -13,7 +14,7 @@ import pytest
 from secondlook.ground.errors import SecondLookError
 from secondlook.server.publish.generation import Generation
 from secondlook.server.valkey import publisher as publisher_module
-from secondlook.server.valkey.layout import connect
+from secondlook.server.valkey.layout import connect, key_of, table_of
 from secondlook.server.valkey.publisher import ValkeyPublisher
 from secondlook.server.valkey.reader import ValkeyReader
 from secondlook.wire import safebrowsing_pb2 as pb
@@ -28,12 +29,13 @@ FAILED = "failed"
 
 
 class Stepwise:
-    """A publisher that loads a generation command by command."""
+    """A publisher that loads a generation, or does other work, command by command."""
 
-    def __init__(self, url, generation):
+    def __init__(self, url, generation, *, work=None):
         self.publisher = ValkeyPublisher(url)
         self.generation = generation
         self._waits, self._goes = asyncio.Event(), asyncio.Event()
+        self._begin = work or (lambda publisher: publisher.push(generation, now=NOW))
         self._work = None
         client = self.publisher._client
         client.execute_command = self._gated(client.execute_command)
@@ -59,7 +61,7 @@ class Stepwise:
     async def step(self):
         """Go on to the next command, or to the end; return whether that was reached."""
         if self._work is None:
-            self._work = asyncio.create_task(self.publisher.push(self.generation, now=NOW))
+            self._work = asyncio.create_task(self._begin(self.publisher))
         else:
             self._goes.set()
         waits = asyncio.create_task(self._waits.wait())
@@ -195,5 +197,105 @@ def test_two_that_load_at_once_in_any_order_mix_nothing(tmp_path, one, two):
                 for seed in range(12):
                     await admin.flushall()
                     await at_once(url, Random(seed))
+
+    asyncio.run(scene())
+
+
+def test_one_that_goes_on_after_another_loaded_takes_nothing_away_of_what_is_served(tmp_path, one, two):
+    async def going_on_after(url, steps):
+        other = Stepwise(url, two)
+        publisher, reader = ValkeyPublisher(url), ValkeyReader(url)
+        async with closing(publisher, reader):
+            ended = False
+            for _ in range(steps):
+                ended = ended or await other.step()
+            await publisher.push(one, now=NOW)
+            assert await seen(reader) == "one"
+            goes_on = not ended
+            while goes_on:
+                goes_on = not await other.step()
+                assert await seen(reader) != FAILED
+            await other.kill()
+        return ended
+
+    async def scene():
+        with single(tmp_path / "valkey") as (url, _):
+            admin = connect(url)
+            async with closing(admin):
+                steps, ended = 1, False
+                while not ended:
+                    await admin.flushall()
+                    ended = await going_on_after(url, steps)
+                    steps += 1 if steps < 12 else 4
+                assert steps > 30
+
+    asyncio.run(scene())
+
+
+def test_what_one_left_that_was_killed_goes_with_a_later_loading(tmp_path, one):
+    store = make_store(tmp_path / "two", NAMES["two"])
+    put(store, ["more.example"], name="more.txt")
+    out(store)
+    two = Generation(store.generation_folder(2))
+
+    async def tables_of_one(admin):
+        about = json.loads(await admin.get(key_of(1, "manifest")) or b"{}")
+        named = key_of(*table_of(1, about), "").encode() if about else None
+        keys = [key async for key in admin.scan_iter(match=key_of(1, "*", "[td]", "*"))]
+        return [key for key in keys if named is None or not key.startswith(named)]
+
+    async def left_after(url, admin, steps):
+        killed, publisher = Stepwise(url, one), ValkeyPublisher(url)
+        async with closing(publisher):
+            ended = False
+            for _ in range(steps):
+                ended = ended or await killed.step()
+            await killed.kill()
+            await publisher.push(two, now=NOW)  # the sign of the other loading is there still
+            for name in await admin.keys(key_of("*being-loaded")):
+                await admin.delete(name)  # as it expires
+            await publisher.push(two, now=NOW + 1)
+            assert await tables_of_one(admin) == []
+        return ended
+
+    async def scene():
+        with single(tmp_path / "valkey") as (url, _):
+            admin = connect(url)
+            async with closing(admin):
+                steps, ended = 1, False
+                while not ended:
+                    await admin.flushall()
+                    ended = await left_after(url, admin, steps)
+                    steps += 1 if steps < 12 else 4
+                assert steps > 30
+
+    asyncio.run(scene())
+
+
+def test_a_repair_that_meets_a_loading_leaves_what_it_did_not_know_to_the_next_one(tmp_path, one):
+    async def repaired_after(url, steps):
+        publisher, repairing = ValkeyPublisher(url), Stepwise(url, one, work=lambda each: each.repair(one))
+        async with closing(publisher):
+            for _ in range(steps):
+                ended = await repairing.step()
+            await publisher.push(one, now=NOW)
+            table = table_of(1, await publisher._about(1))
+            await publisher._client.delete(key_of(*table, "t", 0))
+            while not await repairing.step():
+                pass
+            await publisher.repair(one)
+            assert await publisher.missing(one) == 0
+            await repairing.kill()
+        return ended
+
+    async def scene():
+        with single(tmp_path / "valkey") as (url, _):
+            admin = connect(url)
+            async with closing(admin):
+                steps, ended = 1, False
+                while not ended:
+                    await admin.flushall()
+                    ended = await repaired_after(url, steps)
+                    steps += 1
 
     asyncio.run(scene())

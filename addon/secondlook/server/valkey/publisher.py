@@ -77,7 +77,9 @@ class ValkeyPublisher:
     async def missing(self, generation: Generation) -> int:
         """Count the parts of a loaded generation that the store lost since; raises ServiceError."""
         try:
-            return len(await self._lost_buckets(generation)) + sum([1 async for _ in self._lost(generation)])
+            about = await self._about(generation.number)
+            pieces = sum([1 async for _ in self._lost(generation, about)])
+            return len(await self._lost_buckets(generation, about)) + pieces
         except FAULTS as error:
             raise ServiceError(f"cannot read from the Valkey store: {error}") from error
 
@@ -85,11 +87,11 @@ class ValkeyPublisher:
         """Put back what the store lost of a loaded generation, and count it; raises ServiceError."""
         try:
             about = await self._about(generation.number)
-            gone = await self._lost_buckets(generation)
+            gone = await self._lost_buckets(generation, about)
             if gone:
                 table = table_of(generation.number, about)
                 await self._push_buckets(generation, table, about["bits"], gone.__contains__)
-            pieces = [each async for each in self._lost(generation)]
+            pieces = [each async for each in self._lost(generation, about)]
             for name, data in pieces:
                 await self._client.set(name, data)
             return len(gone) + len(pieces)
@@ -196,12 +198,11 @@ class ValkeyPublisher:
         found: dict[str, Any] = json.loads(await self._client.get(key_of(number, "manifest")) or b"{}")
         return found
 
-    async def _lost_buckets(self, generation: Generation) -> frozenset[int]:
+    async def _lost_buckets(self, generation: Generation, about: dict[str, Any]) -> frozenset[int]:
         """Return the buckets that are not there, of a generation whose every bucket was written.
 
         None of one that only has the same number, as of a publisher with another folder.
         """
-        about = await self._about(generation.number)
         if not about.get("marked") or about["manifest"] != generation.manifest:
             return frozenset()
         there = bytearray(1 << about["bits"])
@@ -210,8 +211,7 @@ class ValkeyPublisher:
             there[int(name.rpartition(b":")[2])] = 1
         return frozenset(bucket for bucket, is_there in enumerate(there) if not is_there)
 
-    async def _lost(self, generation: Generation) -> AsyncIterator[tuple[str, bytes]]:
-        about = await self._about(generation.number)
+    async def _lost(self, generation: Generation, about: dict[str, Any]) -> AsyncIterator[tuple[str, bytes]]:
         if about.get("manifest") == generation.manifest:
             for key, data in _pieces(generation, table_of(generation.number, about)):
                 if not await self._client.exists(key):
