@@ -194,6 +194,15 @@ def test_a_bracket_too_many_costs_none_of_the_records_after_it():
         read_all('[{"url":"http://a.example/"}, {"url":"http://b.example/"}}')
 
 
+@pytest.mark.parametrize(
+    "form", ["[{}], {}, {}]", '{{"urls": [{}], {}, {}], "count": 3}}', "[{}]], {}], {}]"]
+)
+def test_items_after_the_bracket_that_closed_their_array_too_soon_are_records(form):
+    hosts = ["a.example", "b.example", "c.example"]
+    records = [f'{{"url":"http://{host}/"}}' for host in hosts]
+    assert texts(form.format(*records)) == hosts
+
+
 def test_an_attribute_of_a_damaged_type_spoils_no_other():
     damaged = {"type": ["md5"], "value": "x", "to_ids": True}
     good = {"type": "sha256", "value": "ab" * 32, "to_ids": True}
@@ -315,3 +324,8 @@ def test_the_order_of_keys_does_not_matter():
     ]
     bundle = {"objects": [*others, indicator], "id": "bundle--x", "type": "bundle"}
     assert texts(json.dumps(bundle)) == ["late.example"]
+
+
+def test_a_doubled_quote_that_hides_the_end_of_its_record_has_the_feed_refused():
+    with pytest.raises(FeedRefused, match="truncated"):
+        read_all('[{"url":"http://a.example/"}, {"url":""{""}, {"url":"http://c.example/"}]')

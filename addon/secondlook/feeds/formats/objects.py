@@ -55,6 +55,7 @@ class _Walker:
         self._ended = False
         self._stack: list[str] = []  # "[" an array, "{" an object that waits for a key, "=" one for a value
         self._path: list[str] = []
+        self._left: Path | None = None  # of the array left last, until a key or the end of an object follows
 
     def _more(self) -> bool:
         """Read on; at least doubles what is held, so that a long record is not scanned too often."""
@@ -151,10 +152,11 @@ class _Walker:
                 self._at += 1
                 self._leave(char)
             elif top == "{" and char == '"':
+                self._left = None
                 self._path[-1] = str(self._scalar())
                 self._stack[-1] = "="
-            elif char == "{" and ((top == "[" and not self._enters()) or (self._top and not top)):
-                yield self._record(tuple(self._path))
+            elif char == "{" and (record_path := self._record_path(top)) is not None:
+                yield self._record(record_path)
             elif char in "{[":
                 if len(self._stack) >= MAX_DEPTH:
                     raise FeedRefused("the JSON document is nested too deeply")
@@ -168,12 +170,22 @@ class _Walker:
         if self._stack or not seen:
             raise FeedRefused("truncated: the JSON document ends early")
 
+    def _record_path(self, top: str) -> Path | None:
+        """Return the path of the object that begins here, None where it is no record.
+
+        One that stands where a key or nothing must is an item of the array that was closed too soon.
+        """
+        if (top == "[" and not self._enters()) or (self._top and not top):
+            return tuple(self._path)
+        return self._left if top in {"", "{"} else None
+
     def _enters(self) -> bool:
         return len(self._path) > 1 and self._path[-2] in self._enter
 
     def _leave(self, char: str) -> None:
         """Leave what a bracket closes; one that closes nothing here is too many, and passed over."""
         if self._stack and (char == "]") == (self._stack[-1] == "["):
+            self._left = tuple(self._path) if char == "]" and not self._enters() else None
             self._stack.pop()
             self._path.pop()
             self._value_done()
