@@ -230,16 +230,18 @@ class ValkeyPublisher:
             )
             if number != current and manifest and await self._was_replaced_long_ago(number, now):
                 await self._client.set(key_of(number, "kept"), manifest)
-                await self._forget_table(number)
+                # the table goes beginning with what every search looks at
+                await self._client.delete(key_of(number, "manifest"))
+                await self._forget_other_tables(number)
                 manifest = None
             if at < self._keep or manifest or number == current:
                 wanted |= lists
             else:
                 unwanted |= lists
-                await self._forget_table(number)  # what is left of it
+                await self._client.delete(key_of(number, "manifest"))
                 await self._client.delete(key_of(number, "kept"))
                 await self._client.delete(key_of(number, "replaced"))
-                await self._client.srem(key_of("generations"), number)
+                await self._forget_tables(number)  # what is left of it
         for checksum in unwanted - wanted:
             await self._delete_pieces(("l", checksum))
             await self._client.delete(key_of("l", checksum, "size"))
@@ -263,27 +265,29 @@ class ValkeyPublisher:
                 await self._client.exists(key_of(other, "manifest"))
                 or await self._client.exists(key_of(other, "kept"))
             ):
-                await self._forget_table(other)
-                await self._client.srem(key_of("generations"), other)
+                await self._forget_tables(other)
 
-    async def _forget_table(self, number: int) -> None:
-        """Delete a generation's table: first what every search looks at."""
-        await self._client.delete(key_of(number, "manifest"))
-        await self._forget_other_tables(number)
+    async def _forget_tables(self, number: int) -> None:
+        """Delete what was loaded of a generation, and its number too where nothing was spared.
 
-    async def _forget_other_tables(self, number: int) -> None:
-        """Delete what was loaded of a generation and is neither named by its manifest nor being loaded."""
-        about = await self._about(number)
-        spared = {key_of(number): False}  # by how the names begin; where earlier versions loaded it
-        if about:
-            spared[key_of(*table_of(number, about))] = True
+        Else it stays, for whoever loads next to find what a loading leaves that breaks off.
+        """
+        if not await self._forget_other_tables(number):
+            await self._client.srem(key_of("generations"), number)
+
+    async def _forget_other_tables(self, number: int) -> bool:
+        """Delete what was loaded of a generation and is neither named by its manifest nor being loaded.
+
+        Return whether anything was spared.
+        """
+        spared: dict[str, bool] = {}  # by how the names begin
         batch = []
         async for key in self._client.scan_iter(match=key_of(number, "*[td]", "*"), count=10_000):
             beginning, _, kind = key.decode().rpartition(":")[0].rpartition(":")
             if kind not in {"t", "d"}:
                 continue
             if beginning not in spared:
-                spared[beginning] = bool(await self._client.exists(f"{beginning}:being-loaded"))
+                spared[beginning] = await self._is_in_use(number, beginning)
             if spared[beginning]:
                 continue
             batch.append(key)
@@ -291,6 +295,18 @@ class ValkeyPublisher:
                 await self._unlink(batch)
                 batch = []
         await self._unlink(batch)
+        return any(spared.values())
+
+    async def _is_in_use(self, number: int, beginning: str) -> bool:
+        """Return whether a table is being loaded, or is the one that a generation's manifest names.
+
+        A loading is named by the manifest before its sign goes: looked at the other way about, one that ends
+        meanwhile would have neither.
+        """
+        if await self._client.exists(f"{beginning}:being-loaded"):
+            return True
+        about = await self._about(number)
+        return bool(about) and beginning == key_of(*table_of(number, about))
 
     async def _unlink(self, names: Sequence[bytes]) -> None:
         if not names:
