@@ -21,4 +21,4 @@ def check(house, url="http://bad.test/x", use=PAGE):
 
 
 def rule(action="allow", scope=Scope.DOMAIN, subject="bad.test", **more) -> Rule:
-    return make_rule(id="r1", action=action, scope=scope, subject=subject, **more)
+    return make_rule(**{"id": "r1", "action": action, "scope": scope, "subject": subject} | more)

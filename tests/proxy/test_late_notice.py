@@ -11,7 +11,7 @@ from agentkit.virtual import START, StillClock
 from secondlook.core.event import Event, EventKind
 from secondlook.ground.errors import LedgerError
 from secondlook.proxy import late_notice
-from secondlook.proxy.late_notice import TOLD, LateNotices
+from secondlook.proxy.late_notice import NOTIFIED, LateNotices
 from secondlook.refusal.block_page import Pages
 
 CLIENT = "10.0.0.7"
@@ -96,21 +96,21 @@ def test_the_next_navigation_is_answered_with_what_turned_out_bad_and_leads_on(k
     assert flow.response is not None
     assert flow.response.headers["cache-control"] == "no-store"
     note = place.log.events[-1]
-    assert (note.kind, note.client, note.extra) == (EventKind.ACTION, CLIENT, {TOLD: "E1"})
+    assert (note.kind, note.client, note.extra) == (EventKind.ACTION, CLIENT, {NOTIFIED: "E1"})
 
 
 def test_each_verdict_is_told_once_and_one_at_a_time():
     place = Place(verdict(1), verdict(2))
     pages = story(place, *(navigation() for _ in range(4)))
     assert [page is not None for page in pages] == [True, True, False, False]
-    assert [event.extra for event in place.log.events[2:]] == [{TOLD: "E1"}, {TOLD: "E2"}]
+    assert [event.extra for event in place.log.events[2:]] == [{NOTIFIED: "E1"}, {NOTIFIED: "E2"}]
 
 
 def test_what_another_worker_told_is_not_told_again():
     async def run() -> None:
         place = Place(verdict())
         await place.read()
-        told = Event(id="N1", kind=EventKind.ACTION, time=START, client=CLIENT, extra={TOLD: "E1"})
+        told = Event(id="N1", kind=EventKind.ACTION, time=START, client=CLIENT, extra={NOTIFIED: "E1"})
         place.log.record(told)
         assert await place.ask(navigation()) is None
 

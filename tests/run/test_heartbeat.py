@@ -107,8 +107,8 @@ def test_one_that_was_killed_is_not_killed_again_and_begins_anew(rounds):
     rounds.child.kill_hung()
     rounds.heartbeats.note(rounds.child)
     assert rounds.pass_by(600) is None
-    told = rounds.heartbeats.told()
-    assert (told["count"], told["last"]["process"]) == ({"gate": 1}, "gate worker 1")
+    summary = rounds.heartbeats.summary()
+    assert (summary["count"], summary["last"]["process"]) == ({"gate": 1}, "gate worker 1")
     assert rounds.child.process.wait(20) == -signal.SIGKILL
     again = Child("gate", 1, silent_s=LIMIT_S, hung=True)
     again.start(rounds.writer, [], rounds.now)

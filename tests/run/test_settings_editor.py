@@ -269,7 +269,7 @@ def run_facts(**settings):
 def test_the_outcome_is_known_once_every_worker_has_it(editor, config, monkeypatch, said, state):
     folder = config.parent / "state"
     folder.mkdir()
-    monkeypatch.setattr("secondlook.run.supervisor.runfile._alive", lambda _pid: True)
+    monkeypatch.setattr("secondlook.run.supervisor.runfile._alive", lambda _pid, _process: True)
     assert editor.outcome(2, "f" * 64)["state"] == "reading"  # no run.json yet
     write_run_file(folder, run_facts(**said))
     assert editor.outcome(2, "f" * 64)["state"] == state

@@ -12,11 +12,12 @@ import pytest
 from secondlook.server.http.app import ServerApp
 from secondlook.server.http.serving import JsonAccessLog
 from secondlook.server.reader import FileReader
+from serverkit import make_store
 
 
-def test_an_access_log_that_cannot_be_written_keeps_no_answer_back(store, caplog):
+def test_an_access_log_that_cannot_be_written_keeps_no_answer_back(tmp_path, caplog):
     log = JsonAccessLog(Path("/dev/full"))
-    reader = FileReader(store)
+    reader = FileReader(make_store(tmp_path, ["evil.example"]))
 
     async def asking():
         await reader.refresh()

@@ -128,8 +128,8 @@ class GatedHttpLayer(HttpLayer):
             yield commands.CloseConnection(peer)
             return
         yield from self.event_to_child(side, event)
-        if peer.state is ConnectionState.CLOSED:
-            self.connections.pop(peer, None)
+        if peer.state is ConnectionState.CLOSED and self.context.client.state is not ConnectionState.CLOSED:
+            self.connections.pop(peer, None)  # else all is taken apart together (`parting.py`)
 
     def register_connection(self, command: RegisterHttpConnection) -> Commands:
         """Note that an origin is connected to, or cannot be: the next request may try again."""
