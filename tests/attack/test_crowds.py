@@ -62,7 +62,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, site: Site) -> Iterator[St
 
 def sign_in(proxy: Proxy, user: str, password: str) -> bytes:
     """Sign in by RFC 1929; the answer."""
-    with socket.create_connection(("127.0.0.1", int(proxy.address.rpartition(":")[2])), 20) as line:
+    with socket.create_connection(("127.0.0.1", proxy.port), 20) as line:
         line.sendall(b"\5\1\2")
         assert line.recv(2) == b"\5\2"
         line.sendall(bytes([1, len(user)]) + user.encode() + bytes([len(password)]) + password.encode())

@@ -41,7 +41,7 @@ def stand(networks, tmp_path, site) -> Iterator[Stand]:
     def start() -> Proxy:
         config = configuration(tmp_path, "clients: {networks: [10.77.9.0/24]}\n")
         with resolving_at("127.0.0.1", tmp_path):  # no thread may begin meanwhile
-            return Proxy(tmp_path / "state", config, "--listen", "0.0.0.0:0")
+            return Proxy(tmp_path / "state", config, listen="0.0.0.0:0")
 
     with inside(networks[1]), name_server(_records, ("127.0.0.1", 53)):
         stand = Stand.make(start, site)
@@ -52,15 +52,13 @@ def stand(networks, tmp_path, site) -> Iterator[Stand]:
 
 def test_rebinding(stand, networks):
     """Names that lead this machine's clients elsewhere the second time, or inside at once: nothing inside is reached."""
+    through = ("-x", f"http://{GATE}:{stand.port}")
     with origin() as inner:
-        port = int(stand.proxy.output.partition("0.0.0.0:")[2].split()[0])
         with inside(networks[0]):
             for name in ("turning.a.example", "turning.b.example", "inside.example"):
                 for tunnel in ((), ("-p",)):
                     for _ in range(2):
-                        answer = curl(
-                            f"http://{name}:{inner.port}/", "-x", f"http://{GATE}:{port}", "-m", "5", *tunnel
-                        )
+                        answer = curl(f"http://{name}:{inner.port}/", *through, "-m", "5", *tunnel)
                         assert answer.status != 200, name
         assert inner.connections == 0
 

@@ -54,7 +54,7 @@ class Stand:
     @property
     def port(self) -> int:
         """The proxy's port."""
-        return int(self.proxy.address.rpartition(":")[2])
+        return self.proxy.port
 
     # ---- clients
 
@@ -125,8 +125,7 @@ class Stand:
 
 def api(proxy: Proxy, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
     """Ask the review page's API: a command would cost a start of Python."""
-    host, _, port = proxy.facts["review"].rpartition(":")
-    line = http.client.HTTPConnection(host, int(port), timeout=PATIENCE_S * 3)
+    line = http.client.HTTPConnection("127.0.0.1", proxy.review_port, timeout=PATIENCE_S * 3)
     headers = {"Authorization": f"Bearer {proxy.facts['token']}", "Content-Type": "application/json"}
     try:
         line.request(method, f"/api/v1{path}", json.dumps(body) if body else None, headers)

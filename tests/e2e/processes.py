@@ -150,6 +150,16 @@ class Proxy(Running):
         return str(self.facts["proxy"])
 
     @property
+    def port(self) -> int:
+        """The port of the proxy."""
+        return port_of(self.address)
+
+    @property
+    def review_port(self) -> int:
+        """The port of the review page."""
+        return port_of(self.facts["review"])
+
+    @property
     def url(self) -> str:
         """The proxy as clients are told it."""
         return f"http://{self.address}"
@@ -217,6 +227,11 @@ class Proxy(Running):
         self.kill()
         family = [facts["service"], *facts["workers"]]
         wait_for(lambda: not any(lives(pid) for pid in family), "the children's end")
+
+
+def port_of(address: str) -> int:
+    """Return the port of `host:port`, or of a URL that ends in it."""
+    return int(address.rpartition(":")[2])
 
 
 def lives(pid: int) -> bool:
@@ -295,7 +310,7 @@ class Server(Running):
     @property
     def port(self) -> int:
         """The port it listens on."""
-        return int(self.url.rpartition(":")[2])
+        return port_of(self.url)
 
 
 def server_import(state: Path, list_name: str, *files: Path) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from e2e.prepared import REAL_STARTS
-from e2e.processes import SECONDLOOK, Proxy, Running, command, curl, wait_for
+from e2e.processes import SECONDLOOK, Proxy, Running, command, curl, port_of, wait_for
 from serverkit.ports import free_port
 
 EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
@@ -34,8 +34,12 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
 
 def test_blocks_the_test_list_and_lets_the_rest_through(proxy, plain_origin):
     assert stat.S_IMODE((proxy.state / "run.json").stat().st_mode) == 0o600
-    for line in ("proxy ", "review ", "server ", "pattern "):
-        assert any(told.startswith(line) for told in proxy.output.splitlines()), proxy.output
+
+    def printed() -> set[str]:
+        return {line.partition(" ")[0] for line in proxy.output.splitlines()}
+
+    # a moment after run.json
+    wait_for(lambda: {"proxy", "review", "server", "pattern"} <= printed(), "the ready lines")
     assert proxy.facts["pattern"]
 
     blocked = proxy.curl("http://malware.secondlook.test/")
@@ -280,8 +284,7 @@ def test_what_is_allowed_is_counted_although_no_event_is_kept(start_proxy, plain
 
 
 def test_the_proxy_does_not_lead_to_its_own_pages(proxy):
-    for address in (proxy.facts["review"], proxy.facts["server"].removeprefix("http://")):
-        port = address.rpartition(":")[2]
+    for port in (proxy.review_port, port_of(proxy.facts["server"])):
         for host in ("127.0.0.1", "localhost", "127.1", "0x7f000001", "[::ffff:127.0.0.1]"):
             assert proxy.curl(f"http://{host}:{port}/").status == 403
     assert curl(f"{proxy.url}/healthz").body == b"ok\n"
@@ -289,7 +292,6 @@ def test_the_proxy_does_not_lead_to_its_own_pages(proxy):
 
 
 def test_a_request_to_the_review_page_is_bounded(proxy):
-    host, _, port = proxy.facts["review"].rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=15) as client:
+    with socket.create_connection(("127.0.0.1", proxy.review_port), timeout=60) as client:
         client.sendall(b"GET / HTTP/1.1\r\nX: " + b"a" * 1_000_000)
         assert client.recv(1000).startswith(b"HTTP/1.1 431 ")

@@ -55,14 +55,12 @@ def test_no_name_leads_another_machine_inside(start_proxy, tmp_path):
             origin(address=(GATE, 0)) as public,
             resolving_at("127.0.0.1", tmp_path),
         ):
-            proxy: Proxy = start_proxy(CONFIG, "--listen", "0.0.0.0:0")
-            port = int(proxy.output.partition("0.0.0.0:")[2].split()[0])
+            proxy: Proxy = start_proxy(CONFIG, listen="0.0.0.0:0")
             with inside(client):
 
                 def get(url: str, *arguments: str):
-                    return curl(
-                        url, "-x", f"http://{GATE}:{port}", "--cacert", str(proxy.ca), "-m", "20", *arguments
-                    )
+                    through = ("-x", f"http://{GATE}:{proxy.port}", "--cacert", str(proxy.ca))
+                    return curl(url, *through, "-m", "20", *arguments)
 
                 for host in ("inside", "mapped", "six", "zero", "metadata"):
                     answer = get(f"http://{host}.example:{plain.port}/")
@@ -81,7 +79,7 @@ def test_no_name_leads_another_machine_inside(start_proxy, tmp_path):
                 assert get(f"http://dead.example:{public.port}/").body == b"<h1>origin</h1>"
                 # whoever comes to the proxy through the proxy would pass for this machine
                 for host in (OTHER, "around.example"):
-                    assert get(f"http://{host}:{port}/healthz").status == 403, host
+                    assert get(f"http://{host}:{proxy.port}/healthz").status == 403, host
             refused = proxy.json("log", "--decision", "block")
             assert {event["stage"] for event in refused} == {"access"}
             assert {event["host"] for event in refused} >= {"inside.example", OTHER, "around.example"}

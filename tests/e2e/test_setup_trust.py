@@ -132,9 +132,10 @@ def profile(proxy, home):
     needs("firefox-esr")
     folder = home / ".mozilla/firefox/test.default"
     folder.mkdir(parents=True)
-    host, _, port = proxy.address.rpartition(":")
     silent = "".join(f'user_pref("{name}", {value});\n' for name, value in SILENT.items())
-    (folder / "user.js").write_text(browser._FIREFOX_PREFERENCES.format(host=host, port=port) + silent)
+    (folder / "user.js").write_text(
+        browser._FIREFOX_PREFERENCES.format(host="127.0.0.1", port=proxy.port) + silent
+    )
     process = firefox(home, folder, "about:blank")
     try:
         wait_for(lambda: (folder / "cert9.db").exists() or None, "Firefox's own certificate store")

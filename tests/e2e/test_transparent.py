@@ -50,9 +50,8 @@ def test_a_network_behind_a_gateway_is_checked(start_proxy, tmp_path):
         ):
             for one in (plain, secure):
                 one.pages["/eicar.com"] = ("application/octet-stream", EICAR)
-            proxy: Proxy = start_proxy(CONFIG, "--listen", "0.0.0.0:0")
-            port_here = proxy.output.partition("0.0.0.0:")[2].split()[0]
-            _nft(REDIRECT.format(port=port_here))
+            proxy: Proxy = start_proxy(CONFIG, listen="0.0.0.0:0")
+            _nft(REDIRECT.format(port=proxy.port))
             with inside(client):
                 for scheme, port, there in (("http", 80, plain), ("https", 443, secure)):
 
@@ -71,7 +70,7 @@ def test_a_network_behind_a_gateway_is_checked(start_proxy, tmp_path):
                     assert len(there.requests) == 1, "the origin heard nothing of it"
                     assert get("files.example", "/eicar.com").status == 403
                 # nobody is led in a circle by asking the proxy's own port
-                itself = curl(f"http://{GATE}:{port_here}/")
+                itself = curl(f"http://{GATE}:{proxy.port}/")
                 assert (itself.status, itself.exit in {52, 56}) == (0, True), (
                     itself
                 )  # closed without an answer

@@ -84,10 +84,9 @@ def test_a_worker_killed_in_a_page_load_and_a_held_download(start_proxy, behind)
     at_once = f"https://127.0.0.1:{port}/listed/at-once"
     wait_for(lambda: proxy.curl(at_once).status == 403 or None, "the rule in force")
     origin.halves, origin.asked = True, []
-    at = int(proxy.address.rpartition(":")[2])
     pages = [f"/page/{number}" for number in range(PAGES)]
     wanted = [*pages, "/file/eicar.com"]
-    with Client(at, port, proxy.ca) as client:
+    with Client(proxy.port, port, proxy.ca) as client:
         streams = {path: client.ask(client.head(path=path, accept="text/html")) for path in wanted}
         listed = [client.ask(client.head(path=f"/listed/{number}")) for number in range(PAGES)]
         client.finish(*listed)
@@ -99,7 +98,7 @@ def test_a_worker_killed_in_a_page_load_and_a_held_download(start_proxy, behind)
         assert {client.got[stream].status for stream in listed} == {403}
     assert {*wanted} <= _queued(proxy, port)  # all of it was on its way before
     origin.halves = False
-    with Client(at, port, proxy.ca) as client:
+    with Client(proxy.port, port, proxy.ca) as client:
         assert {client.get(path, accept="text/html").status for path in pages} == {200}
         assert client.get("/listed/again").status == 403
         refused = client.get("/file/eicar.com")

@@ -61,10 +61,9 @@ def test_another_site_can_neither_frame_nor_read_nor_change(page, proxy, evil_si
 
 
 def test_a_rebound_name_gets_nothing(browser, proxy):
-    port = proxy.facts["review"].rpartition(":")[2]
     token = proxy.fresh_facts()["token"]
     context = browser.new_context()
-    answer = context.new_page().goto(f"http://rebound.evil.example:{port}/?token={token}")
+    answer = context.new_page().goto(f"http://rebound.evil.example:{proxy.review_port}/?token={token}")
     assert answer.status == 421
     context.close()
     assert proxy.fresh_facts()["token"] == token
@@ -75,7 +74,7 @@ def test_a_rebound_name_gets_nothing(browser, proxy):
     ["127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "[::1]", "2130706433", "0x7f.1", "127.1", "0.0.0.0"],
 )
 def test_the_proxy_does_not_carry_requests_to_it(proxy, host):
-    port = proxy.facts["review"].rpartition(":")[2]
+    port = proxy.review_port
     assert curl(proxy, "-g", f"http://{host}:{port}/healthz").startswith("403 blocked")
     assert curl(proxy, "-g", "-p", f"http://{host}:{port}/healthz") in ("403 ", "000 ") or curl(
         proxy, "-g", "-p", f"http://{host}:{port}/healthz"
