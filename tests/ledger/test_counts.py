@@ -1,13 +1,18 @@
-"""Counts of what leaves no event: in memory, then in the ledger, and back in memory when it takes none."""
+"""Counts of what leaves no event, or is a flag: in memory, then in the ledger, and back when it takes none."""
 
+import asyncio
 from contextlib import suppress
 
 import pytest
+import sqlalchemy as sa
 
-from ledgerkit.samples import START, make_event
+from ledgerkit.busy import busy
+from ledgerkit.samples import START, make_event, make_flag
 from secondlook.core.event import EventKind
 from secondlook.ground.errors import LedgerError
+from secondlook.ledger.engine.tables import shares, tallies
 from secondlook.ledger.ledger import Ledger, LedgerOptions
+from secondlook.ledger.log import append
 
 pytestmark = pytest.mark.anyio
 
@@ -48,3 +53,37 @@ def test_counts_that_could_not_be_written_are_kept(tmp_path):
     (hour,) = ledger.statistics.hourly(START, START)
     assert hour.checked == 1
     ledger.close()
+
+
+async def test_who_waits_for_a_flag_waits_for_no_counts(ledger):
+    ledger.upkeep.stop()
+    await ledger.flags.flag(*make_flag("one"))
+    for table in (tallies, shares):
+        query = sa.select(sa.func.count()).select_from(table)
+        assert ledger.store.read(lambda connection, query=query: connection.execute(query).scalar()) == 0
+    ledger.counts.flush()
+    ledger.store.commit_now(lambda _: None)
+    (hour,) = ledger.statistics.hourly(START, START)
+    assert (hour.checked, hour.flagged) == (1, 1)
+
+
+async def test_a_flag_counts_once_however_often_it_was_tried(ledger, monkeypatch):
+    """A group of which one part fails is rolled back, and written in parts."""
+    ledger.upkeep.stop()
+    tries = []
+
+    def broken(*_: object) -> None:
+        tries.append(1)
+        raise ValueError("no detail today")
+
+    monkeypatch.setattr(append, "amend", broken)
+    with busy(ledger):
+        flags = [ledger.store.writer.flag(*make_flag(name)).answer for name in "ab"]
+        ledger.recorder.amend("any", detail="a detail")
+    await asyncio.gather(*flags)
+    ledger.store.commit_now(lambda _: None)
+    assert len(tries) == 2
+    ledger.counts.flush()
+    ledger.store.commit_now(lambda _: None)
+    (hour,) = ledger.statistics.hourly(START, START)
+    assert (hour.checked, hour.flagged) == (2, 2)

@@ -48,6 +48,37 @@ async def test_only_the_keeper_brings_the_wal_into_the_file(tmp_path, open_ledge
     wait_until(lambda: path.stat().st_size > size)
 
 
+async def test_the_wal_begins_anew_beside_traffic_that_never_pauses(tmp_path, open_ledger, monkeypatch):
+    """Brought in whole it begins anew by itself, unless a transaction began before that."""
+    monkeypatch.setattr(housekeeping, "CHECKPOINT_BYTES", 0)
+    monkeypatch.setattr(housekeeping, "LONG_BYTES", 4 << 20)
+    path = tmp_path / "ledger.sqlite3"
+    ledger = open_ledger(path, keeper=True, background=False)
+    ledger.store.commit_now(lambda connection: bump(connection, "rules"))
+    try_once, modes = ledger.upkeep._checkpoint, []
+    writer = sqlite3.connect(path, isolation_level=None)
+    writer.execute("PRAGMA wal_autocheckpoint=0")
+
+    def tried(path, mode):
+        modes.append(mode)
+        if mode != "PASSIVE":
+            return try_once(path, mode)
+        writer.execute("BEGIN IMMEDIATE")
+        brought_in = try_once(path, mode)
+        writer.execute("UPDATE changes SET counter = counter + 1")
+        writer.execute("COMMIT")
+        return brought_in
+
+    ledger.upkeep._checkpoint = tried
+    for _ in range(20):
+        await write_much(ledger, 10)
+        ledger.upkeep._checkpointed_at -= 1.0
+        ledger.upkeep.checkpoint(whole=False)
+    writer.close()
+    assert path.with_name("ledger.sqlite3-wal").stat().st_size < 8 << 20
+    assert 1 <= modes.count("RESTART") < 20
+
+
 async def test_a_worker_that_closes_leaves_the_wal_alone(tmp_path):
     path = tmp_path / "ledger.sqlite3"
     ledger = Ledger.open(path, LedgerOptions(journal_bytes=4096))
@@ -185,9 +216,11 @@ def test_who_waits_for_a_reader_holds_no_writer_up(read_one):
     ledger, reader, path = read_one
     try_once, tries = ledger.upkeep._checkpoint, []
 
-    def tried(*how):
-        tries.append(try_once(*how))
-        return tries[-1]
+    def tried(path, mode):
+        done, held = try_once(path, mode)
+        if mode == "TRUNCATE":
+            tries.append(done)
+        return done, held
 
     ledger.upkeep._checkpoint = tried
     waits = threading.Thread(target=ledger.upkeep.checkpoint, daemon=True)

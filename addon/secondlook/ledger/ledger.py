@@ -84,6 +84,7 @@ class Ledger:
             away=away,
         )
         self.counts = Counts(self.store, discretion, appender.admission)
+        appender.count_later = self.counts.add
         self.recorder = Recorder(self.store, discretion, self.counts, appender)
         self.events = EventLog(self.store)
         self.statistics = Statistics(self.store)

@@ -16,7 +16,6 @@ up to a bound, past which new ones are dropped, counted and reported.
 
 import logging
 import queue
-import sqlite3
 import threading
 import time
 from collections import deque
@@ -30,20 +29,23 @@ import sqlalchemy as sa
 from secondlook.core.event import Event, FlagEntry
 from secondlook.ground.errors import LedgerError
 from secondlook.ledger.engine.database import Place, explain
+from secondlook.ledger.engine.faults import (
+    FileReplacedError,
+    StillAwayError,
+    is_collision,
+    is_engine_trouble,
+)
 from secondlook.ledger.engine.wakeup import Slot, Waiting, answer
 
 logger = logging.getLogger(__name__)
 
 LINGER_S: Final = 0.1  # an event waits for others at most so long
 GROUP_JOBS: Final = 512  # jobs in one transaction
-GROUP_EVENTS: Final = 2_000  # events in one transaction
+GROUP_EVENTS: Final = 250  # events in one transaction: a flag that comes meanwhile waits for its end
 EVENTS_BESIDE: Final = 100  # events in a transaction that somebody waits for
 STEADY_S: Final = 10.0  # writing must go well so long before trouble is reported to be over
 _RETRY_S: Final = (0.25, 0.5, 1.0, 2.0, 5.0)
 _COLLISIONS: Final = 3  # with transactions of other proxies, before that is trouble
-# classes of PostgreSQL's errors that say nothing about how the engine is (PostgreSQL manual, appendix A)
-_ROLLED_BACK: Final = "40"  # a deadlock, or what could not be put in order
-_TOO_MUCH: Final = "54"  # a value that an index cannot hold, for instance
 
 type Work[T] = Callable[[sa.Connection], T]
 type Flag = tuple[Event, FlagEntry]
@@ -261,7 +263,7 @@ class Writer:
             results = self._attempt(jobs, flags, events)
         except Exception as error:  # noqa: BLE001  (each kind is dealt with below)
             self._ended(False)
-            if _engine_trouble(error) or len(jobs) + len(flags) + len(events) == 1:
+            if is_engine_trouble(error) or len(jobs) + len(flags) + len(events) == 1:
                 self._failed(jobs, flags, events, error)
             else:
                 self._one_by_one(jobs, flags, events)
@@ -281,7 +283,7 @@ class Writer:
             try:
                 return self._transact(jobs, flags, events)
             except sa.exc.OperationalError as error:
-                if _sqlstate(error)[:2] != _ROLLED_BACK:
+                if not is_collision(error):
                     raise
                 self._ended(False)
         return self._transact(jobs, flags, events)
@@ -327,7 +329,7 @@ class Writer:
         events: list[Line],
         error: Exception,
     ) -> None:
-        if _engine_trouble(error):
+        if is_engine_trouble(error):
             reason: Exception = self._note_trouble(error)
             self._events.extendleft(reversed(events))
         else:
@@ -377,34 +379,6 @@ class Writer:
             self._report(f"{count} events were dropped: more came than could be written")
 
 
-class FileReplacedError(OSError):
-    """What was just committed went into a file that has another name by now: it must be written again."""
-
-
-class StillAwayError(LedgerError):
-    """The engine could not be reached since the ledger was opened."""
-
-
 def _halves[T](values: list[T]) -> list[list[T]]:
     half = len(values) // 2
     return [part for part in (values[:half], values[half:]) if part]
-
-
-def _sqlstate(error: BaseException) -> str:
-    """Return PostgreSQL's code of an error; empty where it is another's."""
-    return getattr(getattr(error, "orig", None), "sqlstate", None) or ""
-
-
-def _engine_trouble(error: BaseException) -> bool:
-    """Return whether the engine is in trouble (disk, lock, connection, damage), not one job mistaken."""
-    if isinstance(error, sqlite3.Error):  # of statements that go past SQLAlchemy
-        return not isinstance(error, sqlite3.IntegrityError | sqlite3.DataError | sqlite3.ProgrammingError)
-    if _sqlstate(error)[:2] == _TOO_MUCH:
-        return False
-    return isinstance(
-        error,
-        StillAwayError | sa.exc.OperationalError | sa.exc.InterfaceError | sa.exc.InternalError | OSError,
-    ) or (
-        isinstance(error, sa.exc.DatabaseError)
-        and not isinstance(error, sa.exc.IntegrityError | sa.exc.DataError | sa.exc.ProgrammingError)
-    )

@@ -12,7 +12,7 @@ from secondlook.ledger.engine.codec import EVENT_COLUMNS, clean, event_row, even
 from secondlook.ledger.engine.statements import Insert, Prepared, raw, upsert
 from secondlook.ledger.engine.tables import events, marks, rules
 from secondlook.ledger.engine.writer import Amendment
-from secondlook.ledger.log.counting import HOUR_S, Admission, add_counts, counted
+from secondlook.ledger.log.counting import HOUR_S, Admission, Counted, add_counts, counted
 
 _SQLITE_INSERT: Final = (
     f"INSERT INTO events ({', '.join(f'"{name}"' for name in EVENT_COLUMNS)}) "  # noqa: S608  (names of ours)
@@ -101,34 +101,51 @@ class Appender:
     """Writes events and what they count towards, for one writer thread.
 
     `report_counted` hears how many events of a kind were written, once that is certain; `proxy` is the name
-    of the one whose events they are.
+    of the one whose events they are. What flags count towards goes to `count_later`, once it is certain.
     """
 
     def __init__(self, report_counted: Callable[[str, int], None] | None, proxy: str | None = None) -> None:
         self._report_counted = report_counted
         self._proxy = proxy
         self.admission = Admission()
-        self._written: Counter[str] = Counter()  # events by kind, in the present transaction
+        self.count_later: Callable[[Counter[Counted]], None] = lambda _: None
+        # of the present transaction
+        self._counted: Counter[Counted] = Counter()
+        self._uncounted: Counter[Counted] = Counter()
 
     def write(self, connection: sa.Connection, batch: Sequence[Event | Amendment]) -> None:
         """Write events and what is to be added to some, inside a transaction."""
-        self.insert(connection, list({one.id: one for one in batch if isinstance(one, Event)}.values()))
+        once = {one.id: one for one in batch if isinstance(one, Event)}
+        counts, _ = self._insert(connection, once)
+        add_counts(connection, counts, self.admission)
+        self._counted.update(counts)
         for one in batch:
             if isinstance(one, Amendment):
                 amend(connection, one.event_id, one.detail, one.extra)
 
-    def insert(self, connection: sa.Connection, batch: Sequence[Event]) -> set[str]:
-        """Insert events with distinct ids and count those that are new; return their ids."""
-        fresh = insert_events(connection, batch, self._proxy)
-        counts = Counter(counted(event) for event in batch if event.id in fresh)
-        add_counts(connection, counts, self.admission)
-        for one, count in counts.items():
-            self._written[one.kind] += count
+    def insert(self, connection: sa.Connection, once: Mapping[str, Event]) -> set[str]:
+        """Insert the events of flags, by id; return the ids of those that are new.
+
+        Somebody waits for them: a quarter of the pages that a flag changes are counts, which can be late.
+        """
+        counts, fresh = self._insert(connection, once)
+        self._uncounted.update(counts)
         return fresh
+
+    def _insert(
+        self, connection: sa.Connection, once: Mapping[str, Event]
+    ) -> tuple[Counter[Counted], set[str]]:
+        fresh = insert_events(connection, list(once.values()), self._proxy)
+        return Counter(counted(once[event_id]) for event_id in fresh), fresh
 
     def ended(self, committed: bool) -> None:
         """Report what a transaction wrote, once it is certain: one that failed is tried again in parts."""
-        written, self._written = self._written, Counter()
-        if committed and self._report_counted is not None:
-            for kind, count in written.items():
-                self._report_counted(kind, count)
+        counts, self._counted = self._counted, Counter()
+        later, self._uncounted = self._uncounted, Counter()
+        if not committed:
+            return
+        if later:
+            self.count_later(later)
+        if self._report_counted is not None:
+            for one, count in (counts + later).items():
+                self._report_counted(one.kind, count)

@@ -1,4 +1,4 @@
-"""Counts of what leaves no event, in memory until they are written every few seconds."""
+"""Counts of what leaves no event, or whose event is written first: in memory, written every few seconds."""
 
 import threading
 from collections import Counter
@@ -14,7 +14,7 @@ from secondlook.ledger.log.privacy import Discretion, Privacy
 
 
 class Counts:
-    """Checks, looks at servers and hits of rules that are counted only.
+    """Checks, looks at servers and hits of rules that are counted only, and what flags count towards.
 
     `admission` is shared with the events' own counts.
     """
@@ -61,6 +61,11 @@ class Counts:
         )
         with self._lock:
             self._checks[one] += 1
+
+    def add(self, counts: Counter[Counted]) -> None:
+        """Add what events count towards that are written already; never blocks."""
+        with self._lock:
+            self._checks.update(counts)
 
     def count_hit(self, rule_id: str) -> None:
         """Count a hit of an operator rule whose check is not recorded; never blocks."""

@@ -42,7 +42,7 @@ class FlagRows:
     def write(self, connection: sa.Connection, batch: Sequence[tuple[Event, FlagEntry]]) -> None:
         """Write flags; one whose event is there already was written before and does not count again."""
         once = {event.id: (event, entry) for event, entry in batch}
-        fresh = self._appender.insert(connection, [event for event, _ in once.values()])
+        fresh = self._appender.insert(connection, {key: event for key, (event, _) in once.items()})
         flags = [entry for event, entry in once.values() if event.id in fresh]
         flagged.add_flags(connection, flags, first_look_s=self._first_look_s)
 

@@ -42,6 +42,9 @@ FLUSH_S: Final = 2.0
 SWEEP_S: Final = 600.0
 MERGE_S: Final = 86_400.0  # rewriting the search index costs as much as it is big
 CHECKPOINT_BYTES: Final = 4 << 20
+LONG_BYTES: Final = 32 << 20  # a WAL that holds so much begins anew, in the room that it has
+MOST_BYTES: Final = 128 << 20  # a file of so much is cut
+_PAGE_BYTES: Final = 4096
 _CHECKPOINT_S: Final = 30.0
 WHOLE_S: Final = 30.0  # readers are waited for so long where the WAL has to be empty
 _BUSY_S: Final = 0.05  # at each try: whoever waits for readers holds up every writer meanwhile
@@ -155,6 +158,9 @@ class Upkeep:
 
         Whoever is not `patient` waits for no reader: a later checkpoint cuts it. Raise LedgerError, also
         where somebody reads for so long that it cannot be cut.
+
+        What is there is brought in first, which holds no writer up. Where the WAL is long, writers wait
+        while what came in that time follows: without that it would never begin anew beside steady traffic.
         """
         path = self._store.place.path
         if path is None:
@@ -169,9 +175,13 @@ class Upkeep:
         if not whole and not due and (not size or now - self._checkpointed_at < _CHECKPOINT_S):
             return
         self._checkpointed_at = now
-        cut = whole or self._uncut or size >= 16 * CHECKPOINT_BYTES
-        while not self._checkpoint(path, "TRUNCATE" if cut else "PASSIVE"):
-            self._uncut = cut
+        _, held = self._checkpoint(path, "PASSIVE")
+        if not (whole or self._uncut or size >= MOST_BYTES):
+            if held >= LONG_BYTES:
+                self._checkpoint(path, "RESTART")
+            return
+        while not self._checkpoint(path, "TRUNCATE")[0]:
+            self._uncut = True
             if not (whole and patient):
                 return  # somebody is at it: next time
             if time.monotonic() - now > WHOLE_S:
@@ -182,15 +192,15 @@ class Upkeep:
                 return
         self._uncut = False
 
-    def _checkpoint(self, path: Path, mode: str) -> bool:
-        """Try once; whether all was done that this mode does."""
+    def _checkpoint(self, path: Path, mode: str) -> tuple[bool, int]:
+        """Try once; return whether all was done that this mode does, and how many bytes the WAL held."""
         try:
             with closing(sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)) as raw:
                 raw.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
-                [(busy, *_)] = raw.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
+                [(busy, pages, _)] = raw.execute(f"PRAGMA wal_checkpoint({mode})").fetchall()
         except sqlite3.Error as error:
             raise LedgerError(f"ledger {path}: checkpoint failed: {error}") from error
-        return not busy
+        return not busy, pages * _PAGE_BYTES
 
     # -- retention ------------------------------------------------------------------------------
 
