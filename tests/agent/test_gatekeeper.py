@@ -262,40 +262,6 @@ def test_the_url_of_a_bad_file_is_refused_for_a_while(reblock_s, url, policy, re
         assert house.gatekeeper.now(house.subject(DOWNLOAD.url), DOWNLOAD) is None
 
 
-def test_a_finding_that_the_ledger_cannot_take_is_in_force_here_and_stored_when_it_can():
-    with Answering() as house:
-        listed(house)
-        house.ledger.full = True
-        assert house.run(house.gatekeeper.check(house.subject(URL), PAGE)).action is Action.BLOCK
-        house.servers[0].listed.clear()
-        house.sleep(3600)  # the answer has expired: what blocks is the finding
-        decision = house.gatekeeper.now(house.subject(URL), PAGE)
-        assert (decision.action, decision.evidence.stage) == (Action.BLOCK, Stage.CONFIRMED)
-        house.ledger.full = False
-        house.sleep(6)
-        assert [entry.hit for entry in house.ledger.snapshots.confirmed()] == [house.subject(URL).hashes[0]]
-
-
-@pytest.mark.parametrize(
-    ("elsewhere_s", "ledger", "least_s"), [(0.0, "full", 0.0), (0.3, "up", 0.3), (0.3, "full", 1.3)]
-)
-def test_in_force_waits_for_the_ledger_and_then_for_the_other_workers(elsewhere_s, ledger, least_s):
-    with Answering(elsewhere_s=elsewhere_s) as house:
-        house.servers[0].listed[FILE.identity] = Risk.DANGEROUS
-        house.ledger.full = ledger == "full"
-        house.run(house.gatekeeper.check(FILE, DOWNLOAD))
-        before = house.clock.monotonic()
-        house.run(house.gatekeeper.in_force())
-        assert house.clock.monotonic() - before == pytest.approx(least_s, abs=0.05)
-        assert bool(house.ledger.snapshots.confirmed()) == (ledger == "up")
-
-
-def test_where_nothing_was_found_nothing_is_waited_for_but_the_others():
-    with Answering(elsewhere_s=0.3) as house:
-        house.run(house.gatekeeper.in_force())
-        assert house.clock.monotonic() == pytest.approx(0.3)
-
-
 def test_closing_leaves_nothing_running():
     with Answering() as house:
         house.servers[0].delay_s = 5.0

@@ -25,14 +25,14 @@ from lru import LRU
 
 from secondlook.agent import metrics
 from secondlook.agent.check.checker import Checker
+from secondlook.agent.check.confirming import Confirming
 from secondlook.agent.check.content import ContentCheck
 from secondlook.agent.check.evidence import describe, unverifiable
-from secondlook.agent.check.reblock import reblock_entry
-from secondlook.agent.check.record import PENDING, confirmed_entry, event_of, flag_entry, host_of, visit_of
+from secondlook.agent.check.record import PENDING, event_of, flag_entry, host_of, visit_of
 from secondlook.agent.ports import ConfirmedSet, Counts, EventSink, FlagStore, Memory, Scan
 from secondlook.core.answer import ListedHash, Tier
 from secondlook.core.digest import PREFIX_BYTES
-from secondlook.core.event import ConfirmedEntry, Event, EventKind
+from secondlook.core.event import Event, EventKind
 from secondlook.core.subject import FileSubject, RequestContext, Subject, SubjectKind, UrlSubject
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, Step, SubjectClass, Verdict
 from secondlook.ground.clock import Clock
@@ -43,8 +43,6 @@ logger = logging.getLogger(__name__)
 
 _REMEMBER_AGAIN_S = 300.0  # one visit of a client in so long is enough to know that it got through
 _DETAIL_TIMEOUT_S = 10.0
-_STORE_AGAIN_S = 5.0
-_STORED_S = 1.0  # what waits for a finding to be in force waits no longer for the ledger
 _MOST_TASKS = 256  # questions about details at once; a hit beyond them goes without
 _BAD = frozenset({Verdict.MALICIOUS, Verdict.SUSPICIOUS})
 
@@ -103,17 +101,15 @@ class Gatekeeper:
         self._counts = ledger.counts
         self._flags = ledger.flags
         self._memory = ledger.history
-        self._confirmed = ledger.confirmed
         self._clock = clock
-        self._reblock_s = reblock_s
         self._log_all = log_all
         self._history = history
-        self._elsewhere_s = elsewhere_s
         self._identifiers = Identifiers()
         self._remembered: LRU[object, float] = LRU(50_000)
         self._tasks: set[asyncio.Task[None]] = set()
-        self._unstored: dict[bytes, ConfirmedEntry] = {}
-        self._storing: asyncio.Task[None] | None = None
+        self._confirming = Confirming(
+            checker, ledger.confirmed, clock, self._start, reblock_s=reblock_s, elsewhere_s=elsewhere_s
+        )
 
     def now(self, subject: Subject, context: RequestContext, *, scan: Scan | None = None) -> Decision | None:
         """Check and settle without waiting; None when `check` must be awaited (to ask, look or flag)."""
@@ -197,11 +193,7 @@ class Gatekeeper:
 
     async def in_force(self) -> None:
         """Wait until what was found here is in force in the other workers too, as far as is known."""
-        if not self._elsewhere_s:
-            return
-        if self._storing is not None:
-            await asyncio.wait([self._storing], timeout=_STORED_S)
-        await asyncio.sleep(self._elsewhere_s)
+        await self._confirming.in_force()
 
     async def aclose(self) -> None:
         """Give up what is still running in the background."""
@@ -238,7 +230,7 @@ class Gatekeeper:
 
     def _allowed(self, subject: Subject, context: RequestContext, decision: Decision) -> Decision:
         if decision.evidence.verdict in _BAD and decision.evidence.stage is Stage.QUERY:
-            self._confirm(subject, context, decision)
+            self._confirming.confirm(subject, context, decision.evidence)
         if not self._log_all:
             evidence = decision.evidence
             self._counts.tally(
@@ -272,9 +264,9 @@ class Gatekeeper:
                 event = replace(event, detail=None)
         self._recorder.record(event)
         if decision.evidence.stage is Stage.QUERY:
-            self._confirm(subject, context, decision)
+            self._confirming.confirm(subject, context, decision.evidence)
         if decision.action is Action.BLOCK and isinstance(subject, FileSubject) and context.url:
-            self._reblock(context.url, subject, context, decision)
+            self._confirming.reblock(context.url, subject, context, decision.evidence)
         return replace(decision, event_id=event.id)
 
     async def _flag(self, subject: Subject, context: RequestContext, decision: Decision) -> Decision:
@@ -323,39 +315,6 @@ class Gatekeeper:
             return False
         policy = self.checker.view.current.policies.of(context.client, context.user)
         return evidence.stage is Stage.RULES or policy.blocks(evidence.risk)
-
-    def _confirm(self, subject: Subject, context: RequestContext, decision: Decision) -> None:
-        """Put a positive answer in force: here at once, everywhere when the ledger has it."""
-        self._put_in_force(confirmed_entry(decision.evidence, subject, context, now=self._clock.now()))
-
-    def _reblock(self, url: str, file: FileSubject, context: RequestContext, decision: Decision) -> None:
-        """Refuse the URL of a bad file for a while; then its content speaks again."""
-        if decision.evidence.blocked_by_rule or self._reblock_s <= 0:
-            return
-        now = self._clock.now()
-        entry = confirmed_entry(decision.evidence, file, context, now=now)
-        self._put_in_force(reblock_entry(entry, self.checker.subject(url), until=now + self._reblock_s))
-
-    def _put_in_force(self, entry: ConfirmedEntry) -> None:
-        self.checker.view.learn(entry)
-        self._unstored[entry.identity] = entry
-        if self._storing is None or self._storing.done():
-            self._storing = self._start(self._store_confirmed())
-
-    async def _store_confirmed(self) -> None:
-        """Bring findings into the ledger; while it takes none they are in force here, and kept for it."""
-        while self._unstored:
-            entries = list(self._unstored.values())
-            try:
-                await self._confirmed.add_many([(entry, None, None) for entry in entries])
-            except LedgerError as error:
-                logger.warning("%d findings are in force in this process only: %s", len(entries), error)
-                await asyncio.sleep(_STORE_AGAIN_S)
-                continue
-            for entry in entries:
-                if self._unstored.get(entry.identity) is entry:  # else it was found anew meanwhile
-                    del self._unstored[entry.identity]
-                self.checker.view.stored(entry.hit)
 
     async def _fill_in(self, event_id: str, kind: SubjectKind, cls: SubjectClass, decision: Decision) -> None:
         """Ask what stands behind a local hit; only for log and block page, so failing is harmless."""
