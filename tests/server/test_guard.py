@@ -4,7 +4,7 @@ import pytest
 
 from secondlook.core.digest import sha256
 from secondlook.server.publish import guard
-from secondlook.server.publish.guard import Exceptions, Guard, hash_keys, lines_of
+from secondlook.server.publish.guard import Exceptions, Guard, lines_of, sorted_keys
 from secondlook.server.store.manual_entries import ManualEntry, manual_hash
 
 TEXTS = b"evil.example/\nwww.google.com/\nad.evil.example/a\nother.example/a/b\nnotevil.example/\n"
@@ -56,7 +56,7 @@ def test_an_entry_that_lists_takes_nothing_out():
 
 def test_keys_are_sorted_beginnings():
     hashes = [b"\x02" + bytes(31), b"\x01" + bytes(31), b"\x02" + bytes(30) + b"x"]
-    assert [int(key) >> 56 for key in hash_keys(hashes)] == [1, 2, 2]
+    assert [int(key) >> 56 for key in sorted_keys(hashes)] == [1, 2, 2]
 
 
 def test_hosts_are_read_from_files_past_their_comments(tmp_path):

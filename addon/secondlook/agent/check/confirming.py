@@ -26,8 +26,8 @@ _STORED_S = 1.0  # what waits for a finding to be in force waits no longer for t
 class Confirming:
     """Puts findings in force, and keeps those that the ledger has not taken yet.
 
-    `start` runs work in the background; `reblock_s` is how long the URL of a bad file is refused; `elsewhere_s`
-    is how long other workers may take to hear of what the ledger has (0: there is no other).
+    `start` runs work in the background; `reblock_s` is how long the URL of a bad file is refused;
+    `elsewhere_s` is how long other workers may take to hear of what the ledger has (0: there is no other).
     """
 
     def __init__(

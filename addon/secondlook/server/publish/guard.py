@@ -23,7 +23,7 @@ from secondlook.server.store.records import Keys, Records, keys
 BLOCK_BYTES = 4 << 20  # of text looked at at once
 
 
-def hash_keys(hashes: Iterable[bytes]) -> Keys:
+def sorted_keys(hashes: Iterable[bytes]) -> Keys:
     """Return the first 8 bytes of each hash (32 bytes) as a sorted array of integers."""
     return np.sort(np.frombuffer(b"".join(hashes), dtype=">u8")[::4].astype(np.uint64))
 
@@ -93,7 +93,7 @@ class Exceptions:
 
     def __init__(self, entries: Iterable[ManualEntry], hash_of: Any) -> None:
         wanted = [entry for entry in entries if entry.action == "except"]
-        self._exact = hash_keys([hash_of(entry) for entry in wanted])
+        self._exact = sorted_keys([hash_of(entry) for entry in wanted])
         self._wide = _wide_pattern(
             [
                 (entry.text.encode(), entry.scope == "host")

@@ -23,7 +23,7 @@ from secondlook.core.subject import SubjectKind
 from secondlook.ground.errors import PatternError
 from secondlook.ground.files import write_whole
 from secondlook.server.publish.generation import FORMAT, MANIFEST, SIGNATURE, Generation, PublishedList
-from secondlook.server.publish.guard import Exceptions, guard_of, hash_keys, lines_of
+from secondlook.server.publish.guard import Exceptions, guard_of, lines_of, sorted_keys
 from secondlook.server.publish.held_back import HELD_BACK, dump_held_back, held_back_now, read_held_back
 from secondlook.server.publish.merge import Merge, Run, lists_for
 from secondlook.server.publish.shrinking import check_shrink, switched_off, with_reduction
@@ -136,7 +136,7 @@ class _Publication:
 
     def run(self, accept_shrink: bool) -> PublishReport:
         runs = self._runs()
-        guard = hash_keys(self._guard.roots)
+        guard = sorted_keys(self._guard.roots)
         good = [
             keys(np.asarray(run.records))
             for run in runs

@@ -19,7 +19,7 @@ from secondlook.feeds.entries.guard import Exceptions
 from secondlook.feeds.entries.inexact import InexactExceptions
 from secondlook.feeds.reader import Reading, read
 from secondlook.ground.files import replacing
-from secondlook.server.publish.guard import hash_keys
+from secondlook.server.publish.guard import sorted_keys
 from secondlook.server.store.names import block_list, import_list, list_of
 from secondlook.server.store.records import (
     DIGESTS,
@@ -356,7 +356,7 @@ class _Writing:
         for url in inexact.covered:
             exact += url_subject(url, suffixes).hashes
         records = open_run(path)
-        gone = np.isin(keys(records), hash_keys(exact))
+        gone = np.isin(keys(records), sorted_keys(exact))
         for limited in (exceptions.limited(self._lines()), inexact.limited(self._lines)):
             offsets = np.fromiter(limited, dtype=np.uint64)
             gone |= np.isin(records["text"], offsets) & (records["kind"] == KIND_URL)
