@@ -67,7 +67,7 @@ def test_a_member_that_ends_too_early_is_no_whole_one(method):
         _read(Unpacked(file, entry))
 
 
-@pytest.mark.parametrize(("at", "why"), [(CRC, "Bad CRC"), (SIZE, "not what is told")])
+@pytest.mark.parametrize(("at", "why"), [(CRC, "Bad CRC"), (SIZE, "not the declared one")])
 def test_what_is_recorded_falsely_is_seen_at_the_end(at, why):
     data = _with(zipped({"x": CONTENT}), at, struct.pack("<I", 7))
     entry, _ = next(unlisted(io.BytesIO(data), {}))

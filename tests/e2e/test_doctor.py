@@ -65,7 +65,7 @@ def well(tmp_path_factory) -> Iterator[Callable[..., list[dict[str, str]]]]:
         assert status == (1 if problems else 0)
         # Tests beside this one share the machine's table of connections.
         problems = [
-            each for each in problems if QUIC_ORIGIN in each["told"] or "past the proxy" not in each["told"]
+            each for each in problems if QUIC_ORIGIN in each["text"] or "past the proxy" not in each["text"]
         ]
         assert all(each["remedy"] for each in problems)
         return problems
@@ -88,7 +88,7 @@ def test_when_all_is_well_it_ends_with_0(well):
 def test_an_authority_that_is_not_trusted(well, tmp_path):
     nobody = make_certificate(tmp_path, "localhost")[0]
     found = only(well(SSL_CERT_FILE=str(nobody)), "ca")
-    assert "does not trust the CA" in found["told"]
+    assert "does not trust the CA" in found["text"]
     assert "secondlook setup ca" in found["remedy"]
 
 
@@ -113,7 +113,7 @@ def test_a_browser_that_talks_quic(well):
             pytest.skip("no route to anywhere")
         found = only(well(), "bypass")
         browser.stdin.close()
-    assert f"talks QUIC to {QUIC_ORIGIN} past the proxy" in found["told"]
+    assert f"talks QUIC to {QUIC_ORIGIN} past the proxy" in found["text"]
     assert "UDP port 443" in found["remedy"]
 
 
@@ -122,20 +122,20 @@ def test_a_browser_that_resolves_names_by_itself(well, tmp_path):
     profile.mkdir(parents=True)
     (profile / "prefs.js").write_text('user_pref("network.trr.mode", 3);\n')
     found = only(well(HOME=str(tmp_path)), "bypass")
-    assert "Firefox uses DNS over HTTPS of its own" in found["told"]
+    assert "Firefox uses DNS over HTTPS of its own" in found["text"]
     assert "secure DNS" in found["remedy"]
 
 
 def test_lists_that_nobody_confirmed_for_long(well):
     found = only(well("servers: {embedded: true}\npattern: {stale_after: 1ms}\n"), "pattern")
-    assert "last confirmed" in found["told"]
+    assert "last confirmed" in found["text"]
     assert "secondlook pattern update" in found["remedy"]
 
 
 def test_a_server_that_cannot_be_reached(well):
     url = f"http://127.0.0.1:{free_port()}"
     found = only(well(f"servers: {{embedded: true, intranet: [{{url: '{url}', name: away}}]}}\n"), "server")
-    assert "away (intranet) cannot be reached" in found["told"]
+    assert "away (intranet) cannot be reached" in found["text"]
     assert "whether it runs" in found["remedy"]
 
 
@@ -180,7 +180,7 @@ def elsewhere(well) -> Iterator[Callable[[float], str]]:
 def test_a_clock_that_differs_from_a_server_s(well, elsewhere, ahead_s, told):
     url = elsewhere(ahead_s)
     found = only(well(f"servers: {{embedded: true, intranet: [{{url: '{url}'}}]}}\n"), "clock")
-    assert f"s {told} that of 127.0.0.1" in found["told"]
+    assert f"s {told} that of 127.0.0.1" in found["text"]
     assert "timedatectl" in found["remedy"]
 
 
@@ -194,7 +194,7 @@ def test_a_clock_that_was_set_back(well):
     os.utime(left, (time.time() + HOUR_S, time.time() + HOUR_S))
     found = only(well(), "clock")
     left.unlink()
-    assert "behind" in found["told"]
+    assert "behind" in found["text"]
     assert "timedatectl" in found["remedy"]
 
 
@@ -208,7 +208,7 @@ def test_a_proxy_that_speaks_no_http_is_not_called_dead(tmp_path):
     try:
         (found,) = findings("-c", config, "--state", proxy.state)[1]["proxy"]
         assert (found["result"], found["remedy"]) == ("ok", None)
-        assert found["told"] == f"the proxy takes connections on {proxy.facts['proxy']} (mode socks5)"
+        assert found["text"] == f"the proxy takes connections on {proxy.facts['proxy']} (mode socks5)"
         proxy.command("pause", "5", "--client", "192.0.2.7")
         told = proxy.command("status").stdout
         assert "PAUSED for 192.0.2.7 until" in told
@@ -225,7 +225,7 @@ def test_a_port_that_another_program_has(tmp_path):
         status, found = findings("-c", config, "--state", tmp_path / "state")
     assert status == 1
     (port,) = found["port"]
-    assert (port["result"], port["told"]) == (
+    assert (port["result"], port["text"]) == (
         "problem",
         f"{address} cannot be listened on: Address already in use",
     )
@@ -247,7 +247,7 @@ def test_a_damaged_ledger(tmp_path):
     assert status == 1
     (told,) = found["ledger"]
     assert told["result"] == "problem"
-    assert told["told"].replace(str(state), "").count("damaged") == 1
+    assert told["text"].replace(str(state), "").count("damaged") == 1
     assert "sets the damaged file aside" in told["remedy"]
 
 
@@ -256,7 +256,7 @@ def test_a_database_that_is_away_is_not_called_damaged(tmp_path):
     config.write_text(f"ledger: {{url: 'postgresql://nobody@127.0.0.1:{free_port()}/none'}}\n")
     (told,) = findings("-c", config, "--state", tmp_path / "state")[1]["ledger"]
     assert told["result"] == "problem"
-    assert "damaged" not in told["told"] + told["remedy"]
+    assert "damaged" not in told["text"] + told["remedy"]
     assert "ledger.url" in told["remedy"]
 
 
@@ -265,7 +265,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path):
         make_authority(disk / "state" / "ca", "ecdsa")
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
         (told,) = findings("--state", disk / "state")[1]["disk"]
-    assert (told["result"], told["told"]) == ("problem", f"{disk / 'state'} cannot be written")
+    assert (told["result"], told["text"]) == ("problem", f"{disk / 'state'} cannot be written")
     assert "free some space" not in told["remedy"]
 
 
@@ -280,7 +280,7 @@ def test_a_feed_that_never_came(tmp_path: Path):
     write_state(feeds, "mute", FeedState(error="refused", failures=3))
     write_state(feeds, "good", FeedState(good_at=time.time()))
     (told,) = findings("--state", tmp_path / "state", "-c", config)[1]["feed"]
-    assert (told["result"], told["told"]) == ("problem", "the feed mute never came: refused")
+    assert (told["result"], told["text"]) == ("problem", "the feed mute never came: refused")
 
 
 def test_the_last_feed_is_off(tmp_path: Path):
@@ -291,7 +291,7 @@ def test_the_last_feed_is_off(tmp_path: Path):
     store.change_source(replace(source, name="last", kind="feed"))
     write_off(store.root, {"last": Off(time.time())})
     (told,) = findings("--state", tmp_path / "state", "-c", config)[1]["feed"]
-    assert (told["result"], told["told"].split(":")[0]) == ("problem", "no list protects any more")
+    assert (told["result"], told["text"].split(":")[0]) == ("problem", "no list protects any more")
 
 
 def test_a_damaged_certificate(tmp_path: Path):
@@ -299,7 +299,7 @@ def test_a_damaged_certificate(tmp_path: Path):
     make_authority(certificate.parent, "ecdsa")
     certificate.write_bytes(certificate.read_bytes()[:100])
     (told,) = findings("--state", tmp_path)[1]["ca"]
-    assert (told["result"], f"{certificate} is damaged" in told["told"]) == ("problem", True)
+    assert (told["result"], f"{certificate} is damaged" in told["text"]) == ("problem", True)
     assert "start the proxy again" in told["remedy"]
 
 
@@ -310,5 +310,5 @@ def test_a_full_disk(tmp_path: Path):
         status, found = findings("--state", disk / "state")
     assert status == 1
     (told,) = found["disk"]
-    assert (told["result"], told["told"]) == ("problem", f"0.0 GiB free for {disk / 'state'}")
+    assert (told["result"], told["text"]) == ("problem", f"0.0 GiB free for {disk / 'state'}")
     assert "free some space" in told["remedy"]

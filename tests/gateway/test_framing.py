@@ -79,7 +79,7 @@ def test_each_byte_is_taken_once_in_its_order(pieces, sizes):
     [
         (b"x\r\n", "expected the size of a chunk"),
         (b"1\n", "expected the size of a chunk"),
-        (b"1\r\nab\r\n", "longer than it said"),
+        (b"1\r\nab\r\n", "longer than its size"),
         (b"%x\r\n" % (CHUNK_MAX_BYTES + 1), "larger than"),
         (b"1" * CHUNK_LINE_MAX_BYTES, "a chunk's line"),
         (b"0\r\n" + b"a" * (HEAD_MAX_BYTES + 1), "trailers"),

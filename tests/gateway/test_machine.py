@@ -158,7 +158,7 @@ def test_options():
         (respmod() + b"0; ieof\r\n\r\n", "no preview"),
         (respmod() + b"0\r\nno trailer\r\n\r\n", "trailers: expected"),
         (respmod() + b"0\r\nX: " + b"x" * HEAD_MAX_BYTES, "trailers are larger"),
-        (respmod("Preview: 4\r\n") + chunked(BODY[:5]), "longer than it said"),
+        (respmod("Preview: 4\r\n") + chunked(BODY[:5]), "longer than announced"),
         (respmod().replace(b"HTTP/1.1 200", b"HTTP/1.1 abc"), "res-hdr"),
         (respmod().replace(b"GET http", b"GET  htt"), "req-hdr"),
     ],
@@ -211,8 +211,8 @@ def table(number: int, columns: tuple[str, ...]) -> list[list[str]]:
 
 
 READING: dict[tuple[str, str], tuple[str, str]] = {
-    (state, event): (told, following)
-    for state, event, told, following in table(0, ("reading", "event", "told", "next"))
+    (state, event): (result, following)
+    for state, event, result, following in table(0, ("reading", "event", "result", "next"))
 }
 ANSWERS: dict[str, dict[str, str]] = defaultdict(dict)
 for before, command, _, after in table(1, ("answer", "command", "needs", "next")):

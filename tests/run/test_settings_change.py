@@ -45,7 +45,7 @@ def test_a_group_gives_up_or_gets_what_is_its_own(values, policy):
 def test_a_group_that_had_nothing_of_its_own_is_left_so():
     change = changed("group", name="children", page="", users="", level="medium")
     assert change.text == TEXT.replace("level: high", "level: medium")
-    assert change.told == "changes the group children"
+    assert change.effect == "changes the group children"
 
 
 @pytest.mark.parametrize(

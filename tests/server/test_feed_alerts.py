@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from secondlook.server.store.feed_alerts import feed_alerts, not_published_yet, off_told
+from secondlook.server.store.feed_alerts import feed_alerts, not_published_yet, state_of_off
 from secondlook.server.store.feeds_off import Off, write_off
 from secondlook.server.store.manual_entries import ManualEntry, write_manual
 from serverkit import NOW, make_store, out, put
@@ -22,7 +22,9 @@ def test_until_it_is_published_a_switch_is_told_as_such(tmp_path):
     assert not_published_yet(store) == set()
     write_off(store.root, {"one": Off(NOW)})
     assert not_published_yet(store) == {"one"}
-    assert off_told("one", Off(NOW), {"one"}).startswith("switched off; in force until the next publication")
+    assert state_of_off("one", Off(NOW), {"one"}).startswith(
+        "switched off; in force until the next publication"
+    )
     out(store)
     assert not_published_yet(store) == set()
     write_off(store.root, {})

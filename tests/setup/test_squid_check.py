@@ -106,7 +106,7 @@ def test_no_agent_ends_the_check(steps):
 
 
 def test_an_agent_that_cannot_tell(steps):
-    assert 'the gate worker says 1 BH message="x"' in problem(steps(agent=b'1 BH message="x"\n')["socket"])
+    assert 'the gate worker answers 1 BH message="x"' in problem(steps(agent=b'1 BH message="x"\n')["socket"])
 
 
 def test_icap_that_answers_something_else_ends_the_check(steps):

@@ -3,7 +3,7 @@
 import os
 import sys
 
-if sys.platform == "win32":  # said here, before the first import that Windows does not have
+if sys.platform == "win32":  # reported here, before the first import that Windows does not have
     raise SystemExit("Second Look runs on Linux and macOS; on Windows, in WSL 2 (see docs/operation.md)")
 
 # help is plain text: to Typer, Rich takes longer to import than all else that help needs

@@ -42,16 +42,16 @@ UtcOption = Annotated[bool, typer.Option("--utc", help="Exact times, in UTC; pip
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 
 
-def client_option(told: str, read: Callable[[str], str] = client_name) -> Any:
+def client_option(text: str, read: Callable[[str], str] = client_name) -> Any:
     """Declare `--client`: its value in shortest form; a blank one is refused, for it names nobody."""
 
-    def value(text: str | None) -> str | None:
+    def value(given: str | None) -> str | None:
         try:
-            return None if text is None else read(text)
+            return None if given is None else read(given)
         except ClientNameError as error:
             raise ConfigError(f"--client: {error}") from None
 
-    return typer.Option("--client", metavar="CLIENT", help=told, callback=value)
+    return typer.Option("--client", metavar="CLIENT", help=text, callback=value)
 
 
 ForClientOption = Annotated[str | None, client_option("For this address, network or user only.")]
@@ -240,8 +240,8 @@ def instant_from(text: str | None, option: str) -> float | None:
         at = datetime.fromisoformat(text)
     except ValueError:
         if text.isdecimal() and len(text) < SHORTEST_DATE:
-            told = f"expected a unit after the number: {text}m, {text}h or {text}d"
-            raise ConfigError(f"{option}: {told}") from None
+            wanted = f"expected a unit after the number: {text}m, {text}h or {text}d"
+            raise ConfigError(f"{option}: {wanted}") from None
         raise ConfigError(
             f"{option}: expected how long ago (1d) or when (2026-01-31T12:00:00Z), got {text!r}"
         ) from None

@@ -19,7 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "run": ("operation.run", "Start the proxy with all its parts."),
     "reload": ("operation.reload", "Read the configuration again and wait until it is in force."),
     "status": ("operation.status", "Show on one screen how protection is doing."),
-    "doctor": ("operation.doctor", "Look for problems and say how to mend them."),
+    "doctor": ("operation.doctor", "Look for problems and show how to mend them."),
     "check": ("checking.check", "Check URLs, files or digests and explain the decision."),
     "scan": ("checking.scan", "Look through files and folders, and put away what is bad."),
     "log": ("records.log", "Show the event log, newest last."),
@@ -91,7 +91,7 @@ def _join_values() -> None:
 
 
 def _completed() -> list[str]:
-    """Return what is typed of a command line that a shell completes: bash and the others say it apart."""
+    """Return what is typed of a command line that a shell completes: bash and the others give it apart."""
     line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS") or ""
     return line.split()[1:]
 

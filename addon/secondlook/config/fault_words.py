@@ -77,8 +77,8 @@ def plainly(details: ErrorDetails) -> str:
     words = _PLAIN_WORDS.get(details["type"])
     if words is not None:
         return "expected " + words.format(**details.get("ctx", {}))
-    said = details["msg"].removeprefix("Value error, ")
-    return said.replace("Input should be ", "expected ").replace("Input", "the value")
+    fault = details["msg"].removeprefix("Value error, ")
+    return fault.replace("Input should be ", "expected ").replace("Input", "the value")
 
 
 def _real_parts(document: Document, loc: Sequence[str | int]) -> Iterator[str | int]:

@@ -154,7 +154,7 @@ def _store(raw: object) -> str:
 
 
 def tokens_from(raw: object) -> object:
-    """Let `false` say that no token is asked for, even off loopback."""
+    """Let `false` mean that no token is asked for, even off loopback."""
     if isinstance(raw, bool):
         return {"required": raw}
     if isinstance(raw, dict | TokenSettings):

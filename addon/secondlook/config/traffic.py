@@ -126,7 +126,7 @@ class UnknownSettings(Section):
 
 
 def unknown_from(raw: object) -> object:
-    """Let a word stand for all ports, and nothing for nothing said."""
+    """Let a word stand for all ports, and nothing for nothing given."""
     return {"otherwise": raw} if isinstance(raw, str) else raw or {}
 
 

@@ -33,7 +33,7 @@ from secondlook.feeds.unpacking.text import text_chunks
 type Parser = Callable[[Iterable[bytes], Maker, Tally], Iterator[Entry]]
 
 AUTO = "auto"
-MAX_SKIPPED_TOLD = 1_000
+MAX_SKIPPED_NAMED = 1_000
 PARSERS: dict[Format, Parser] = {
     Format.PLAIN: parse_plain,
     Format.HOSTS: parse_hosts,
@@ -117,7 +117,7 @@ class Reading:
             tally.check_declared()
 
     def _skip(self, member: str, reason: str) -> None:
-        if len(self.skipped) < MAX_SKIPPED_TOLD:
+        if len(self.skipped) < MAX_SKIPPED_NAMED:
             self.skipped.append((member, reason))
 
 

@@ -245,13 +245,13 @@ class SecondLookAddon(HeldBodies):
             if self._fallback.takes(client, state.facts, request.scheme, request.host, request.port):
                 flow.kill()
                 return
-            said = flow.server_conn.error or flow.error.msg  # of TLS that ended HTTP knows only the end
+            fault = flow.server_conn.error or flow.error.msg  # of TLS that ended HTTP knows only the end
             language = self.site.language(state.facts)
-            why = unreachable.sentence(shown_host(state.use.url or ""), said, language)
-            failure = self.failure_of(flow, said)
+            why = unreachable.sentence(shown_host(state.use.url or ""), fault, language)
+            failure = self.failure_of(flow, fault)
             way = None if failure is None else self.site.way_past(failure, client, state.use.user, language)
             flow.response = self.site.problem(
-                flow.request, unreachable.STATUS, why, advice=unreachable.advice(said, language), way=way
+                flow.request, unreachable.STATUS, why, advice=unreachable.advice(fault, language), way=way
             )
 
     def responseheaders(self, flow: http.HTTPFlow) -> Awaitable[None] | None:

@@ -50,7 +50,7 @@ class Connections:
                 or self.access.is_balancer(peer)  # each of its requests is looked at (`access/forwarding.py`)
             )
         except Exception:
-            logger.exception("cannot tell whether a client may use the proxy")
+            logger.exception("cannot determine whether a client may use the proxy")
             admitted = False
         if not admitted:
             client.error = "this client may not use the proxy (see `clients` in proxy.yaml)"

@@ -78,7 +78,7 @@ class LateNotices:
     async def _notify(self, flow: http.HTTPFlow, client: str) -> None:
         try:
             async with asyncio.timeout(LOOK_AT_MOST_S):
-                await self._log.look()  # another worker may have told it a moment ago
+                await self._log.look()  # another worker may have shown it a moment ago
             if self._waiting.get(client):
                 self._answer(flow, client, self._waiting[client])
         except TimeoutError:
@@ -99,7 +99,7 @@ class LateNotices:
                 url=event.url,
                 host=event.host,
                 identity=event.identity,
-                detail="told on the next page load",
+                detail="shown on the next page load",
                 extra={NOTIFIED: event_id},
             )
         )

@@ -37,7 +37,7 @@ from secondlook.proxy.response import make_partial
 logger = logging.getLogger(__name__)
 
 _PARTIAL_STATUS = 206
-_TELLING_BYTES = 1024  # from the beginning of a file, encoded ones too
+_KIND_BYTES = 1024  # from the beginning of a file, encoded ones too
 _LOOK_FIRST_S = 0.02
 _LOOK_LATER_S = 0.5
 _WAIT_LONGEST_S = 600.0  # for somebody else's fetch
@@ -86,12 +86,12 @@ class Pieces:
     def look_further(self, flow: http.HTTPFlow, state: FlowState) -> bool:
         """Ask for more than a first piece that shows nothing; False where more was not enough."""
         wanted = read_range(state.facts.range, state.facts.if_range)
-        enough = wanted is None or wanted.last is None or wanted.last + 1 >= _TELLING_BYTES
+        enough = wanted is None or wanted.last is None or wanted.last + 1 >= _KIND_BYTES
         if wanted is None or enough or state.wider is not None:
             return False
         state.wanted = wanted
-        state.wider = replace(wanted, last=_TELLING_BYTES - 1)
-        flow.request.headers["range"] = f"bytes=0-{_TELLING_BYTES - 1}"
+        state.wider = replace(wanted, last=_KIND_BYTES - 1)
+        flow.request.headers["range"] = f"bytes=0-{_KIND_BYTES - 1}"
         return True
 
     async def _lead(self, state: FlowState) -> None:

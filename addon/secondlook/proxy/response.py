@@ -1,4 +1,4 @@
-"""How long mitmproxy's responses say that they are, and what they say of a piece that was cut out."""
+"""How long mitmproxy's responses say that they are, and what they report of a piece that was cut out."""
 
 from mitmproxy import http
 from mitmproxy.net.http.http1 import expected_http_body_size

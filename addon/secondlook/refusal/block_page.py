@@ -64,8 +64,8 @@ class Pages:
         """Render a template to UTF-8; `_` escapes what it translates, and what stands in it."""
 
         def say(text: str, **inside: object) -> Markup:
-            said = escape(chosen.say(text))
-            return said % inside if inside else said
+            translated = escape(chosen.say(text))
+            return translated % inside if inside else translated
 
         page = self._environment.get_template(name).render(
             style=self.style, language=chosen, house=self._settings, link=_link, _=say, **values
@@ -146,7 +146,7 @@ class BlockPage:
             threat=evidence.threat.value if evidence.threat else None,
             risk=evidence.risk.value,
             rule=evidence.rule,
-            said=inert(evidence.detail, 300) if evidence.rule and evidence.detail else None,
+            reason=inert(evidence.detail, 300) if evidence.rule and evidence.detail else None,
             server=evidence.server,
             detail=inert(evidence.detail, 300) if evidence.detail else None,
             event_id=decision.event_id if kept else None,

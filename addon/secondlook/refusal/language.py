@@ -40,8 +40,8 @@ class Language:
 
     def say(self, text: str, **values: object) -> str:
         """Translate a text, with `%(name)s` for each value; one that no catalog has stays as it is."""
-        said = self._translations.gettext(text)
-        return said % values if values else said
+        text = self._translations.gettext(text)
+        return text % values if values else text
 
     def count(self, one: str, many: str, number: int) -> str:
         """Translate a text about a number, `%(count)s` in it."""

@@ -19,7 +19,7 @@ class SettingsEditor(Protocol):
         ...
 
     def preview(self, what: str, values: Mapping[str, str]) -> Json:
-        """Describe a change: what is `told`, the `difference`, the `digest` of what it was made of."""
+        """Describe a change: its `effect`, the `difference`, the `digest` of what it was made of."""
         ...
 
     def apply(self, what: str, values: Mapping[str, str], digest: str, who: str | None) -> Json:

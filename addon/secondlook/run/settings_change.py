@@ -31,7 +31,7 @@ class Change:
 
     text: str
     place: Key
-    told: str
+    effect: str
     warning: str | None = None
 
 
@@ -81,8 +81,8 @@ def _switch_feed(text: str, settings: Settings, values: Values) -> Change:
     if on == settings.feeds[at].enabled:
         return Change(text, ("feeds", at), "")
     changed = set_value(text, ("feeds", at, "enabled"), on)
-    told = f"switches the feed {name} {'on' if on else 'off'}"
-    return Change(changed, ("feeds", at), told, None if on else _end_of(settings, at))
+    effect = f"switches the feed {name} {'on' if on else 'off'}"
+    return Change(changed, ("feeds", at), effect, None if on else _end_of(settings, at))
 
 
 def _end_of(settings: Settings, at: int) -> str:
@@ -92,14 +92,14 @@ def _end_of(settings: Settings, at: int) -> str:
         return "No list is kept from naming its hosts any more."
     if feed.format == RULES:
         return "Its rules are no longer looked for in downloads."
-    told = (
+    what = (
         "It is fetched no more. What it brought is out of force within moments, and kept: switched on again, "
         "the feed is in force again at once."
     )
     others = (each for each in settings.feeds if each.enabled and each is not feed)
     if any(each.builtin is None and not each.guard and each.format != RULES for each in others):
-        return told
-    return f"{told} {_none_left(settings)}"
+        return what
+    return f"{what} {_none_left(settings)}"
 
 
 def _none_left(settings: Settings) -> str:
@@ -110,20 +110,20 @@ def _none_left(settings: Settings) -> str:
 
 
 def _policy(text: str, settings: Settings, values: Values) -> Change:
-    policy, told = settings.policy, []
+    policy, changes = settings.policy, []
     wanted: dict[Key, tuple[object, object]] = {}
     for name in POLICY:
         if name in values:
-            said = _SWITCH.get(values[name], values[name]) if name == "block_untested" else values[name]
-            wanted["policy", name] = getattr(policy, name), said
+            chosen = _SWITCH.get(values[name], values[name]) if name == "block_untested" else values[name]
+            wanted["policy", name] = getattr(policy, name), chosen
     for name in UNVERIFIABLE:
         if name in values:
             wanted["policy", "unverifiable", name] = getattr(policy.unverifiable, name), values[name]
     for key, (now, then) in wanted.items():
         if now != then:
             text = set_value(text, key, then)
-            told.append(f"{'.'.join(map(str, key))} from {_written(now)} to {_written(then)}")
-    return Change(text, ("policy",), f"changes {', '.join(told)}")
+            changes.append(f"{'.'.join(map(str, key))} from {_written(now)} to {_written(then)}")
+    return Change(text, ("policy",), f"changes {', '.join(changes)}")
 
 
 def _written(value: object) -> str:

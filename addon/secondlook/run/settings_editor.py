@@ -57,7 +57,7 @@ class Proposal:
 
     content: bytes
     digest: str
-    told: str
+    effect: str
     warning: str | None
     difference: str
 
@@ -115,7 +115,7 @@ class SettingsEditor:
         """Return what a change does, the difference and the digest that `apply` wants. Raises Refused."""
         made = self._propose(what, values)
         return {
-            "told": made.told,
+            "effect": made.effect,
             "warning": made.warning,
             "difference": made.difference,
             "digest": made.digest,
@@ -143,7 +143,7 @@ class SettingsEditor:
                 raise Refused(f"{reason} {_by_hand()}", "digest") from error
         running = read_run_file(self._settings.state)
         readings = running["settings"]["readings"] if running is not None else 0
-        self._note(f"the settings were changed on the review page: {made.told}", who)
+        self._note(f"the settings were changed on the review page: {made.effect}", who)
         os.kill(self._supervisor, signal.SIGHUP)
         return {"readings": readings, "file": _digest(made.content)}
 
@@ -231,7 +231,7 @@ class SettingsEditor:
         before = content.decode("utf-8").splitlines(keepends=True)
         lines = difflib.unified_diff(before, change.text.splitlines(keepends=True), path.name, path.name)
         difference = "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
-        return Proposal(change.text.encode(), _digest(content), change.told, change.warning, difference)
+        return Proposal(change.text.encode(), _digest(content), change.effect, change.warning, difference)
 
     def _change(self, what: str, content: bytes, values: Values) -> Change:
         try:

@@ -75,7 +75,7 @@ def main() -> None:
     except (ConfigError, LedgerError) as error:
         cannot_start(error)
     except SystemExit:  # mitmproxy could not open what its mode needs, and has logged the reason
-        cannot_start(ConfigError(f"`mode: {process.settings.mode}` cannot be served here, as said above"))
+        cannot_start(ConfigError(f"`mode: {process.settings.mode}` cannot be served here, as logged above"))
 
 
 if __name__ == "__main__":

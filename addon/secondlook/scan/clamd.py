@@ -258,7 +258,7 @@ class ClamdStream:
             room.cancel()
 
     async def end(self, started: float | None = None) -> EngineReport:
-        """Say that the file is whole; return what the daemon found. Raises nothing but cancellation."""
+        """Report that the file is whole; return what the daemon found. Raises nothing but cancellation."""
         clamd = self._clamd
         began = clamd._monotonic() if started is None else started  # noqa: SLF001
         self._over = True

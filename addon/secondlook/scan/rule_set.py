@@ -76,11 +76,11 @@ class RulesInForce:
 
     def _read(self) -> RuleSet | None:
         try:
-            told = json.loads(self._file.read_bytes())
-            if told["engine"] != engine_version():
+            noted = json.loads(self._file.read_bytes())
+            if noted["engine"] != engine_version():
                 return None
-            path = self._file.parent / Path(told["file"]).name
-            return RuleSet(path, told["version"], int(told["count"]), float(told["compiled_at"]))
+            path = self._file.parent / Path(noted["file"]).name
+            return RuleSet(path, noted["version"], int(noted["count"]), float(noted["compiled_at"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             logger.warning("the compiled rules in %s cannot be used: %r", self._file, error)
             return None

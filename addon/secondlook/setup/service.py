@@ -138,7 +138,7 @@ def switch_on(words: Sequence[str], configuration: str, *, root: Path = Path("/"
         tool.run("systemctl", "daemon-reload")
         tool.run("systemctl", "enable", "--now", UNIT)
     except tool.ToolError as error:
-        hint = f"mend that and say it again, or see: systemctl status {UNIT}"
+        hint = f"mend that and run it again, or see: systemctl status {UNIT}"
         return [*outcomes, Outcome(done=False, text=str(error), hint=hint)]
     return [*outcomes, Outcome(done=True, text=f"{UNIT} runs, and starts with the system")]
 
@@ -174,7 +174,7 @@ def _foreign(path: Path) -> Outcome | None:
     """Return that a file is not ours, in words; None where it is, or is not there."""
     if not path.exists() or path.read_text(encoding="utf-8", errors="replace").startswith(MARK):
         return None
-    hint = "its changes belong into secondlook.service.d/*.conf; move it away, then say this again"
+    hint = "its changes belong into secondlook.service.d/*.conf; move it away, then run this again"
     return Outcome(done=False, text=f"{path} is not of this command", hint=hint)
 
 

@@ -39,7 +39,7 @@ _PROGRAM = "application/octet-stream"
 _NOT_IN_FORCE = (
     "include the printed lines before the http_access rules of squid.conf, and `squid -k reconfigure`"
 )
-_SEE_LOG = "Squid's cache.log says what its helper and ICAP client met"
+_SEE_LOG = "Squid's cache.log shows what its helper and ICAP client met"
 _HANGS = "what hangs is killed and started again after `hung_after`: see"
 _ICAP_FAILURE = "ERR_ICAP_FAILURE"
 
@@ -118,7 +118,7 @@ def _agent(target: Target) -> Checked:
         return Checked("socket", "problem", text, f"start `{typed('run')}` with gateway.enabled: true")
     if answer != "1 OK":
         return Checked(
-            "socket", "problem", f"the gate worker says {answer or 'nothing'}", f"see `{typed('log')}`"
+            "socket", "problem", f"the gate worker answers {answer or 'nothing'}", f"see `{typed('log')}`"
         )
     return Checked("socket", "ok", f"a gate worker answers at {target.gateway}")
 

@@ -115,9 +115,7 @@ def _removals(message: pb.HashList) -> Column | None:
 def _unchanged(message: pb.HashList, held: Buffer) -> AppliedUpdate:
     checksum = sha256(held).digest()
     if message.sha256_checksum not in (b"", checksum):
-        raise BadUpdate(
-            f"the server's {message.name} is not the one held, though nothing is said to have changed"
-        )
+        raise BadUpdate(f"the server's {message.name} is not the one held, though it reports no change")
     return AppliedUpdate(None, checksum)
 
 

@@ -1,4 +1,4 @@
-"""Notices to people: their text, and through whom they are sent; `notifier` says when.
+"""Notices to people: their text, and through whom they are sent; `notifier` decides when.
 
 The text of a notice is made here from hostile input (URLs, hosts, file names), as text that no mail or
 chat program turns into a link, a mention, markup or control characters.

@@ -73,7 +73,7 @@ class Watcher:
         self._seen: object = None
         self._complaints: dict[str, str] = {}  # by what could not be refreshed
         self._halves: tuple[tuple[str, _Refresh], ...] = (
-            ("what the ledger says", self._refresh_operator),
+            ("what the ledger holds", self._refresh_operator),
             ("the pattern", self._refresh_pattern),
         )
 

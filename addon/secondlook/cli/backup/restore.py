@@ -41,7 +41,7 @@ def restore(
         if as_json:
             print_json(facts)
         else:
-            print_facts([*_told(facts), ("whole", True)])
+            print_facts([*_shown(facts), ("whole", True)])
         return
     done = restore_backup(file, _wanted(config, state, keep_settings=keep_settings), ask)
     if as_json:
@@ -49,7 +49,7 @@ def restore(
             {**done.facts, "state": done.settings.state, "config": done.config, "set_aside": done.aside}
         )
         return
-    print_facts([*_told(done.facts), ("state", done.settings.state), ("configuration", done.config)])
+    print_facts([*_shown(done.facts), ("state", done.settings.state), ("configuration", done.config)])
     for path in done.aside:
         print_line(f"what was there is kept in {path}")
 
@@ -69,7 +69,7 @@ def _wanted(config: Path | None, state: Path | None, *, keep_settings: bool) -> 
     return Wanted(own, state, keep_settings, own_state)
 
 
-def _told(facts: dict[str, Any]) -> list[tuple[str, object]]:
+def _shown(facts: dict[str, Any]) -> list[tuple[str, object]]:
     return [
         ("made", f"{facts['made_at']} on {facts['host']}, by Second Look {facts['program']}"),
         ("ledger", f"from {facts['ledger']}, schema {facts['schema']}"),

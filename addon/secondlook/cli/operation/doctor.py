@@ -41,7 +41,7 @@ async def _examine(context: CommandContext, *, as_json: bool) -> int:
                 {
                     "check": finding.check,
                     "result": finding.result,
-                    "told": finding.text,
+                    "text": finding.text,
                     "remedy": finding.remedy,
                 }
             )

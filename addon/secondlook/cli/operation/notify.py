@@ -20,7 +20,7 @@ def test(
     state: StateOption = None,  # noqa: PT028
     as_json: JsonOption = False,  # noqa: PT028
 ) -> None:
-    """Send a test notice to everybody that `notify` names, and say whether it went out."""
+    """Send a test notice to everybody that `notify` names, and report whether it went out."""
     from secondlook.agent.actions.notice import AppriseSender
 
     context = open_context(config, state)

@@ -89,7 +89,7 @@ def _wait(state: Path, readings: int, wanted: str | None) -> dict[str, Any]:
         if time.monotonic() > until:
             fail(
                 f"the new settings are not in force after {LONGEST_S:g} s",
-                hint=f"`{typed('doctor')}` looks for the reason, and the proxy's own output says more",
+                hint=f"`{typed('doctor')}` looks for the reason, and the proxy's own output shows more",
             )
         time.sleep(LOOK_EVERY_S)
     return running

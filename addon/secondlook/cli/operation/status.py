@@ -163,13 +163,13 @@ def _of_feeds(folder: Path, now: float) -> list[str]:
     """Return which feeds of the embedded server fail, are refused, or name known-good sites of late."""
     from secondlook.server.store.feeds_off import read_off
 
-    told = []
+    alerts = []
     off = read_off(folder)
     for path in sorted((folder / "feeds").glob("*.json")):
         with suppress(OSError, ValueError, AttributeError):  # half of one is none
             if (error := json.loads(path.read_bytes()).get("error")) and path.stem not in off:
-                told.append(f"feed {path.stem}: {error}")
-    return told + [held.summary() for held in read_held_back(folder) or () if held.is_news(now)]
+                alerts.append(f"feed {path.stem}: {error}")
+    return alerts + [held.summary() for held in read_held_back(folder) or () if held.is_news(now)]
 
 
 def _review(context: CommandContext, address: str) -> str:
@@ -186,7 +186,7 @@ def _of_ledger(ledger: "Ledger", lasting: "Lasting", now: float) -> dict[str, An
     hours = ledger.statistics.hourly(now - DAY_S, now)
     pauses = [pause for pause in ledger.snapshots.pauses() if pause.created <= now < pause.until]
     everybody = [pause for pause in pauses if pause.client is None]
-    paused = everybody or pauses  # the widest is told
+    paused = everybody or pauses  # the widest is shown
     return {
         "passed_through": [passage_json(each) for each in ledger.events.passages(lasting)],
         "waiting": waiting,
@@ -200,7 +200,7 @@ def _of_ledger(ledger: "Ledger", lasting: "Lasting", now: float) -> dict[str, An
     }
 
 
-def _gateway_told(facts: dict[str, Any]) -> str | None:
+def _gateway_shown(facts: dict[str, Any]) -> str | None:
     if not facts.get("gateway"):
         return None
     icap = f", ICAP on {facts['icap']}" if facts["icap"] else ""
@@ -230,7 +230,7 @@ def _print(facts: dict[str, Any], *, utc: bool) -> None:
         ("protection", protection),
         ("name", facts["name"] if facts.get("shared") else None),
         ("proxy", facts["proxy"]),
-        ("gateway", _gateway_told(facts)),
+        ("gateway", _gateway_shown(facts)),
         ("review", facts["review"]),
         ("server", facts["server"]),
         ("pattern", pattern),

@@ -38,7 +38,7 @@ def squid(
         str | None, typer.Option("--certificates", metavar="DIR", help="Its folder, with --bump.")
     ] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Ask a running Squid for test pages and say what is wrong.")
+        bool, typer.Option("--check", help="Ask a running Squid for test pages and show what is wrong.")
     ] = False,
     proxy: Annotated[
         str, typer.Option("--squid", metavar="HOST:PORT", help="The Squid that --check asks.")

@@ -238,7 +238,7 @@ class _Walk:
             for info in archive:
                 self._one_more()
                 if "size" in info.pax_headers and info.size < _TAR_SIZE_MOST:
-                    self.note(UnreadableError("a member tells two sizes"))
+                    self.note(UnreadableError("a member has two sizes"))
                 if not info.isreg() and info.type in tarfile.SUPPORTED_TYPES:
                     if info.size:
                         self.note(UnreadableError("a link or a folder has content"))
@@ -300,7 +300,7 @@ class _Walk:
                     if stated is not None and size <= stated < size + len(piece):
                         shorter = digest.copy()
                         shorter.update(piece[: stated - size])
-                        self._done(shorter.digest(), f"{label} (as long as told)")
+                        self._done(shorter.digest(), f"{label} (as long as declared)")
                     size += len(piece)
                     digest.update(piece)
                     copy.write(piece)

@@ -136,7 +136,7 @@ class Unpacked:
         if self._entry.check is not None and self._check != self._entry.check:
             raise ZipError(f"Bad CRC of {self._entry.name!r}")
         if self._entry.size is not None and self.size != self._entry.size:
-            raise ZipError(f"the size of {self._entry.name!r} is not what is told")
+            raise ZipError(f"the size of {self._entry.name!r} is not the declared one")
 
     def _take(self, count: int) -> bytes:
         if self._left is not None:

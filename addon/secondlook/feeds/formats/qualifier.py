@@ -94,7 +94,7 @@ def disqualified(row: Mapping[str, str], *, known_good: bool) -> RejectClass | N
     return None
 
 
-def told_against(cells: Iterable[str], *, known_good: bool) -> RejectClass | None:
+def speaks_against(cells: Iterable[str], *, known_good: bool) -> RejectClass | None:
     """Return why the cells of a row speak against it, where their columns have no names."""
     senses = set(map(_of_words, cells))
     if _Sense.OVER in senses:

@@ -13,7 +13,7 @@ from secondlook.feeds.entries.tally import Tally
 from secondlook.feeds.formats.digests import cells_with_digests
 from secondlook.feeds.formats.header import Header, cells_of, header_of, unnamed_separator
 from secondlook.feeds.formats.plain import note_comment
-from secondlook.feeds.formats.qualifier import told_against
+from secondlook.feeds.formats.qualifier import speaks_against
 from secondlook.feeds.formats.row import KNOWN_COLUMNS, URL_CELL, Row, by_count, generic, typed
 from secondlook.feeds.unpacking.text import TOO_LONG_MARK, Batch, batches
 
@@ -140,7 +140,7 @@ def _leading(cells: Sequence[str], maker: Maker) -> Entry | RejectClass:
     """Read a row without column names: its first cell, where that alone is a URL and none speaks against."""
     if not cells or not URL_CELL.match(cells[0]) or any(map(URL_CELL.match, cells[1:])):
         return RejectClass.NOT_UNDERSTOOD
-    against = told_against(cells[1:], known_good=maker.known_good)
+    against = speaks_against(cells[1:], known_good=maker.known_good)
     return against or maker.indicator(cells[0].strip())
 
 

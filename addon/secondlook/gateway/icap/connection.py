@@ -152,7 +152,7 @@ class IcapConnection(asyncio.Protocol):
             self._transport.write(data)
 
     async def drain(self) -> None:
-        """Wait until the gateway has taken most of what was said. Raise GoneError."""
+        """Wait until the gateway has taken most of what was sent. Raise GoneError."""
         while self._full and not self._gone:
             self._writable = asyncio.get_running_loop().create_future()
             await self._writable

@@ -108,7 +108,7 @@ class Frames:
         if self.allowed is not None:
             self.allowed -= size
             if self.allowed < 0:
-                raise IcapError("the preview is longer than it said")
+                raise IcapError("the preview is longer than announced")
         del buffer[: end + 1]
         return size
 
@@ -117,7 +117,7 @@ class Frames:
         end = self.buffer[:2]
         if end != b"\r\n":
             if not b"\r\n".startswith(end):
-                raise IcapError("a chunk is longer than it said")
+                raise IcapError("a chunk is longer than its size")
             return False
         del self.buffer[:2]
         self._left = None

@@ -15,7 +15,7 @@ Five rules hold whatever comes, in whatever pieces:
    else the connection ends after the answer.
 
 ```
-reading  event                     told        next
+reading  event                     result      next
 head     head, no body             Request     done
 head     head, preview             Request     preview
 head     head, body                Request     body

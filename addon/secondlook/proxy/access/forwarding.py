@@ -77,7 +77,7 @@ class Forwarding:
             client.peername = (self._read(flow, sender[0]) or sender[0], sender[1])
             admitted = self._access.admits(client.peername[0]) or self._is_own_site(flow)
         except Exception:
-            logger.exception("cannot tell whose request a load balancer passes on")
+            logger.exception("cannot determine whose request a load balancer passes on")
             admitted = False
         if not admitted:
             flow.response = plain_answer(403, _MAY_NOT)

@@ -276,7 +276,7 @@ class GatedLayers:
         self._decide.configure(updated)
 
     def client_connected(self, client: Client) -> None:
-        """Put our beginning behind a mode that knows where a connection leads before anything is said."""
+        """Put our beginning behind a mode that knows where a connection leads before anything is sent."""
         handler = ctx.master.addons.get("proxyserver").connections.get(client.id)
         if handler is not None:
             handler.layer = own_top(handler.layer)

@@ -38,7 +38,7 @@ class Difference(Record):
     `warning`: what follows of it that is not seen there; `not_written`: why it has to be done by hand.
     """
 
-    told: str
+    effect: str
     warning: str | None
     difference: str
     digest: str

@@ -193,17 +193,17 @@ const mostBytes = 1024 * 1024 * 1024;
 function hashFiles(zone) {
   const input = zone.querySelector("input[type=file]");
   const field = document.querySelector("input[name=subject]");
-  const told = zone.querySelector("[data-told]");
+  const progress = zone.querySelector("[data-progress]");
   async function take(file) {
     if (!file) return;
-    if (file.size > mostBytes) { told.textContent = `${file.name} is larger than 1 GiB: use the command “secondlook check” for it.`; return; }
-    told.textContent = `Hashing ${file.name} on this computer …`;
+    if (file.size > mostBytes) { progress.textContent = `${file.name} is larger than 1 GiB: use the command “secondlook check” for it.`; return; }
+    progress.textContent = `Hashing ${file.name} on this computer …`;
     try {
       const digest = await crypto.subtle.digest("SHA-256", await file.arrayBuffer());
       field.value = Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
       field.form.requestSubmit();
     } catch (error) {
-      told.textContent = `The file could not be read: ${error.message}`;
+      progress.textContent = `The file could not be read: ${error.message}`;
     }
   }
   zone.hidden = false;

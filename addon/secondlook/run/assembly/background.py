@@ -74,7 +74,7 @@ async def start_background(
     rules = make_rule_keeper(parts)
 
     def of_feed(notice: FeedNotice) -> None:
-        _tell_feed(parts, notice)
+        _record_feed(parts, notice)
         rules.trigger()
 
     def announce(_number: int) -> None:
@@ -166,7 +166,7 @@ _KINDS = {
 }
 
 
-def _tell_feed(parts: Parts, notice: FeedNotice) -> None:
+def _record_feed(parts: Parts, notice: FeedNotice) -> None:
     """Record what became of a fetch; what did not change is no news."""
     if notice.outcome == "unchanged":
         return

@@ -9,7 +9,7 @@ from secondlook.review.program import Json
 from secondlook.server.feeds.fetch import FeedState, read_state
 from secondlook.server.feeds.rule_versions import current_rules, rules_folder
 from secondlook.server.publish.held_back import read_held_back
-from secondlook.server.store.feed_alerts import not_published_yet, off_told
+from secondlook.server.store.feed_alerts import not_published_yet, state_of_off
 from secondlook.server.store.feeds_off import read_off
 from secondlook.server.store.store import FEEDS_FOLDER, ServerStore
 
@@ -33,7 +33,7 @@ def _on(store: ServerStore, feeds: Sequence[FeedSettings]) -> Iterator[Json]:
             state,
             licence=feed.licence,
             count=state.entries if rules is None else rules.count,
-            told=state.error or (good if state.good_at else "not fetched yet"),
+            shown=state.error or (good if state.good_at else "not fetched yet"),
             held_back=held_back.get(feed.name, 0),
         )
 
@@ -44,8 +44,8 @@ def _off(store: ServerStore, feeds: Sequence[FeedSettings]) -> Iterator[Json]:
     for name, off in sorted(read_off(store.root).items()):
         state = read_state(store.root / FEEDS_FOLDER, name)
         if state.good_at:
-            told = off_told(name, off, waiting)
-            yield _shown(name, state, licence=licences.get(name), count=state.entries, told=told, off=True)
+            shown = state_of_off(name, off, waiting)
+            yield _shown(name, state, licence=licences.get(name), count=state.entries, shown=shown, off=True)
 
 
 def _shown(
@@ -54,7 +54,7 @@ def _shown(
     *,
     licence: str | None,
     count: int,
-    told: str,
+    shown: str,
     held_back: int = 0,
     off: bool = False,
 ) -> Json:
@@ -63,7 +63,7 @@ def _shown(
         "licence": licence,
         "count": count,
         "fetched_at": rfc3339(state.good_at or None),
-        "state": told,
+        "state": shown,
         "held_back": held_back,
         "off": off,
     }

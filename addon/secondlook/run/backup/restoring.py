@@ -127,7 +127,7 @@ class _Target:
 
     def _not_empty(self) -> BackupError:
         return BackupError(
-            f"the database {self._ledger} is not empty; name a new one under `ledger` (and say "
+            f"the database {self._ledger} is not empty; name a new one under `ledger` (and give "
             "--keep-settings), or empty it: what other proxies wrote there is not overwritten"
         )
 

@@ -83,7 +83,7 @@ def _looked(check: str, look: Callable[[], Iterable[Finding]]) -> list[Finding]:
 
 
 def _broken(check: str, error: Exception) -> Finding:
-    """Say that a check could not be made: what kept it from that is most likely what is wrong."""
+    """Report that a check could not be made: what kept it from that is most likely what is wrong."""
     remedy = "see to it that this user can use what is named there, then look again"
     return Finding(
         check, "problem", f"this cannot be looked at: {str(error) or type(error).__name__}", remedy
@@ -232,9 +232,9 @@ def _feeds(settings: Settings) -> Iterator[Finding]:
     servers = settings.servers
     others = bool(servers.intranet or servers.network)
     folder = settings.state / SERVER_FOLDER
-    for told in feed_alerts(folder, named=bool(settings.feeds), others=others, now=time.time()):
+    for alert in feed_alerts(folder, named=bool(settings.feeds), others=others, now=time.time()):
         yield Finding(
-            "feed", "problem", told, "see `feeds` of the settings; the page of lists shows each of them"
+            "feed", "problem", alert, "see `feeds` of the settings; the page of lists shows each of them"
         )
     for held in read_held_back(settings.state / SERVER_FOLDER) or ():
         if held.is_news(time.time()):

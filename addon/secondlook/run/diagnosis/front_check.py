@@ -36,9 +36,9 @@ async def _proxy_answers(address: str, mode: str) -> Finding:
     except httpx.HTTPError as error:
         text = f"the proxy on {address} does not answer: {str(error) or 'it took too long'}"
         return Finding("proxy", "problem", text, "start it again")
-    said = answer.text.strip()
-    if said != "ok":
-        text = f"the proxy on {address} says: {said[:MOST_SHOWN_CHARS]}"
+    state = answer.text.strip()
+    if state != "ok":
+        text = f"the proxy on {address} says: {state[:MOST_SHOWN_CHARS]}"
         return Finding("proxy", "problem", text, "see its messages and `log`")
     return Finding("proxy", "ok", f"the proxy answers on {address}")
 

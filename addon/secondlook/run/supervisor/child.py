@@ -93,16 +93,16 @@ class Child:
         self._heard += chunk
         *lines, rest = bytes(self._heard).split(b"\n")
         self._heard = bytearray(rest[:_MOST_LINE_BYTES])
-        said = []
+        messages: list[dict[str, object]] = []
         for line in lines:
             with contextlib.suppress(ValueError):
                 message = json.loads(line)
                 if isinstance(message, dict):
-                    said.append(message)
+                    messages.append(message)
                     self.facts.update(message)
         if self.facts.get("ready"):
             self.ready = True
-        return said
+        return messages
 
     def close_pipe(self) -> None:
         """Stop listening to it."""

@@ -129,15 +129,15 @@ class FeedKeeper:
             waiting = await LISTS.run(not_published_yet, self._store) if switched else set()
             await LISTS.run(tidy, self._store, self._named, now)
         except (OSError, PatternError) as error:
-            self._say(SWITCHING, "failed", _reason(error))
+            self._report(SWITCHING, "failed", _reason(error))
             return
         except Exception as error:  # whatever it is, the feeds are fetched
             log.exception("which feeds are off cannot be written down")
-            self._say(SWITCHING, "failed", _reason(error))
+            self._report(SWITCHING, "failed", _reason(error))
             return
         self.alerts.pop(SWITCHING, None)
         for each in switched:
-            outcome, detail = f"switched {'on' if each.on else 'off'}", _told(each, waiting)
+            outcome, detail = f"switched {'on' if each.on else 'off'}", _what_became(each, waiting)
             notice = FeedNotice(each.name, outcome, detail, each.entries)
             log.warning("feed %s %s: %s", notice.feed, notice.outcome, notice.detail)
             if self._on_notice:
@@ -170,10 +170,10 @@ class FeedKeeper:
         try:
             await self.publish()
         except (ChildFailedError, OSError) as error:
-            self._say(PUBLISHING, "failed", _reason(error))
+            self._report(PUBLISHING, "failed", _reason(error))
         except Exception as error:
             log.exception("what the feeds brought is not published")
-            self._say(PUBLISHING, "failed", _reason(error))
+            self._report(PUBLISHING, "failed", _reason(error))
         else:
             self._owe(owed=False)
 
@@ -221,7 +221,7 @@ class FeedKeeper:
             error=None if good else notice.detail,
         )
         self._keep_state(feed.name, state)
-        self._tell(feed, state, notice)
+        self._report_feed(feed, state, notice)
         return notice
 
     async def _fetch(self, feed: FeedSettings, state: FeedState, now: float) -> tuple[FeedNotice, FeedState]:
@@ -309,7 +309,7 @@ class FeedKeeper:
         except ChildFailedError:
             raise
         except PatternError as error:
-            self._say(PUBLISHING, "refused", str(error))
+            self._report(PUBLISHING, "refused", str(error))
             return
         self.alerts.pop(PUBLISHING, None)
         self._print_held_back(now)
@@ -321,9 +321,9 @@ class FeedKeeper:
         names = {feed.name for feed in self._feeds}
         for held in read_held_back(self._store.root) or ():
             if held.source in names and held.new_at == now:
-                self._say(held.source, "held back", held.summary())
+                self._report(held.source, "held back", held.summary())
 
-    def _tell(self, feed: FeedSettings, state: FeedState, notice: FeedNotice) -> None:
+    def _report_feed(self, feed: FeedSettings, state: FeedState, notice: FeedNotice) -> None:
         if self._meter:
             self._meter.feeds[feed.name, notice.outcome] += 1
         if notice.outcome in {"taken", "unchanged"}:
@@ -334,9 +334,9 @@ class FeedKeeper:
             if self._on_notice and (ended is not None or notice.outcome == "taken"):
                 self._on_notice(notice)
             return
-        self._say(feed.name, notice.outcome, notice.detail, state.entries)
+        self._report(feed.name, notice.outcome, notice.detail, state.entries)
 
-    def _say(self, name: str, outcome: str, detail: str, entries: int = 0) -> None:
+    def _report(self, name: str, outcome: str, detail: str, entries: int = 0) -> None:
         """Log a failure, once for each reason."""
         key = f"{name} {outcome}" if outcome == "held back" else name
         if self.alerts.get(key) == detail:
@@ -352,7 +352,7 @@ class FeedKeeper:
             await self._client.aclose()
 
 
-def _told(switched: Switched, waiting: Collection[str]) -> str:
+def _what_became(switched: Switched, waiting: Collection[str]) -> str:
     """Return what became of what a feed brought; `waiting` are those that are not published yet."""
     state = "in force again" if switched.on else "out of force"
     if switched.name in waiting:

@@ -22,7 +22,7 @@ from secondlook.server.publish.generation import Generation
 from secondlook.server.publish.held_back import HeldBack, read_held_back
 from secondlook.server.publish.signing import known_public_key
 from secondlook.server.replica.state import read_replication_state
-from secondlook.server.store.feed_alerts import not_published_yet, off_told
+from secondlook.server.store.feed_alerts import not_published_yet, state_of_off
 from secondlook.server.store.feeds_off import lists_off, read_off
 from secondlook.server.store.manual_entries import (
     ManualEntry,
@@ -326,9 +326,9 @@ def status(store: ServerStore, configured_key: Path | None = None) -> ServerStat
     off, waiting = read_off(store.root), not_published_yet(store)
     for path in sorted((store.root / FEEDS_FOLDER).glob("*.json")):
         name, state = path.stem, read_state(path.parent, path.stem)
-        told = off_told(name, off[name], waiting) if name in off else None
-        error = None if told else state.error  # of a feed that is not fetched it is past
-        feeds.append(FeedStatus(name, state.entries, state.good_at, state.due_at, error, told))
+        now_off = state_of_off(name, off[name], waiting) if name in off else None
+        error = None if now_off else state.error  # of a feed that is not fetched it is past
+        feeds.append(FeedStatus(name, state.entries, state.good_at, state.due_at, error, now_off))
     return ServerStatus(
         generation,
         number,

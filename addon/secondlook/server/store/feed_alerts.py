@@ -32,7 +32,7 @@ def not_published_yet(store: ServerStore) -> set[str]:
     return served & off | (kept - served - off)
 
 
-def off_told(name: str, off: Off, waiting: Collection[str]) -> str:
+def state_of_off(name: str, off: Off, waiting: Collection[str]) -> str:
     """Return in a few words what became of a feed that is off; `waiting` are those not published yet."""
     if name in waiting:
         return f"switched off; in force until the next publication (`{typed('server publish')}`)"
@@ -59,11 +59,11 @@ def _alerts(store: ServerStore, *, named: bool, others: bool, now: float) -> lis
     in_force = [source for source in store.sources_in_force(now) if source.kind != "builtin"]
     feeds = sorted({source.name for source in in_force if source.kind == "feed"})
     if feeds and not named:
-        told = (
+        unnamed = (
             f"the settings name no feeds; what {', '.join(feeds)} brought stays in force all the same: "
             f"name each with `enabled: false`, or take it out with `{typed('server remove')} {feeds[0]}`"
         )
-        return [told]
+        return [unnamed]
     off = read_off(store.root)
     lists = sorted({source.name for source in store.sources() if source.kind == "feed"} & off.keys())
     blocking = any(_blocks(source.list) for source in in_force)

@@ -43,8 +43,8 @@ def read_off(folder: Path) -> dict[str, Off]:
 
 def write_off(folder: Path, off: Mapping[str, Off]) -> None:
     """Write down which feeds are off."""
-    told = {name: asdict(each) for name, each in sorted(off.items())}
-    write_whole(folder / FEEDS_OFF, json.dumps(told, indent=1).encode() + b"\n")
+    plain = {name: asdict(each) for name, each in sorted(off.items())}
+    write_whole(folder / FEEDS_OFF, json.dumps(plain, indent=1).encode() + b"\n")
 
 
 def read_turned(folder: Path) -> set[str]:

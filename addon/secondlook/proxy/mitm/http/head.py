@@ -238,7 +238,7 @@ def _frame_request(fields: list[Field], *, new: bool) -> tuple[list[Field], Fram
     if not lengths:
         return kept, Framing(0, lasting)
     if len(lengths) > 1 or _LENGTH.fullmatch(lengths[0]) is None:
-        raise HeadError("its length is no number, or said more than once")
+        raise HeadError("its length is no number, or given more than once")
     return _with_length(kept, lengths[0]), Framing(int(lengths[0]), lasting)
 
 

@@ -5,7 +5,7 @@ literal of it: a value of 256 KB takes 5 to 11 s to encode. It takes any dynamic
 wishes for, and searches it one entry after the other; and a head beyond the limit ends the connection.
 
 Here long values go plain and unindexed, the table stays small, and a head beyond the limit is read to its end
-without being kept, so that its connection lives on. What was said before is looked up: fields in the tables,
+without being kept, so that its connection lives on. What was sent before is looked up: fields in the tables,
 and how short strings are coded.
 """
 

@@ -189,7 +189,7 @@ def own_tunnel(first: layer.Layer, context: Context) -> layer.Layer:
 
 
 class _Destined(modes.DestinationKnown):
-    """A mode that knows where a connection leads before anything is said."""
+    """A mode that knows where a connection leads before anything is sent."""
 
     def finish_start(self) -> layer.CommandGenerator[str | None]:
         self.child_layer = own_tunnel(self.child_layer, self.context)

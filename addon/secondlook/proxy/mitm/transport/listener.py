@@ -4,7 +4,7 @@
 accept loop is ours and only the top layer comes from mitmproxy's instance.
 
 Taking a client in costs next to nothing: layers and tasks are made when its turn comes (`fair_selector.py`),
-and where clients speak first not before it has said something. Thousands that only connect keep nobody
+and where clients speak first not before it has sent something. Thousands that only connect keep nobody
 waiting.
 """
 
