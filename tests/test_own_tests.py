@@ -43,14 +43,14 @@ WITHOUT = set(
     ledger/log/tail.py
     review/app.py
     review/pages/render.py
-    run/assembly/asking.py
-    run/assembly/background.py
-    run/assembly/backtesting.py
-    run/assembly/explaining.py
-    run/assembly/metrics.py
-    run/assembly/reviewing.py
-    run/assembly/updates.py
-    run/assembly/viewing.py
+    run/assembly/check/asking.py
+    run/assembly/background/background.py
+    run/assembly/answers/backtesting.py
+    run/assembly/answers/explaining.py
+    run/assembly/monitoring/metrics.py
+    run/assembly/answers/reviewing.py
+    run/assembly/background/updates.py
+    run/assembly/check/viewing.py
     run/development.py
     run/diagnosis/authority_check.py
     run/reload.py

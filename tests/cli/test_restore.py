@@ -6,7 +6,7 @@ import pytest
 
 from e2e.processes import command
 from secondlook.config import Settings
-from secondlook.run.assembly.opening import ledger_of
+from secondlook.run.assembly.check.opening import ledger_of
 from secondlook.run.backup.making import make_backup
 
 

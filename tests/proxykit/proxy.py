@@ -18,7 +18,7 @@ from secondlook.core.tls_exception import LOOK_EVERY_S, PASSTHROUGH
 from secondlook.proxy.mitm.transport.fair_selector import FairLoop
 from secondlook.proxy.mitm.transport.spread import Spread
 from secondlook.proxy.worker import Surroundings, Worker
-from secondlook.run.assembly.policies import policies_of
+from secondlook.run.assembly.check.policies import policies_of
 from secondlook.run.authority import make_authority
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from secondlook.run.assembly.answering import answering
+from secondlook.run.assembly.answers.answering import answering
 from secondlook.run.supervisor.command_socket import MOST_ASKED_BYTES, SOCKET_FILE, Conversation, program_mark
 
 

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from secondlook.run.assembly.ended_counters import fold_ended
+from secondlook.run.assembly.monitoring.ended_counters import fold_ended
 
 
 def ended_process():
@@ -61,7 +61,9 @@ def test_a_file_that_a_killed_process_left_half_written_goes_as_well(tmp_path):
 
 
 def test_without_room_the_files_stay(tmp_path, monkeypatch):
-    monkeypatch.setattr("secondlook.run.assembly.ended_counters.reserve_counters", lambda *_: False)
+    monkeypatch.setattr(
+        "secondlook.run.assembly.monitoring.ended_counters.reserve_counters", lambda *_: False
+    )
     pid = ended_process()
     count(tmp_path, pid, 1.0)
     fold_ended(tmp_path)

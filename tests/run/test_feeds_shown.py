@@ -1,7 +1,7 @@
 """The feeds as the page of lists shows them: on, failing, off, no longer in the settings."""
 
 from secondlook.config import FeedSettings
-from secondlook.run.assembly.feeds_shown import feeds_shown
+from secondlook.run.assembly.answers.feeds_shown import feeds_shown
 from secondlook.server.feeds.fetch import FeedState, write_state
 from secondlook.server.store.feeds_off import Off, write_off
 from serverkit import NOW, make_store

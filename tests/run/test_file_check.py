@@ -13,7 +13,7 @@ from secondlook.core.scan import Detection, EngineReport
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import Action, Risk, Stage
 from secondlook.download.examination.inspector import Inside
-from secondlook.run.assembly.file_check import FileCheck
+from secondlook.run.assembly.answers.file_check import FileCheck
 
 MEMBER = hashlib.sha256(EICAR).digest()
 BODY = zipped({"a/b": EICAR})

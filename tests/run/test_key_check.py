@@ -2,8 +2,8 @@
 
 import pytest
 
-from secondlook.run.assembly.parts import own_site_key
-from secondlook.run.assembly.reviewing import secret_key
+from secondlook.run.assembly.answers.reviewing import secret_key
+from secondlook.run.assembly.check.parts import own_site_key
 from secondlook.run.authority import make_authority
 from secondlook.run.diagnosis.key_check import damaged_keys
 from secondlook.run.supervisor.authority_files import AUTHORITY

@@ -11,7 +11,7 @@ from secondlook.core.answer import Tier
 from secondlook.core.lists.hashlist import HashList, build
 from secondlook.core.lists.name import parse_list_name
 from secondlook.core.lists.pattern import ListInfo, Pattern
-from secondlook.run.assembly.naming import feeds_of, feeds_that_came, list_titles, policy_words, title
+from secondlook.run.assembly.check.naming import feeds_of, feeds_that_came, list_titles, policy_words, title
 
 
 def info(name, tier=Tier.LOCAL, source="embedded"):

@@ -10,7 +10,7 @@ import pytest
 from ledgerkit.samples import START, make_flag
 from secondlook.config import Settings
 from secondlook.ground.errors import LedgerError
-from secondlook.run.assembly.opening import ledger_of, ledger_to_read, open_ledger
+from secondlook.run.assembly.check.opening import ledger_of, ledger_to_read, open_ledger
 
 
 @pytest.mark.parametrize(("settings", "due_s"), [({}, 60), ({"first": "5s"}, 5), ({"first": "1d"}, 7200)])

@@ -12,7 +12,7 @@ from secondlook.config import LogSettings
 from secondlook.core.event import Event, EventKind
 from secondlook.ground.ulid import make_id
 from secondlook.ledger.ledger import Ledger, LedgerOptions
-from secondlook.run.assembly.outlets import Outlets, make_outlets
+from secondlook.run.assembly.background.outlets import Outlets, make_outlets
 
 DEADLINE_S = 60
 

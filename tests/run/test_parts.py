@@ -9,8 +9,8 @@ from ledgerkit.busy import busy
 from secondlook.ground.lanes import STATE
 from secondlook.ledger.engine.database import Place
 from secondlook.ledger.ledger import Ledger, LedgerOptions
-from secondlook.run.assembly import parts
-from secondlook.run.assembly.parts import own_site_key, site_key
+from secondlook.run.assembly.check import parts
+from secondlook.run.assembly.check.parts import own_site_key, site_key
 
 pytestmark = pytest.mark.anyio
 

@@ -6,7 +6,7 @@ from secondlook.config import Settings
 from secondlook.core.rules.policy import Level, Mode
 from secondlook.core.verdict import Action, SubjectClass
 from secondlook.ground.errors import ConfigError
-from secondlook.run.assembly.policies import config_rules, policies_of
+from secondlook.run.assembly.check.policies import config_rules, policies_of
 
 GROUPS = {
     "policy": {"level": "low", "unverifiable": {"download": "block"}},

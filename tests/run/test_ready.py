@@ -6,7 +6,7 @@ import pytest
 
 from agentkit.house import make_pattern
 from secondlook.core.lists.pattern import Pattern
-from secondlook.run.assembly.ready import why_not_ready
+from secondlook.run.assembly.monitoring.ready import why_not_ready
 
 LISTS = make_pattern([bytes(32)], now=0.0)
 

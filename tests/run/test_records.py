@@ -15,7 +15,7 @@ from secondlook.ground.ulid import make_id
 from secondlook.ledger.ledger import EventFilter, Ledger, LedgerOptions
 from secondlook.ledger.log.shape import event_json
 from secondlook.review import words
-from secondlook.run.assembly.parts import LedgerRecords
+from secondlook.run.assembly.check.parts import LedgerRecords
 from secondlook.suffix import load_suffixes
 
 pytestmark = pytest.mark.anyio

@@ -11,7 +11,7 @@ from secondlook.agent.actions.outbox import Outbox
 from secondlook.config import Settings
 from secondlook.core.event import Event, EventKind
 from secondlook.core.verdict import Risk
-from secondlook.run.assembly.reporting import ScanFindings, start_reporting
+from secondlook.run.assembly.background.reporting import ScanFindings, start_reporting
 
 DIGEST = "ab" * 32
 

@@ -8,7 +8,7 @@ import pytest
 from ledgerkit.fake import FakeLedger
 from secondlook.config import Settings
 from secondlook.core.event import EventKind
-from secondlook.run.assembly.scanning import make_rule_keeper, rule_sources
+from secondlook.run.assembly.check.scanning import make_rule_keeper, rule_sources
 from secondlook.scan.rule_set import RulesInForce
 
 NOW = 1_900_000_000.0

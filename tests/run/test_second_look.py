@@ -7,10 +7,10 @@ import time
 from ledgerkit.samples import make_event, make_flag
 from secondlook.config import Settings
 from secondlook.core.event import EventKind
-from secondlook.run.assembly.opening import open_ledger
-from secondlook.run.assembly.parts import Parts
-from secondlook.run.assembly.scanning import make_scanner
-from secondlook.run.assembly.second_look import hear_recoveries, make_quarantine, make_second_look
+from secondlook.run.assembly.background.second_look import hear_recoveries, make_quarantine, make_second_look
+from secondlook.run.assembly.check.opening import open_ledger
+from secondlook.run.assembly.check.parts import Parts
+from secondlook.run.assembly.check.scanning import make_scanner
 
 PATIENCE_S = 30
 

@@ -10,7 +10,7 @@ from proxykit.samples import tarred, zipped
 from secondlook.config import FeedSettings, PublishSettings, Settings
 from secondlook.ground.clock import SystemClock
 from secondlook.ground.errors import PatternError
-from secondlook.run.assembly.scanning import rule_sources
+from secondlook.run.assembly.check.scanning import rule_sources
 from secondlook.server.feeds.fetch import read_state
 from secondlook.server.feeds.keeper import FeedKeeper
 from secondlook.server.feeds.rule_versions import (

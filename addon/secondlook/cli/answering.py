@@ -10,7 +10,7 @@ from secondlook.cli.beside import answerable
 from secondlook.cli.caller import CALLER, Caller
 from secondlook.cli.parameters import with_plain_parameters
 from secondlook.cli.program import COMMANDS
-from secondlook.run.assembly.answering import Running
+from secondlook.run.assembly.answers.answering import Running
 from secondlook.run.supervisor.command_socket import MOST_ASKED_BYTES
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from secondlook.ground.called import called
 
 if TYPE_CHECKING:
-    from secondlook.run.assembly.answering import Running  # most commands have no use for it
+    from secondlook.run.assembly.answers.answering import Running  # most commands have no use for it
 
 type Stream = Literal["out", "err"]
 

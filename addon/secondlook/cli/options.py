@@ -26,7 +26,7 @@ from secondlook.run.supervisor.runfile import is_of_a_proxy, last_run
 if TYPE_CHECKING:
     from secondlook.config import Settings
     from secondlook.ledger.ledger import Ledger
-    from secondlook.run.assembly.answering import Running
+    from secondlook.run.assembly.answers.answering import Running
 
 SHORTEST_DATE = len("20260131")
 
@@ -120,7 +120,7 @@ class CommandContext:
 
     def list_titles(self) -> dict[str, str]:
         """Return what people call the lists in force, by name."""
-        from secondlook.run.assembly.naming import titles_in_force
+        from secondlook.run.assembly.check.naming import titles_in_force
 
         return titles_in_force(self.settings)
 
@@ -130,13 +130,13 @@ class CommandContext:
 
     def ledger(self) -> AbstractContextManager["Ledger"]:
         """Return the ledger. Raises LedgerError and ConfigError."""
-        from secondlook.run.assembly.opening import ledger_of
+        from secondlook.run.assembly.check.opening import ledger_of
 
         return ledger_of(self.settings) if self.running is None else nullcontext(self.running.ledger)
 
     def ledger_to_read(self) -> AbstractContextManager["Ledger"]:
         """Return the ledger, to write nothing. Raises LedgerError and ConfigError."""
-        from secondlook.run.assembly.opening import ledger_to_read
+        from secondlook.run.assembly.check.opening import ledger_to_read
 
         return ledger_to_read(self.settings) if self.running is None else nullcontext(self.running.ledger)
 

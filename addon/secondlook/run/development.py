@@ -15,11 +15,11 @@ from secondlook.agent.check.watch import Watcher
 from secondlook.agent.metrics import count_events
 from secondlook.config import Settings, load_settings
 from secondlook.proxy.worker import Surroundings, build_addons
-from secondlook.run.assembly.background import start_background
-from secondlook.run.assembly.opening import open_ledger
-from secondlook.run.assembly.parts import PASSAGES, LedgerRecords, LedgerTail, Parts, own_site_key
-from secondlook.run.assembly.ready import why_not_ready
-from secondlook.run.assembly.scanning import clamd_reporter
+from secondlook.run.assembly.background.background import start_background
+from secondlook.run.assembly.check.opening import open_ledger
+from secondlook.run.assembly.check.parts import PASSAGES, LedgerRecords, LedgerTail, Parts, own_site_key
+from secondlook.run.assembly.check.scanning import clamd_reporter
+from secondlook.run.assembly.monitoring.ready import why_not_ready
 from secondlook.run.supervisor.descriptors import MOST, raise_file_limit
 
 CONFIG_VARIABLE = "SECONDLOOK_CONFIG"

@@ -15,8 +15,8 @@ from secondlook.ledger.log.privacy import Discretion
 from secondlook.refusal.block_page import BlockPage, Pages
 from secondlook.refusal.keeping import Keeping
 from secondlook.refusal.refusal import INTERNAL_HOST, Refusals
-from secondlook.run.assembly.parts import LedgerRecords, Parts, cache_file, elsewhere_s, site_key
-from secondlook.run.assembly.scanning import clamd_reporter
+from secondlook.run.assembly.check.parts import LedgerRecords, Parts, cache_file, elsewhere_s, site_key
+from secondlook.run.assembly.check.scanning import clamd_reporter
 from secondlook.run.judging import judging
 from secondlook.run.process import Process, run
 from secondlook.run.supervisor.listening import inherited

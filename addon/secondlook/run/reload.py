@@ -8,7 +8,7 @@ from pathlib import Path
 from secondlook.config import SINGLE_WORKER_MODES, Settings, load_settings
 from secondlook.ground import collector
 from secondlook.ground.errors import ConfigError
-from secondlook.run.assembly.policies import config_rules
+from secondlook.run.assembly.check.policies import config_rules
 from secondlook.run.supervisor.plan import Endpoints, Invocation, Plan
 from secondlook.run.supervisor.settings_file import FAULT_EXIT, digest_of
 

@@ -21,15 +21,15 @@ from secondlook.core.lists.pattern import Pattern
 from secondlook.ground.lanes import STATE
 from secondlook.ground.memory import give_back_large
 from secondlook.ground.tasks import Tasks
-from secondlook.run.assembly.answering import Running, answering
-from secondlook.run.assembly.background import start_background
-from secondlook.run.assembly.ended_counters import fold_again
-from secondlook.run.assembly.explaining import Json
-from secondlook.run.assembly.opening import open_ledger
-from secondlook.run.assembly.outlets import make_outlets
-from secondlook.run.assembly.parts import Parts
-from secondlook.run.assembly.ready import why_not_ready
-from secondlook.run.assembly.reviewing import Program, ReviewServer
+from secondlook.run.assembly.answers.answering import Running, answering
+from secondlook.run.assembly.answers.explaining import Json
+from secondlook.run.assembly.answers.reviewing import Program, ReviewServer
+from secondlook.run.assembly.background.background import start_background
+from secondlook.run.assembly.background.outlets import make_outlets
+from secondlook.run.assembly.check.opening import open_ledger
+from secondlook.run.assembly.check.parts import Parts
+from secondlook.run.assembly.monitoring.ended_counters import fold_again
+from secondlook.run.assembly.monitoring.ready import why_not_ready
 from secondlook.run.diagnosis.clock_watch import watch_clock
 from secondlook.run.diagnosis.stall import watch_stalls
 from secondlook.run.process import Process, run

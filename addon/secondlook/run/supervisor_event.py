@@ -9,7 +9,7 @@ from secondlook.core.event import Event, EventKind
 from secondlook.ground import collector
 from secondlook.ground.errors import LedgerError
 from secondlook.ground.ulid import Identifiers
-from secondlook.run.assembly.opening import ledger_of
+from secondlook.run.assembly.check.opening import ledger_of
 
 
 def main() -> None:

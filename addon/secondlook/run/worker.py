@@ -7,7 +7,7 @@ from secondlook.ground.errors import ConfigError, LedgerError
 from secondlook.proxy.mitm.transport.fair_selector import FairLoop
 from secondlook.proxy.mitm.transport.spread import Spread
 from secondlook.proxy.worker import Surroundings, Worker
-from secondlook.run.assembly.parts import (
+from secondlook.run.assembly.check.parts import (
     LATE,
     PASSAGES,
     LedgerRecords,
@@ -16,7 +16,7 @@ from secondlook.run.assembly.parts import (
     elsewhere_s,
     site_key,
 )
-from secondlook.run.assembly.scanning import clamd_reporter
+from secondlook.run.assembly.check.scanning import clamd_reporter
 from secondlook.run.judging import judging
 from secondlook.run.process import Process, begin, cannot_start
 from secondlook.run.supervisor.listening import inherited

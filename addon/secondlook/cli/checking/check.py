@@ -24,8 +24,8 @@ from secondlook.run.supervisor.runfile import is_of_a_proxy, read_run_file
 from secondlook.run.supervisor.settings_file import changed, changed_since_read
 
 if TYPE_CHECKING:
-    from secondlook.run.assembly.explaining import Json
-    from secondlook.run.assembly.parts import Parts
+    from secondlook.run.assembly.answers.explaining import Json
+    from secondlook.run.assembly.check.parts import Parts
 
 app = typer.Typer(add_completion=False)
 
@@ -86,7 +86,7 @@ def exit_of(records: "Iterable[Json]") -> int:
 async def _check(
     context: CommandContext, subjects: list[str], *, as_file: bool, offline: bool, client: str | None
 ) -> "list[Json]":
-    from secondlook.run.assembly.asking import asking
+    from secondlook.run.assembly.check.asking import asking
 
     with context.ledger_to_read() as ledger:
         async with asking(context.settings, ledger, offline=offline) as parts:
@@ -94,12 +94,12 @@ async def _check(
 
 
 async def _check_one(parts: "Parts", text: str, *, as_file: bool, client: str | None) -> "Json":
-    from secondlook.run.assembly.explaining import explained, explanation, subject_from
+    from secondlook.run.assembly.answers.explaining import explained, explanation, subject_from
 
     path = Path(_subject(text))
     if not (as_file or text.startswith(PATH_STARTS) or ("://" not in text and _is_file(path))):
         return await explained(parts.checker, text, subject_from(text, parts.suffixes), client)
-    from secondlook.run.assembly.file_check import FileCheck
+    from secondlook.run.assembly.answers.file_check import FileCheck
 
     async with aclosing(FileCheck.of(parts)) as files:
         try:

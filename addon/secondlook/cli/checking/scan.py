@@ -17,9 +17,9 @@ from secondlook.cli.options import CommandContext, ConfigOption, JsonOption, Sta
 from secondlook.cli.output import fail, print_json, print_line
 
 if TYPE_CHECKING:
-    from secondlook.run.assembly.explaining import Json
-    from secondlook.run.assembly.file_check import CheckedFile, FileCheck
-    from secondlook.run.assembly.parts import Parts
+    from secondlook.run.assembly.answers.explaining import Json
+    from secondlook.run.assembly.answers.file_check import CheckedFile, FileCheck
+    from secondlook.run.assembly.check.parts import Parts
 
 app = typer.Typer(add_completion=False)
 
@@ -60,8 +60,8 @@ class _Look:
     async def run(self, paths: list[Path], *, offline: bool) -> int:
         """Look at every file; return the exit status."""
         from secondlook.config.extra import has
-        from secondlook.run.assembly.asking import asking
-        from secondlook.run.assembly.file_check import FileCheck
+        from secondlook.run.assembly.answers.file_check import FileCheck
+        from secondlook.run.assembly.check.asking import asking
 
         files, context = list(_files(paths)), self._context
         opened = context.ledger() if self._quarantine else context.ledger_to_read()
@@ -84,7 +84,7 @@ class _Look:
         return UNVERIFIABLE_EXIT if self._counts["unverifiable"] or self._counts["unreadable"] else 0
 
     async def _one(self, parts: "Parts", checks: "FileCheck", path: Path) -> None:
-        from secondlook.run.assembly.explaining import explanation
+        from secondlook.run.assembly.answers.explaining import explanation
 
         self._counts["files"] += 1
         try:
@@ -119,7 +119,7 @@ class _Look:
     async def _put_away(self, parts: "Parts", path: Path, found: "CheckedFile") -> list[str]:
         """Put a file into quarantine, with its copies beside it; return what came of it."""
         from secondlook.agent.check.record import confirmed_entry
-        from secondlook.run.assembly.second_look import make_quarantine
+        from secondlook.run.assembly.background.second_look import make_quarantine
 
         evidence = found.decision.evidence
         evidence = replace(evidence, hit=found.subject.identity)  # the file itself, whatever lies in it

@@ -140,8 +140,8 @@ def update(
 
 
 async def _update(context: CommandContext, *, accept_shrink: bool) -> list[dict[str, Any]]:
-    from secondlook.run.assembly.asking import asking
-    from secondlook.run.assembly.updates import make_updater
+    from secondlook.run.assembly.background.updates import make_updater
+    from secondlook.run.assembly.check.asking import asking
 
     with context.ledger() as ledger:
         async with asking(context.settings, ledger) as parts:

@@ -91,7 +91,7 @@ def _on_file[Done](
     import asyncio
 
     from secondlook.agent.actions.quarantine import Quarantine, QuarantineError
-    from secondlook.run.assembly.second_look import QUARANTINE_FOLDER
+    from secondlook.run.assembly.background.second_look import QUARANTINE_FOLDER
 
     settings = context.settings
     with context.ledger() as ledger:

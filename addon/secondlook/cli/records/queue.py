@@ -110,9 +110,13 @@ def verify(config: ConfigOption = None, state: StateOption = None, as_json: Json
 
 
 async def _verify(context: CommandContext) -> tuple[dict[str, object], int]:
-    from secondlook.run.assembly.asking import asking
-    from secondlook.run.assembly.scanning import make_scanner
-    from secondlook.run.assembly.second_look import make_notifier, make_quarantine, make_second_look
+    from secondlook.run.assembly.background.second_look import (
+        make_notifier,
+        make_quarantine,
+        make_second_look,
+    )
+    from secondlook.run.assembly.check.asking import asking
+    from secondlook.run.assembly.check.scanning import make_scanner
 
     with context.ledger() as ledger:
         async with asking(context.settings, ledger) as parts, AsyncExitStack() as closing:

@@ -82,7 +82,7 @@ def try_rules(
 ) -> None:
     """Show which rules fire for a URL or file, the one that decides first."""
     from secondlook.core.rules.rulebook import RuleBook
-    from secondlook.run.assembly.policies import config_rules
+    from secondlook.run.assembly.check.policies import config_rules
 
     if not text.strip():
         fail("expected a URL or the SHA-256 of a file, got nothing", status=2)
@@ -128,7 +128,12 @@ def backtest(
     from secondlook.agent.backtest import RuleChange
     from secondlook.agent.pattern.files import load_pattern
     from secondlook.core.rules.rulebook import RuleBook
-    from secondlook.run.assembly.backtesting import HOSTS_SHOWN, change_from, report_json, run_backtest
+    from secondlook.run.assembly.answers.backtesting import (
+        HOSTS_SHOWN,
+        change_from,
+        report_json,
+        run_backtest,
+    )
     from secondlook.suffix import load_suffixes
 
     if action not in {"allow", "block"}:

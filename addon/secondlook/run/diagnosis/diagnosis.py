@@ -17,8 +17,8 @@ from secondlook.ground.called import typed
 from secondlook.ground.errors import LedgerError, PatternError
 from secondlook.ground.lanes import STATE
 from secondlook.lookup.tiered import TieredLookup
-from secondlook.run.assembly.naming import titles_in_force
-from secondlook.run.assembly.opening import open_ledger
+from secondlook.run.assembly.check.naming import titles_in_force
+from secondlook.run.assembly.check.opening import open_ledger
 from secondlook.run.diagnosis import bypass
 from secondlook.run.diagnosis.clock_check import clock
 from secondlook.run.diagnosis.directory_check import directory

@@ -12,9 +12,9 @@ from secondlook.core.subject import FileSubject, RequestContext
 from secondlook.core.verdict import Action, Decision
 from secondlook.download.examination.file_scanner import FileScanner
 from secondlook.ground.lanes import FILES
-from secondlook.run.assembly.explaining import subject_of_file, use_of
-from secondlook.run.assembly.parts import Parts
-from secondlook.run.assembly.scanning import make_scanner
+from secondlook.run.assembly.answers.explaining import subject_of_file, use_of
+from secondlook.run.assembly.check.parts import Parts
+from secondlook.run.assembly.check.scanning import make_scanner
 
 
 @dataclass(frozen=True, slots=True)

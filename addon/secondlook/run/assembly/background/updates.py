@@ -9,7 +9,7 @@ from secondlook.agent.pattern.updater import PatternUpdater
 from secondlook.config import RemoteServer, Settings
 from secondlook.core.answer import GOOGLE, Tier
 from secondlook.ground.errors import ConfigError
-from secondlook.run.assembly.parts import Parts
+from secondlook.run.assembly.check.parts import Parts
 from secondlook.wire.signature import read_public_key
 
 EMBEDDED = "embedded"

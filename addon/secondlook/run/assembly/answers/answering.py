@@ -18,8 +18,8 @@ from secondlook.agent.check.watch import Watcher
 from secondlook.config import Settings
 from secondlook.ground.lanes import COMMANDS
 from secondlook.ledger.ledger import Ledger
-from secondlook.run.assembly.explaining import Json, explained, subject_from
-from secondlook.run.assembly.parts import Parts
+from secondlook.run.assembly.answers.explaining import Json, explained, subject_from
+from secondlook.run.assembly.check.parts import Parts
 from secondlook.run.supervisor.command_socket import MOST_ASKED_BYTES, SOCKET_FILE, program_mark
 
 logger = logging.getLogger(__name__)

@@ -2,7 +2,7 @@
 
 from secondlook.agent.check.watch import Watcher
 from secondlook.core.asking.circuit import CircuitState
-from secondlook.run.assembly.parts import Parts
+from secondlook.run.assembly.check.parts import Parts
 
 
 def why_not_ready(parts: Parts, watcher: Watcher) -> str | None:

@@ -20,7 +20,7 @@ from secondlook.ledger.ledger import EventFilter
 from secondlook.lookup.client import ServerClient
 from secondlook.lookup.reporting import FindingClient
 from secondlook.proxy.event_follower import Follower
-from secondlook.run.assembly.parts import LedgerTail, Parts
+from secondlook.run.assembly.check.parts import LedgerTail, Parts
 from secondlook.wire.finding import Finding
 
 log = logging.getLogger(__name__)

@@ -19,19 +19,19 @@ from secondlook.core.lists.pattern import Pattern
 from secondlook.ground.errors import LedgerError, PatternError
 from secondlook.ground.tasks import Tasks
 from secondlook.ground.ulid import Identifiers
-from secondlook.run.assembly.looks import watch_servers
-from secondlook.run.assembly.parts import Parts
-from secondlook.run.assembly.reporting import start_reporting
-from secondlook.run.assembly.scanning import make_rule_keeper, make_scanner
-from secondlook.run.assembly.second_look import (
+from secondlook.run.assembly.background.looks import watch_servers
+from secondlook.run.assembly.background.reporting import start_reporting
+from secondlook.run.assembly.background.second_look import (
     SecondLook,
     hear_recoveries,
     make_notifier,
     make_quarantine,
     make_second_look,
 )
-from secondlook.run.assembly.updates import EMBEDDED, make_updater
-from secondlook.run.assembly.viewing import make_watcher
+from secondlook.run.assembly.background.updates import EMBEDDED, make_updater
+from secondlook.run.assembly.check.parts import Parts
+from secondlook.run.assembly.check.scanning import make_rule_keeper, make_scanner
+from secondlook.run.assembly.check.viewing import make_watcher
 from secondlook.run.supervisor.runfile import SERVER_FOLDER
 from secondlook.server.embedded import EmbeddedServer
 from secondlook.server.feeds.keeper import FeedNotice

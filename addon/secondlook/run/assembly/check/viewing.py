@@ -7,8 +7,8 @@ from collections.abc import Callable
 from secondlook.agent.check.watch import Watcher
 from secondlook.agent.pattern.files import CONFIRMED, STAMP, PatternFolder, mark_of
 from secondlook.core.lists.pattern import Pattern
-from secondlook.run.assembly.parts import Parts
-from secondlook.run.assembly.policies import config_rules
+from secondlook.run.assembly.check.parts import Parts
+from secondlook.run.assembly.check.policies import config_rules
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from secondlook.core.event import Event, EventKind
 from secondlook.core.scan import CLAMD
 from secondlook.download.examination.file_scanner import FileScanner
 from secondlook.ground.ulid import Identifiers
-from secondlook.run.assembly.parts import Parts
+from secondlook.run.assembly.check.parts import Parts
 from secondlook.scan.compiling import RuleSource
 from secondlook.scan.rule_keeper import RuleChange, RuleKeeper
 from secondlook.server.feeds.rule_versions import files_in_force

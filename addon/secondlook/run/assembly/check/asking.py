@@ -19,8 +19,8 @@ from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import SubjectClass
 from secondlook.ground.errors import PatternError
 from secondlook.ledger.ledger import Ledger
-from secondlook.run.assembly.parts import Parts, load_cache
-from secondlook.run.assembly.policies import config_rules
+from secondlook.run.assembly.check.parts import Parts, load_cache
+from secondlook.run.assembly.check.policies import config_rules
 from secondlook.run.supervisor.runfile import SERVER_FOLDER, read_run_file
 
 

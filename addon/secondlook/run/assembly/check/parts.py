@@ -38,8 +38,8 @@ from secondlook.ground.ulid import Identifiers, make_id
 from secondlook.ledger.ledger import EventFilter, Ledger
 from secondlook.ledger.log.shape import rfc3339
 from secondlook.lookup.tiered import TieredLookup
-from secondlook.run.assembly.naming import feeds_that_came, list_titles
-from secondlook.run.assembly.policies import policies_of
+from secondlook.run.assembly.check.naming import feeds_that_came, list_titles
+from secondlook.run.assembly.check.policies import policies_of
 from secondlook.run.supervisor.runfile import SITE_KEY_FILE
 from secondlook.suffix import PublicSuffixes, load_suffixes
 

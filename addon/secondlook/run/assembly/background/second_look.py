@@ -18,7 +18,7 @@ from secondlook.download.examination.file_scanner import FileScanner
 from secondlook.ledger.ledger import EventFilter
 from secondlook.lookup.tiered import is_recovery
 from secondlook.proxy.event_follower import Follower
-from secondlook.run.assembly.parts import LedgerTail, Parts
+from secondlook.run.assembly.check.parts import LedgerTail, Parts
 from secondlook.scan.rule_set import FOLDER
 
 QUARANTINE_FOLDER = "quarantine"

@@ -2,7 +2,7 @@
 
 Each process keeps its counters in files of `STATE/metrics` (prometheus_client's multiprocess mode); the
 folder is emptied when the program starts, and what ended processes left is put together
-(`run.assembly.ended_counters`). No label ever names a host, a URL or a client.
+(`run.assembly.monitoring.ended_counters`). No label ever names a host, a URL or a client.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,8 +13,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from secondlook.run.assembly.ended_counters import fold_ended, folding
-from secondlook.run.assembly.parts import Parts
+from secondlook.run.assembly.check.parts import Parts
+from secondlook.run.assembly.monitoring.ended_counters import fold_ended, folding
 from secondlook.run.supervisor.runfile import read_run_file
 
 

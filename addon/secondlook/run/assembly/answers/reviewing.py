@@ -31,12 +31,12 @@ from secondlook.review.operations.operations import Operations
 from secondlook.review.program import Json, SettingsEditor
 from secondlook.review.session import Doorkeeper
 from secondlook.review.words import lost_text, plain
-from secondlook.run.assembly.backtesting import DAY_S, change_from, report_json, run_backtest
-from secondlook.run.assembly.explaining import explained, subject_from
-from secondlook.run.assembly.feeds_shown import feeds_shown
-from secondlook.run.assembly.metrics import exporter
-from secondlook.run.assembly.naming import feeds_of, feeds_that_came, policy_words, title
-from secondlook.run.assembly.parts import Parts
+from secondlook.run.assembly.answers.backtesting import DAY_S, change_from, report_json, run_backtest
+from secondlook.run.assembly.answers.explaining import explained, subject_from
+from secondlook.run.assembly.answers.feeds_shown import feeds_shown
+from secondlook.run.assembly.check.naming import feeds_of, feeds_that_came, policy_words, title
+from secondlook.run.assembly.check.parts import Parts
+from secondlook.run.assembly.monitoring.metrics import exporter
 from secondlook.run.supervisor.listening import EVERYWHERE, own_address
 from secondlook.run.supervisor.plan import Plan
 from secondlook.run.supervisor.runfile import REVIEW_KEY_FILE, read_run_file

@@ -1,0 +1,1 @@
+"""What a process shows of itself to those who watch it."""
