@@ -116,9 +116,8 @@ def test_what_waits_at_a_stop_is_sent_at_the_next_start_and_once(house, tmp_path
     assert len(sender.sent) == 3
 
 
-def test_the_next_service_begins_with_what_the_last_one_left(house, tmp_path):
-    """At a reload the next one is there before the last one has ended."""
-    kept, sender = tmp_path / "notices.json", Sender()
+def follow(house, sender, kept, end):
+    """Run a service that has sent a notice and keeps another, and the next, which has a third; `end` both."""
 
     async def scenario():
         last, following = (Notifier(sender, house.clock, kept=kept) for _ in range(2))
@@ -126,17 +125,27 @@ def test_the_next_service_begins_with_what_the_last_one_left(house, tmp_path):
         last.notify(notice("http://bad.test/first"))
         await asyncio.sleep(1)
         last.notify(notice("http://bad.test/second"))
-        await asyncio.sleep(1)
         beside = asyncio.create_task(following.run())
+        await asyncio.sleep(1)
         following.notify(notice("http://bad.test/third"))
-        await asyncio.sleep(10)
-        assert len(sender.sent) == 1
-        running.cancel()
-        await asyncio.sleep(10)
-        beside.cancel()
+        await end(running, beside)
         await asyncio.gather(running, beside, return_exceptions=True)
 
     house.run(scenario())
+
+
+def test_the_next_service_begins_with_what_the_last_one_left(house, tmp_path):
+    """At a reload the next one is there before the last one has ended."""
+    kept, sender = tmp_path / "notices.json", Sender()
+
+    async def end(last, following):
+        await asyncio.sleep(10)
+        assert len(sender.sent) == 1
+        last.cancel()
+        await asyncio.sleep(10)
+        following.cancel()
+
+    follow(house, sender, kept, end)
     assert len(sender.sent) == 2
     assert "(2 of them)" in sender.sent[1][0]
     assert not kept.exists()
@@ -338,21 +347,12 @@ def test_what_comes_beyond_the_bound_during_a_message_is_kept_and_counted(tmp_pa
 def test_a_service_that_stops_before_its_turn_adds_what_waits_to_what_the_last_one_left(house, tmp_path):
     kept, sender = tmp_path / "notices.json", Sender()
 
-    async def scenario():
-        last, following = (Notifier(sender, house.clock, kept=kept) for _ in range(2))
-        running = asyncio.create_task(last.run())
-        last.notify(notice("http://bad.test/first"))
+    async def end(last, following):
+        following.cancel()
         await asyncio.sleep(1)
-        last.notify(notice("http://bad.test/second"))
-        beside = asyncio.create_task(following.run())
-        await asyncio.sleep(1)
-        following.notify(notice("http://bad.test/third"))
-        beside.cancel()
-        await asyncio.sleep(1)
-        running.cancel()
-        await asyncio.gather(running, beside, return_exceptions=True)
+        last.cancel()
 
-    house.run(scenario())
+    follow(house, sender, kept, end)
     (about,) = json.loads(kept.read_bytes()).values()
     assert sorted(values[3] for values in about["waiting"]) == [
         "http://bad.test/second",

@@ -49,20 +49,26 @@ def test_what_was_let_through_knowing_that_it_is_listed_is_no_late_verdict(house
     assert not house.ledger.history.recent
 
 
-@pytest.mark.parametrize("listed_first", [True, False], ids=["known to be listed", "not listed yet"])
-@pytest.mark.parametrize("rises", ["the risk", "the level"])
-def test_what_the_level_let_through_is_a_late_verdict_when_it_is_blocked(house, listed_first, rises):
-    """Nothing is news before that, and it is once."""
+def visited_while_mild(house, known):
+    """Visit what is listed too mildly to be blocked, as `known` or listed afterwards: nothing is news yet."""
     hit, now = house.subject(BAD).hashes[0], house.clock.now()
     mild = make_pattern([hit], now=now, risk=Risk.SUSPICIOUS)
-    if listed_first:
+    if known:
         house.publish(mild)
     assert visit(house, BAD).action is Action.ALLOW
     house.publish(mild)
     assert house.run(house.late.look()) == 0
     assert not [each for each in house.ledger.recorded if each.kind is EventKind.LATE_VERDICT]
+    return make_pattern([hit], now=now)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known to be listed", "not listed yet"])
+@pytest.mark.parametrize("rises", ["the risk", "the level"])
+def test_what_the_level_let_through_is_a_late_verdict_when_it_is_blocked(house, known, rises):
+    """Nothing is news before that, and it is once."""
+    worse = visited_while_mild(house, known)
     if rises == "the risk":
-        house.publish(make_pattern([hit], now=now))
+        house.publish(worse)
     else:
         house.view.replace(policies=Policies(Policy(level=Level.HIGH)))
     assert house.run(house.late.look()) == 1
@@ -73,16 +79,9 @@ def test_what_the_level_let_through_is_a_late_verdict_when_it_is_blocked(house, 
 
 @pytest.mark.parametrize("known", [True, False], ids=["known to be listed", "not listed yet"])
 def test_a_stricter_group_elsewhere_takes_the_late_verdict_from_nobody(house, known):
-    hit, now = house.subject(BAD).hashes[0], house.clock.now()
     strict = ClientGroup("children", ("10.1.0.0/16",), (), Policy(level=Level.HIGH))
     house.view.replace(policies=Policies(Policy(), [strict]))
-    mild = make_pattern([hit], now=now, risk=Risk.SUSPICIOUS)
-    if known:
-        house.publish(mild)
-    assert visit(house, BAD).action is Action.ALLOW
-    house.publish(mild)
-    assert house.run(house.late.look()) == 0
-    house.publish(make_pattern([hit], now=now))
+    house.publish(visited_while_mild(house, known))
     assert house.run(house.late.look()) == 1
     assert house.run(house.late.look()) == 0
 

@@ -6,11 +6,9 @@ import h2.events
 import h2.settings
 import pytest
 
+from proxykit.http2 import shut_client
 from secondlook.proxy.mitm.http.http2_connection import Http2Connection
 from secondlook.proxy.mitm.http.http2_sending import JOINED_BYTES
-
-ASK = [(":method", "GET"), (":scheme", "https"), (":authority", "files.test"), (":path", "/")]
-ANSWER = [(b":status", b"200")]
 
 
 @pytest.fixture
@@ -20,14 +18,7 @@ def ours() -> Http2Connection:
 
 @pytest.fixture
 def client(ours: Http2Connection) -> h2.connection.H2Connection:
-    """A client that has asked, and whose window is shut."""
-    client = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
-    client.initiate_connection()
-    client.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 0})
-    client.send_headers(1, ASK, end_stream=True)
-    ours.receive_data(client.data_to_send())
-    ours.send_headers(1, ANSWER)
-    return client
+    return shut_client(ours)
 
 
 @pytest.mark.parametrize("size", [1, 700, JOINED_BYTES, 16_384, 50_000])

@@ -6,9 +6,8 @@ import h2.events
 import h2.settings
 import pytest
 
+from proxykit.http2 import shut_client
 from secondlook.proxy.mitm.http.http2_connection import Http2Connection
-
-ASK = [(":method", "GET"), (":scheme", "https"), (":authority", "files.test"), (":path", "/")]
 
 
 @pytest.fixture
@@ -18,15 +17,7 @@ def ours() -> Http2Connection:
 
 @pytest.fixture
 def client(ours: Http2Connection) -> h2.connection.H2Connection:
-    """A client that has asked, and whose window is shut."""
-    client = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
-    client.initiate_connection()
-    client.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 0})
-    client.send_headers(1, ASK, end_stream=True)
-    ours.receive_data(client.data_to_send())
-    ours.send_headers(1, [(b":status", b"200")])
-    client.receive_data(ours.data_to_send())
-    return client
+    return shut_client(ours)
 
 
 def narrow(client: h2.connection.H2Connection, ours: Http2Connection, size: int) -> None:

@@ -15,6 +15,9 @@ import h2.connection
 import h2.errors
 import h2.events
 import h2.exceptions
+import h2.settings
+
+from secondlook.proxy.mitm.http.http2_connection import Http2Connection
 
 TIMEOUT_S = 30
 
@@ -33,6 +36,19 @@ def _state(*, client: bool) -> h2.connection.H2Connection:
     state.decoder.max_header_list_size = 1 << 24
     state.encoder.encode = functools.partial(state.encoder.encode, huffman=False)  # quadratic in its length
     return state
+
+
+def shut_client(ours: Http2Connection) -> h2.connection.H2Connection:
+    """Make a client that has asked `ours` for a page, and whose window is shut; its head has come."""
+    client = h2.connection.H2Connection(h2.config.H2Configuration(header_encoding="utf-8"))
+    client.initiate_connection()
+    client.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 0})
+    ask = [(":method", "GET"), (":scheme", "https"), (":authority", "files.test"), (":path", "/")]
+    client.send_headers(1, ask, end_stream=True)
+    ours.receive_data(client.data_to_send())
+    ours.send_headers(1, [(b":status", b"200")])
+    client.receive_data(ours.data_to_send())
+    return client
 
 
 def text(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:

@@ -137,6 +137,23 @@ async def closing(*parts):
             await part.aclose()
 
 
+def after_each_step(tmp_path, act, *, every=None, least=30):
+    """Run `act(url, steps)` on an empty store for more and more steps, until it returns that the work ended."""
+
+    async def scene():
+        with single(tmp_path / "valkey") as (url, _):
+            admin = connect(url)
+            async with closing(admin):
+                steps, ended = 1, False
+                while not ended:
+                    await admin.flushall()
+                    ended = await act(url, steps)
+                    steps += every or (1 if steps < 12 else 4)
+                assert steps > least
+
+    asyncio.run(scene())
+
+
 def test_one_that_is_killed_at_any_step_mixes_nothing_and_the_next_one_repairs(tmp_path, one, two):
     async def killed_after(url, steps):
         publisher = ValkeyPublisher(url)
@@ -157,18 +174,7 @@ def test_one_that_is_killed_at_any_step_mixes_nothing_and_the_next_one_repairs(t
             assert await seen(before) == whose
         return ended
 
-    async def scene():
-        with single(tmp_path / "valkey") as (url, _):
-            admin = connect(url)
-            async with closing(admin):
-                steps, ended = 1, False
-                while not ended:
-                    await admin.flushall()
-                    ended = await killed_after(url, steps)
-                    steps += 1 if two.number == one.number else 4
-                assert steps > 30
-
-    asyncio.run(scene())
+    after_each_step(tmp_path, killed_after, every=1 if two.number == one.number else 4)
 
 
 def test_two_that_load_at_once_in_any_order_mix_nothing(tmp_path, one, two):
@@ -218,18 +224,7 @@ def test_one_that_goes_on_after_another_loaded_takes_nothing_away_of_what_is_ser
             await other.kill()
         return ended
 
-    async def scene():
-        with single(tmp_path / "valkey") as (url, _):
-            admin = connect(url)
-            async with closing(admin):
-                steps, ended = 1, False
-                while not ended:
-                    await admin.flushall()
-                    ended = await going_on_after(url, steps)
-                    steps += 1 if steps < 12 else 4
-                assert steps > 30
-
-    asyncio.run(scene())
+    after_each_step(tmp_path, going_on_after)
 
 
 def test_what_one_left_that_was_killed_goes_with_a_later_loading(tmp_path, one):
@@ -244,9 +239,9 @@ def test_what_one_left_that_was_killed_goes_with_a_later_loading(tmp_path, one):
         keys = [key async for key in admin.scan_iter(match=key_of(1, "*", "[td]", "*"))]
         return [key for key in keys if named is None or not key.startswith(named)]
 
-    async def left_after(url, admin, steps):
-        killed, publisher = Stepwise(url, one), ValkeyPublisher(url)
-        async with closing(publisher):
+    async def left_after(url, steps):
+        killed, publisher, admin = Stepwise(url, one), ValkeyPublisher(url), connect(url)
+        async with closing(publisher, admin):
             ended = False
             for _ in range(steps):
                 ended = ended or await killed.step()
@@ -258,18 +253,7 @@ def test_what_one_left_that_was_killed_goes_with_a_later_loading(tmp_path, one):
             assert await tables_of_one(admin) == []
         return ended
 
-    async def scene():
-        with single(tmp_path / "valkey") as (url, _):
-            admin = connect(url)
-            async with closing(admin):
-                steps, ended = 1, False
-                while not ended:
-                    await admin.flushall()
-                    ended = await left_after(url, admin, steps)
-                    steps += 1 if steps < 12 else 4
-                assert steps > 30
-
-    asyncio.run(scene())
+    after_each_step(tmp_path, left_after)
 
 
 def test_a_repair_that_meets_a_loading_leaves_what_it_did_not_know_to_the_next_one(tmp_path, one):
@@ -288,14 +272,4 @@ def test_a_repair_that_meets_a_loading_leaves_what_it_did_not_know_to_the_next_o
             await repairing.kill()
         return ended
 
-    async def scene():
-        with single(tmp_path / "valkey") as (url, _):
-            admin = connect(url)
-            async with closing(admin):
-                steps, ended = 1, False
-                while not ended:
-                    await admin.flushall()
-                    ended = await repaired_after(url, steps)
-                    steps += 1
-
-    asyncio.run(scene())
+    after_each_step(tmp_path, repaired_after, every=1, least=0)

@@ -33,6 +33,7 @@ from secondlook.scan.clamd_wire import (
     read_answer,
     read_version,
 )
+from secondlook.scan.results import Results
 
 logger = logging.getLogger(__name__)
 
@@ -120,6 +121,15 @@ class Clamd:
         self.known = version
         self.heard(None)
         return version
+
+    async def found_before(self, results: Results, digest: bytes, form: str = "") -> EngineReport | None:
+        """Return what it found in a file before, or a fault if it does not answer; None: it has to look."""
+        if self.version is None and self.trouble is None:
+            try:
+                await self.ask_version()
+            except ClamdError as error:
+                return EngineReport(CLAMD, fault=str(error))
+        return None if self.version is None else await results.find(digest, form, CLAMD, self.version)
 
     def heard(self, fault: ClamdError | None) -> None:
         """Note an answer, or why there was none."""

@@ -33,7 +33,6 @@ from secondlook.download.gate.gate import BodyGate
 from secondlook.download.gate.gate_state import Tap
 from secondlook.download.gate.spool import Spool, SpoolFullError
 from secondlook.scan.clamd import Clamd, ClamdStream
-from secondlook.scan.clamd_wire import ClamdError
 from secondlook.scan.results import NAME, Results
 from secondlook.scan.rule_set import FOLDER
 
@@ -177,14 +176,7 @@ class Examiner:
     async def ask_clamd(self, clamd: Clamd, gate: BodyGate, client: str | None) -> EngineReport:
         """Have clamd look at a whole file, and at what it decodes to, if it has not yet."""
         digest, form = gate.look.subject().identity, _form(gate)
-        if clamd.version is None and clamd.trouble is None:
-            try:
-                await clamd.ask_version()
-            except ClamdError as fault:
-                return EngineReport(CLAMD, fault=str(fault))
-        version = clamd.version
-        known = None if version is None else await self.results.find(digest, form, CLAMD, version)
-        if known is not None:
+        if (known := await clamd.found_before(self.results, digest, form)) is not None:
             return known
         report = await self._ask_clamd(clamd, gate, client)
         self.results.keep(digest, form, report)

@@ -115,14 +115,7 @@ class FileScanner:
         return inside.yara, inside
 
     async def _ask_clamd(self, clamd: Clamd, file: IO[bytes], digest: bytes) -> EngineReport:
-        if clamd.version is None and clamd.trouble is None:
-            try:
-                await clamd.ask_version()
-            except ClamdError as error:
-                return EngineReport(CLAMD, fault=str(error))
-        version = clamd.version
-        known = None if version is None else await self.results.find(digest, "", CLAMD, version)
-        if known is not None:
+        if (known := await clamd.found_before(self.results, digest)) is not None:
             return known
         try:
             async with aclosing(_pieces(file)) as pieces:
