@@ -65,8 +65,6 @@ WITHOUT = set(
     server/http/lists.py
     server/http/published.py
     server/http/urls.py
-    server/publish/merge.py
-    server/publish/table.py
     server/service.py
     server/store/administration.py
     server/store/builtin.py
