@@ -38,9 +38,6 @@ WITHOUT = set(
     config/record.py
     feeds/entries/entry.py
     feeds/formats/phishtank.py
-    ledger/engine/statements.py
-    ledger/log/search.py
-    ledger/log/tail.py
     review/app.py
     review/pages/render.py
     run/assembly/check/asking.py
@@ -56,7 +53,6 @@ WITHOUT = set(
     run/reload.py
     run/server_process.py
     run/service.py
-    run/supervisor/parent_death.py
     run/worker.py
     server/feeds/child.py
     server/feeds/fetch.py
