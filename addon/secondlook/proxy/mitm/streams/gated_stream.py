@@ -132,7 +132,7 @@ class GatedStream(AheadStream):
 
     def check_killed(self, emit_error_hook: bool) -> layer.CommandGenerator[bool]:
         """Stop the origin too when a client has gone while its body waited: mitmproxy would let it go on."""
-        running = self.body is not None and not self._whole
+        running = self.is_uploading or (self.body is not None and not self._whole)
         if not (yield from super().check_killed(emit_error_hook)):
             return False
         if running:

@@ -110,6 +110,7 @@ class ResponseStream(AnsweringStream):
     def _refuse(self) -> Commands:
         assert self.flow.response is not None
         self._free()
+        yield from self.leave_upload()
         yield from self.answer(self.flow.response)
         yield DropStream(self.stream_id)
 
@@ -130,6 +131,7 @@ class ResponseStream(AnsweringStream):
         self.flow.error = mitm_flow.Error(reason)
         yield HttpErrorHook(self.flow)
         self.flow.live = False
+        yield from self.leave_upload()
         yield SendHttp(ResponseProtocolError(self.stream_id, reason, ErrorCode.KILL), self.context.client)
         self.client_state = self.server_state = self.state_errored
         yield DropStream(self.stream_id)

@@ -295,14 +295,30 @@ class AnsweringStream(RequestStream):
     def send_response(self, already_streamed: bool = False) -> Commands:
         """Send the end of an answer, even before that of its request: its client may wait for it."""
         yield from super().send_response(already_streamed)
-        uploading = self.client_state == self.state_stream_request_body
-        if uploading and self.server_state == self.state_done and not self._switches:
+        if self.is_uploading and self.server_state == self.state_done and not self._switches:
             self._end_sent = True
             yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
 
+    @property
+    def is_uploading(self) -> bool:
+        """Whether the origin has a part of the request, and waits for its rest."""
+        return bool(self.client_state == self.state_stream_request_body)
+
+    def leave_upload(self) -> Commands:
+        """Let go of an origin that waits for the rest of an upload, which will not come."""
+        if self.is_uploading:
+            gone = RequestProtocolError(self.stream_id, "the upload ends here", ErrorCode.CANCEL)
+            yield SendHttp(gone, self.context.server)
+
+    def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> Commands:
+        """End a stream; where its answer is whole, mitmproxy leaves the origin waiting for an upload."""
+        if isinstance(event, RequestProtocolError) and self.server_state == self.state_done:
+            yield from self.leave_upload()
+        yield from super().handle_protocol_error(event)
+
     def _end_upload(self) -> Commands:
         """End a request whose answer is whole already, and whose rest its origin does not want."""
-        if not self._end_sent or self.client_state != self.state_stream_request_body:
+        if not self._end_sent or not self.is_uploading:
             return
         self.flow.live = False
         self.server_state = self.state_errored
