@@ -47,7 +47,7 @@ def test_a_stranger_logs_in(make_proxy, make_origin, gatekeeper, stranger, tls):
     assert {use.user for _, subject, use, _ in gatekeeper.seen if subject.kind == "url"} == {"ann"}
 
 
-def test_credentials_of_another_on_a_connection_are_anothers(make_proxy, make_origin, gatekeeper, stranger):
+def test_each_request_on_a_connection_is_of_whom_it_names(make_proxy, make_origin, gatekeeper, stranger):
     proxy = make_proxy(clients={"users": {**USERS, "bob": USERS["ann"]}})
     origin = make_origin(hello)
 
@@ -61,9 +61,23 @@ def test_credentials_of_another_on_a_connection_are_anothers(make_proxy, make_or
 
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=10)) as connection:
         users = [("ann", PASSWORD), ("bob", PASSWORD), ("", ""), ("ann", PASSWORD), ("bob", "wrong")]
-        assert [ask(connection, *each) for each in users] == [200, 200, 200, 200, 407]
+        assert [ask(connection, *each) for each in users] == [200, 200, 407, 200, 407]
     named = [use.user for _, subject, use, _ in gatekeeper.seen if subject.kind == "url"]
-    assert named == ["ann", "bob", "bob", "ann"]
+    assert named == ["ann", "bob", "ann"]
+
+
+def test_who_may_use_the_proxy_unnamed_is_nobody_behind_a_user(make_proxy, make_origin, gatekeeper):
+    proxy = make_proxy(clients={"users": USERS})
+    origin = make_origin(hello)
+    given = base64.b64encode(f"ann:{PASSWORD}".encode()).decode()
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=10)) as connection:
+        for header in ({"Proxy-Authorization": f"Basic {given}"}, {}):
+            connection.request("GET", f"http://127.0.0.1:{origin.port}/", headers=header)
+            answer = connection.getresponse()
+            answer.read()
+            assert answer.status == 200
+    named = [use.user for _, subject, use, _ in gatekeeper.seen if subject.kind == "url"]
+    assert named == ["ann", None]
 
 
 def test_what_comes_through_a_tunnel_signs_in_nobody_else(make_proxy, make_origin, gatekeeper, stranger):

@@ -3,8 +3,8 @@
 This machine and the networks of `clients` need no password (one they send is still read: it shows whose
 policy holds). Everybody else logs in, where there are users. A password is verified in a thread, a few at a
 time; what was right once is remembered as a keyed digest, so that each request does not cost a verification.
-A connection is its user's, until other credentials come on it: a proxy in front of this one hands on those of
-many. What comes through a tunnel names nobody but whom the tunnel was opened for.
+Each request is of whom it names: a proxy in front of this one hands on over one connection those of many,
+some of whom name nobody. A tunnel is of whom it was opened for, and so is all that comes through it.
 
 Nothing shows whether a user exists: an unknown name is verified against a hash that no password fits, which
 takes as long. Wrong tries are bounded, ten a minute from one address (of IPv6: one /64) and not by name, so
@@ -55,7 +55,7 @@ TRIES: Final = 10  # wrong ones of one address, in a minute
 
 
 class _SignedIn(NamedTuple):
-    """Who signed in on a connection, and the mark of the credentials that another may replace."""
+    """Who signed in on a connection, and the mark of the credentials; None: for all that comes on it."""
 
     user: str
     by: bytes | None
@@ -140,9 +140,10 @@ class Login:
         client = flow.client_conn
         known = self._known.get(client)
         header = _take_header(flow.request)
-        if known is not None and (header is None or known.by in {None, self._mark(header)}):
+        if known is not None and known.by in {None, header and self._mark(header)}:
             flow.metadata[USER] = known.user
             return None
+        self._known.pop(client, None)
         if not self._asks:
             return None
         if header is not None:
