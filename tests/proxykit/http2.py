@@ -102,12 +102,16 @@ class Got:
 
 
 class Client(Peer):
-    """A client of the proxy, in a tunnel to an origin."""
+    """A client of the proxy, in a tunnel to an origin; `meanwhile` is done before it says anything there."""
 
-    def __init__(self, proxy: int, origin: int, ca: Path) -> None:
+    def __init__(
+        self, proxy: int, origin: int, ca: Path, meanwhile: Callable[[], object] | None = None
+    ) -> None:
         raw = socket.create_connection(("127.0.0.1", proxy), TIMEOUT_S)
         raw.sendall(f"CONNECT 127.0.0.1:{origin} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
         assert b" 200 " in raw.recv(1000)
+        if meanwhile is not None:
+            meanwhile()
         context = ssl.create_default_context(cafile=ca)
         context.set_alpn_protocols(["h2"])
         sock = context.wrap_socket(raw, server_hostname="127.0.0.1")

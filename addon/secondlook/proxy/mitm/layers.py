@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, cast
 
 from mitmproxy import ctx
-from mitmproxy.connection import Client, ConnectionState, Server
+from mitmproxy.connection import Client, Connection, ConnectionState, Server
 from mitmproxy.exceptions import AddonHalt
 from mitmproxy.options import Options
 from mitmproxy.proxy import commands, events, layer
@@ -70,30 +70,37 @@ class GatedHttpLayer(HttpLayer):
         self._full: dict[int, Upload] = {}
         self._connected_for: tuple[str, int] | None = None
 
-    def _handle_event(self, event: events.Event) -> Commands:  # noqa: C901 - one branch an event
+    def _handle_event(self, event: events.Event) -> Commands:
         if isinstance(event, events.Start) and not is_h3_alpn(self.context.client.alpn):
             yield from self._start(event)
             return
         if type(event) is events.DataReceived:
             if self._is_early(event):
                 # an HTTP/2 origin sends its settings before the first request comes
-                side = self.origin_side(self.context.fork())
-                self.connections[self.context.server] = side
-                yield from self.event_to_child(side, events.Start())
-            yield from self.event_to_child(self.connections[event.connection], event)
+                early = self.origin_side(self.context.fork())
+                self.connections[self.context.server] = early
+                yield from self.event_to_child(early, events.Start())
+            side = self.connections.get(event.connection)
+            if side is not None:  # else it was let go a moment ago
+                yield from self.event_to_child(side, event)
         elif type(event) is events.ConnectionClosed and isinstance(event.connection, Server):
             yield from self._lose(event)
         else:
             yield from super()._handle_event(event)
-        if self._stalled:
-            for stream in list(self._stalled.values()):
-                if stream.stream_id not in self.streams or self._unread(stream) < HELD_MAX_BYTES // 2:
-                    del self._stalled[stream.stream_id]
-                    yield from self._let_on(stream)
-        if self._full:
-            for stream_id, origin in list(self._full.items()):
-                if stream_id not in self.streams or origin.unsent(stream_id) < UNSENT_MAX_BYTES // 2:
-                    yield from self._empty(stream_id)
+            if type(event) is events.OpenConnectionCompleted and event.reply is not None:
+                self._forget(event.command.connection)
+        if self._stalled or self._full:
+            yield from self._let_all_on()
+
+    def _let_all_on(self) -> Commands:
+        """Let go on what waited for room and has it now: origins of streams, and clients of uploads."""
+        for stream in list(self._stalled.values()):
+            if stream.stream_id not in self.streams or self._unread(stream) < HELD_MAX_BYTES // 2:
+                del self._stalled[stream.stream_id]
+                yield from self._let_on(stream)
+        for stream_id, origin in list(self._full.items()):
+            if stream_id not in self.streams or origin.unsent(stream_id) < UNSENT_MAX_BYTES // 2:
+                yield from self._empty(stream_id)
 
     def _start(self, event: events.Start) -> Commands:
         """Begin as mitmproxy does, which first makes a connection of its own."""
@@ -120,6 +127,12 @@ class GatedHttpLayer(HttpLayer):
             return Http2OriginSide(context, self, self.edge.limits)
         return Http1OriginSide(context, self.edge.limits)
 
+    def get_connection(self, event: GetHttpConnection, *, reuse: bool = True) -> Commands:
+        """Get a connection to an origin; that an earlier one failed is reported once, not for good."""
+        yield from super().get_connection(event, reuse=reuse)
+        if self.context.server.error and self.context.server not in self.connections:
+            self.context.server.error = None
+
     def _lose(self, event: events.ConnectionClosed) -> Commands:
         """Let go of an origin that has gone: a client of HTTP/2 has a new connection for each request."""
         peer = event.connection
@@ -129,13 +142,20 @@ class GatedHttpLayer(HttpLayer):
             return
         yield from self.event_to_child(side, event)
         if peer.state is ConnectionState.CLOSED and self.context.client.state is not ConnectionState.CLOSED:
-            self.connections.pop(peer, None)  # else all is taken apart together (`parting.py`)
+            self._forget(peer)  # else all is taken apart together (`parting.py`)
 
     def register_connection(self, command: RegisterHttpConnection) -> Commands:
         """Note that an origin is connected to, or cannot be: the next request may try again."""
         yield from super().register_connection(command)
         if command.err:
-            self.connections.pop(command.connection, None)
+            self._forget(command.connection)
+
+    def _forget(self, peer: Connection) -> None:
+        """Forget a connection, and that to the next proxy behind it: the same layers have both."""
+        side = self.connections.pop(peer, None)
+        if not isinstance(side, HttpStream):  # else a tunnel, with whatever was connected to in it
+            for other in [each for each, its in self.connections.items() if its is side]:
+                del self.connections[other]
 
     def _is_early(self, event: events.DataReceived) -> bool:
         return event.connection not in self.connections and event.connection == self.context.server
