@@ -12,6 +12,9 @@ from mitmproxy.connection import Server
 from mitmproxy.proxy import commands, events
 from mitmproxy.test.tflow import tclient_conn
 
+from proxykit.http2 import Client
+from proxykit.origin import send
+from secondlook.proxy.mitm.transport import dialing
 from secondlook.proxy.mitm.transport.dialing import Dialer, connect
 from secondlook.resolver import Place, Resolver
 
@@ -53,6 +56,9 @@ class Handler:
     async def handle_hook(self, hook):
         self.hooks.put_nowait(hook)
 
+    async def handle_connection(self, connection):
+        self.transports.pop(connection).writer.close()
+
     async def server_event(self, event):
         assert isinstance(event, events.OpenConnectionCompleted)
         self.errors.put_nowait(event.reply)
@@ -84,6 +90,42 @@ def test_who_is_being_connected_to_counts_as_connected(listening):
         assert "Connect call failed" in await handler.errors.get(), "the place is free again"
 
     asyncio.run(scene())
+
+
+def test_who_waits_for_long_for_its_turn_is_connected(listening, monkeypatch):
+    """Answers that are meant to last, of which a client may await many, keep it from nothing else there."""
+    monkeypatch.setattr(dialing, "TURN_S", 0.01)
+
+    async def scene():
+        handler, dialer = Handler(), Dialer(Open(), Resolver())
+        turns = handler.max_conns["127.0.0.1", listening]
+        for _ in range(5):
+            await turns.acquire()
+        one = asyncio.ensure_future(
+            dialer.open(handler, commands.OpenConnection(Server(address=("127.0.0.1", listening))))
+        )
+        assert await handler.errors.get() is None
+        await one
+        assert turns.locked()
+        turns.release()
+        await dialer.open(handler, commands.OpenConnection(Server(address=("127.0.0.1", listening))))
+        assert not turns.locked()
+
+    asyncio.run(scene())
+
+
+def test_a_client_of_http2_may_await_many_answers_of_an_http1_origin(proxy, make_origin, monkeypatch):
+    monkeypatch.setattr(dialing, "TURN_S", 0.01)
+    all_here = asyncio.Barrier(8)
+
+    async def reply(_, writer):
+        await all_here.wait()
+        await send(writer, b"ok", "Content-Type: text/plain")
+
+    origin = make_origin(reply, tls=True)
+    with Client(proxy.port, origin.port, proxy.ca) as client:
+        client.finish(*[client.ask(client.head()) for _ in range(8)])
+        assert [got.body for got in client.got.values()] == [b"ok"] * 8
 
 
 def test_the_first_that_answers_is_taken(listening):

@@ -6,6 +6,10 @@ stands in for `open_connection` of every handler (our listener's, WireGuard's, t
 
 Several addresses are tried as in RFC 8305: families in turn, the next one when the last has failed or has
 not answered for a quarter of a second.
+
+A client has five connections at a time to the same address, about as many as a browser has. Over HTTP/2 it
+may ask for more, and each request to an HTTP/1 origin has its own: those beyond wait for a turn, but for no
+more than a second, as what keeps the others busy so long are answers that are meant to last.
 """
 
 import asyncio
@@ -14,7 +18,7 @@ import contextlib
 import errno
 import socket
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from itertools import chain, zip_longest
 from typing import Final, Protocol
 
@@ -29,6 +33,7 @@ from secondlook.proxy.request import listening, peer_text
 from secondlook.resolver import Place, Resolver
 
 STAGGER_S: Final = 0.25  # RFC 8305, 8: Connection Attempt Delay
+TURN_S: Final = 1.0  # so long a connection waits for others of its client to the same address
 
 
 class ClosedError(OSError):
@@ -71,7 +76,7 @@ class Dialer:
         if server.error:
             await self._fail(handler, command, data, f"Connection killed: {server.error}")
             return
-        async with handler.max_conns[server.address]:
+        async with _turn(handler.max_conns[server.address]):
             with contextlib.ExitStack() as held:
                 try:
                     server.timestamp_start = time.time()
@@ -169,6 +174,21 @@ class Dialer:
             sock.close()
             raise
         return ConnectionIO(handler=task, reader=reader, writer=writer)
+
+
+@contextlib.asynccontextmanager
+async def _turn(turns: asyncio.Semaphore) -> AsyncIterator[None]:
+    """Wait for a turn, but not for good: five long polls would keep their client from all else there."""
+    try:
+        async with asyncio.timeout(TURN_S):
+            await turns.acquire()
+    except TimeoutError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        turns.release()
 
 
 async def connect(
