@@ -5,6 +5,8 @@ import contextlib
 
 import pytest
 
+from icapkit.stand import Stand
+from proxykit.gatekeeper import FakeGatekeeper
 from secondlook.run.diagnosis import front_check
 from secondlook.run.diagnosis.finding import Finding
 from secondlook.run.diagnosis.front_check import fronts
@@ -25,7 +27,7 @@ async def looked(say: bytes, mode: str) -> Finding:
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        (finding,) = await found({"proxy": address, "mode": mode})
+        (finding,) = await found({"listen": [address], "mode": mode})
     return finding
 
 
@@ -63,7 +65,7 @@ def test_a_proxy_that_hangs(monkeypatch):
 
         async with await asyncio.start_server(never, "127.0.0.1", 0) as server:
             address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-            seen = await found({"proxy": address, "mode": "regular"})
+            seen = await found({"listen": [address], "mode": "regular"})
             ended.set()
         return seen
 
@@ -73,8 +75,53 @@ def test_a_proxy_that_hangs(monkeypatch):
 
 @pytest.mark.parametrize("mode", ["regular", "socks5"])
 def test_a_proxy_that_is_not_there(mode):
-    (finding,) = asyncio.run(found({"proxy": "127.0.0.9:1", "mode": mode}))
+    (finding,) = asyncio.run(found({"listen": ["127.0.0.9:1"], "mode": mode}))
     assert (finding.check, finding.result) == ("proxy", "problem")
+
+
+def test_each_address_where_it_listens_is_asked():
+    running = {"listen": ["127.0.0.9:1", "127.0.0.9:2"], "mode": "regular"}
+    assert ["127.0.0.9:1" in each.text for each in asyncio.run(found(running))] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("say", "result"),
+    [
+        (b"ICAP/1.0 200 OK\r\n", "ok"),
+        (b"ICAP/1.0 403 Forbidden\r\n", "ok"),  # it may be for a gateway elsewhere
+        (b"ICAP/1.0 503 Overloaded\r\n", "problem"),
+        (b"x" * 100_000, "problem"),
+        (b"", "problem"),
+    ],
+)
+def test_a_gateway_that_asks_by_icap(say, result):
+    async def run() -> list[Finding]:
+        async def answer(reader, writer):
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"OPTIONS icap://127.0.0.1:")
+            writer.write(say)
+            writer.close()
+
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            return await found({"listen": [], "icap": address})
+
+    (finding,) = asyncio.run(run())
+    assert (finding.check, finding.result) == ("icap", result)
+    assert len(finding.text) < 300
+
+
+def test_icap_where_nobody_listens():
+    (finding,) = asyncio.run(found({"listen": [], "icap": "127.0.0.9:1"}))
+    assert (finding.check, finding.result) == ("icap", "problem")
+
+
+def test_our_own_icap_server_answers(tmp_path):
+    stand = Stand(tmp_path, FakeGatekeeper())
+    try:
+        (finding,) = stand.run(found({"listen": [], "icap": f"127.0.0.1:{stand.socket.getsockname()[1]}"}))
+    finally:
+        stand.close()
+    assert finding.result == "ok"
 
 
 @pytest.mark.parametrize(
@@ -90,7 +137,7 @@ def test_a_gateway_at_its_socket(tmp_path, say, result):
 
         path = tmp_path / "gate.sock"
         async with await asyncio.start_unix_server(answer, path):
-            running = {"proxy": None, "gateway": str(path)}
+            running = {"listen": [], "gateway": str(path)}
             return await found(running)
 
     (finding,) = asyncio.run(run())
@@ -98,5 +145,5 @@ def test_a_gateway_at_its_socket(tmp_path, say, result):
 
 
 def test_a_gateway_without_a_socket(tmp_path):
-    (finding,) = asyncio.run(found({"proxy": None, "gateway": str(tmp_path / "none")}))
+    (finding,) = asyncio.run(found({"listen": [], "gateway": str(tmp_path / "none")}))
     assert finding.result == "problem"

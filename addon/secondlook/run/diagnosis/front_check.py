@@ -1,4 +1,4 @@
-"""Whether the fronts answer: the proxy where it listens, and a gateway's helpers at their socket."""
+"""Whether the fronts answer: the proxy wherever it listens, a gateway's helpers at their socket, and ICAP."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -19,10 +19,12 @@ async def fronts(running: dict[str, Any] | None, budget_s: float) -> AsyncIterat
     """Ask each front that a run file names; a gateway's may take `budget_s` beside the network's time."""
     if running is None:
         return
-    if running["proxy"] is not None:
-        yield await _proxy_answers(str(running["proxy"]), str(running["mode"]))
+    for address in running["listen"]:
+        yield await _proxy_answers(str(address), str(running["mode"]))
     if running.get("gateway") is not None:
         yield await _gateway_answers(Path(running["gateway"]), budget_s)
+    if running.get("icap") is not None:
+        yield await _icap_answers(str(running["icap"]))
 
 
 async def _proxy_answers(address: str, mode: str) -> Finding:
@@ -32,7 +34,7 @@ async def _proxy_answers(address: str, mode: str) -> Finding:
         return await _takes_connections(address, mode)
     try:
         async with httpx.AsyncClient(trust_env=False, timeout=NETWORK_TIMEOUT_S) as client:
-            answer = await client.get(f"http://{address}/healthz")
+            answer = await client.get(f"http://{visited(address)}/healthz")
     except httpx.HTTPError as error:
         text = f"the proxy on {address} does not answer: {str(error) or 'it took too long'}"
         return Finding("proxy", "problem", text, "start it again")
@@ -62,12 +64,39 @@ async def _gateway_answers(path: Path, budget_s: float) -> Finding:
     return Finding("gateway", "ok", f"helpers of a gateway get answers at {path}")
 
 
-async def _takes_connections(address: str, mode: str) -> Finding:
-    """Knock where nothing can be asked: the other modes do not speak HTTP about themselves."""
-    host, _, port = visited(address).rpartition(":")
+async def _icap_answers(address: str) -> Finding:
+    """Ask as a gateway does when it starts."""
+    ask = f"OPTIONS icap://{address}/respmod ICAP/1.0\r\nHost: {address}\r\n\r\n"
     try:
         async with asyncio.timeout(NETWORK_TIMEOUT_S):
-            _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+            reader, writer = await _connect(address)
+            try:
+                writer.write(ask.encode("ascii"))
+                line = (await reader.read(MOST_SHOWN_CHARS)).partition(b"\r")[0]
+            finally:
+                writer.close()
+    except OSError as error:  # TimeoutError too
+        text = f"a gateway gets no ICAP answer on {address}: {error.strerror or 'it took too long'}"
+        return Finding("icap", "problem", text, "start Second Look again")
+    if line.startswith(b"ICAP/1.0 200"):
+        return Finding("icap", "ok", f"a gateway gets ICAP answers on {address}")
+    if line.startswith(b"ICAP/1.0 403"):
+        text = f"ICAP is served on {address}, not to this machine (`gateway.icap.clients`)"
+        return Finding("icap", "ok", text)
+    text = f"a gateway gets by ICAP on {address}: {line.decode('latin-1') or 'nothing'}"
+    return Finding("icap", "problem", text, "see its messages and `log`")
+
+
+async def _connect(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    host, _, port = visited(address).rpartition(":")
+    return await asyncio.open_connection(host.strip("[]"), int(port))
+
+
+async def _takes_connections(address: str, mode: str) -> Finding:
+    """Knock where nothing can be asked: the other modes do not speak HTTP about themselves."""
+    try:
+        async with asyncio.timeout(NETWORK_TIMEOUT_S):
+            _, writer = await _connect(address)
     except OSError as error:  # TimeoutError too
         text = f"the proxy on {address} takes no connection: {error.strerror or 'no answer'}"
         return Finding("proxy", "problem", text, "start it again")
