@@ -142,6 +142,27 @@ def test_an_answer_that_ends_with_its_connection_ends_its_upload(proxy, caplog):
     assert "layer failed" not in caplog.text
 
 
+def test_a_client_of_http1_0_sees_the_end_of_its_answer(proxy):
+    """It gets no chunks: the end of the connection ends the body, and it may wait for that."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(("127.0.0.1", proxy.port), TIMEOUT_S) as client,
+    ):
+        listener.settimeout(TIMEOUT_S)
+        client.sendall(
+            b"POST http://127.0.0.1:%d/ HTTP/1.0\r\nHost: 127.0.0.1\r\nContent-Length: 8\r\n\r\nsome"
+            % listener.getsockname()[1]
+        )
+        with listener.accept()[0] as origin:
+            origin.settimeout(TIMEOUT_S)
+            read_to(origin, b"some")
+            origin.sendall(CHUNKS.replace(b"Connection: close\r\n", b""))
+            assert read_to(client, b"too much")
+            assert client.recv(4096) == b""
+            client.sendall(b"more")
+            assert read_to(origin, b"more")
+
+
 def test_an_answer_that_ends_with_its_connection_ends_its_upload_over_http2(proxy, origin_certificate):
     with (
         Hasty(BARE, None, origin_certificate) as origin,

@@ -9,6 +9,8 @@ Heads are read by `head.py`, chunks by `chunks.py`; here is what they mean for a
 - Trailers raise NotImplementedError in mitmproxy and truncate clean files; they are read and dropped
   (RFC 9110, 6.5.1 allows it).
 - A client of HTTP/1.0 gets no chunks: its connection ends the body, and a cut body resets it.
+- A client that ends its side while it waits has gone, and its origin is stopped: browsers that cancel look
+  so, and nobody can tell them from one that only has nothing more to say.
 - A piece in the middle of a body of known length goes on as it came, without three copies through a buffer.
 
 The origin's side is `http1_origin.py`.
@@ -22,6 +24,7 @@ from mitmproxy.http import Request, Response
 from mitmproxy.net.http import status_codes
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layers.http import HttpStream
 from mitmproxy.proxy.layers.http._base import HttpEvent, ReceiveHttp
 from mitmproxy.proxy.layers.http._events import (
     RequestHeaders,
@@ -247,10 +250,7 @@ class Http1ClientSide(Side, Http1Server):
                         self.conn, b"%x\r\n%s\r\n" % (len(data), data) if self.chunked else data
                     )
             case ResponseEndOfMessage():
-                if self.chunked:
-                    yield commands.SendData(self.conn, b"0\r\n\r\n")
-                    self.chunked = False  # another protocol may follow
-                yield from self.mark_done(response=True)
+                yield from self._send_end()
             case ResponseProtocolError():
                 yield from self._fail(event)
             case ResponseTrailers() | StopUpload():
@@ -289,6 +289,19 @@ class Http1ClientSide(Side, Http1Server):
         self._open_ended = not (chunked or sized or bare)
         self.lasting &= not closing and not self._open_ended
         yield commands.SendData(self.conn, write_response(response, closing=not self.lasting and not closing))
+
+    def _send_end(self) -> Commands:
+        """Send the end of a response; where that is the connection's it waits for no upload."""
+        if self.chunked:
+            yield commands.SendData(self.conn, b"0\r\n\r\n")
+            self.chunked = False  # another protocol may follow
+        if self._open_ended and not self.request_done and not self._is_in_tunnel():
+            yield commands.CloseTcpConnection(self.conn, half_close=True)
+        yield from self.mark_done(response=True)
+
+    def _is_in_tunnel(self) -> bool:
+        """Return whether both sides can only end at once: an unread upload would take the answer back."""
+        return any(isinstance(each, HttpStream) for each in self.context.layers)
 
     def _fail(self, event: ResponseProtocolError) -> Commands:
         """End an exchange without, or in the middle of, its answer."""
