@@ -66,6 +66,26 @@ def test_the_table_stays_small_whatever_the_other_side_offers():
     assert kept <= TABLE_MAX_BYTES
 
 
+@pytest.mark.parametrize(
+    ("sizes", "written"),
+    [
+        ([0], b"\x20"),
+        ([0, 0], b"\x20"),
+        ([0, 4096, 1 << 16], b"\x20\x3f\xe1\x1f"),
+        ([100, 200, 100], b"\x3f\x45"),
+        ([4096, 1 << 16], b""),
+        ([*range(1000), 50, 50], b"\x20\x3f\x13"),
+    ],
+)
+def test_the_other_side_learns_how_its_wishes_for_the_table_ended(sizes, written):
+    """The least size and the last one (RFC 7541, 4.2), however often it changes its mind meanwhile."""
+    encoder = HeadEncoder()
+    for size in sizes:
+        encoder.header_table_size = size
+    assert encoder.encode([(b":method", b"GET")]) == written + b"\x82"
+    assert encoder.encode([(b":method", b"GET")]) == b"\x82"
+
+
 def test_what_must_never_be_indexed_is_told_so():
     (field,) = HeadDecoder(LIMIT, 100).decode(HeadEncoder().encode([(b"cookie", b"secret", True)]))
     assert isinstance(field, NeverIndexedHeaderTuple)

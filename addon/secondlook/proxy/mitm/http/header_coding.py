@@ -72,9 +72,11 @@ class HeadEncoder(Encoder):
     @header_table_size.setter
     def header_table_size(self, value: int) -> None:
         size = min(value, TABLE_MAX_BYTES)
+        if size == self.header_table.maxsize:
+            return  # `hpack` would forget a change that the other side does not know of yet
         self.header_table.maxsize = size
-        if self.header_table.resized:
-            self.table_size_changes.append(size)
+        least = min((size, *self.table_size_changes))
+        self.table_size_changes = [size] if least == size else [least, size]  # RFC 7541, 4.2
 
     def encode(self, headers: Iterable[Field], huffman: bool = True) -> bytes:  # type: ignore[override]
         """Code a head; one that must not be indexed is of a type of its own, or has a third part."""
