@@ -103,6 +103,15 @@ def test_a_tunnel_whose_origin_cannot_be_reached_ends(context):
     assert tunnel.flow.error.msg == "refused"
 
 
+@pytest.mark.parametrize("error", ["[Errno 111] refused", None])
+def test_a_tunnel_whose_origin_was_lost_in_its_silence_ends(context, error):
+    """The client speaks while it is being connected to: what it said went nowhere, and nothing came back."""
+    context.server.timestamp_start, context.server.error = 1.0, error
+    done = happens(RawTunnel(context, "SSH"), events.Start())
+    assert kinds(done) == [TcpStartHook, TcpErrorHook, commands.CloseConnection]
+    assert done[-1].connection is context.client
+
+
 def test_an_origin_that_is_connected_already_is_not_connected_again(context):
     context.server.state, context.server.timestamp_start = ConnectionState.OPEN, 1.0
     assert kinds(happens(RawTunnel(context, "SMTP"), events.Start())) == [TcpStartHook]

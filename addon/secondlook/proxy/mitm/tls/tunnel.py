@@ -165,6 +165,8 @@ class RawTunnel(TCPLayer):
         error = self.flow.error.msg if self.flow.error is not None else None
         if error is None and server.timestamp_start is None:
             error = yield commands.OpenConnection(server)
+        elif error is None and server.state is ConnectionState.CLOSED:  # it failed in the client's silence
+            error = server.error or "the connection is closed"
         if error is None:
             self._handle_event = self.relay_messages  # type: ignore[method-assign]
             return
