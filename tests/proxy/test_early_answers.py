@@ -125,6 +125,32 @@ def test_a_client_of_http2_has_the_whole_answer(proxy, origin_certificate, answe
         assert got.error == 0  # its upload is not wanted
 
 
+def test_an_answer_larger_than_the_window_of_its_client_is_whole_before_its_upload_ends(
+    proxy, origin_certificate
+):
+    """What waits for room is dropped with its stream, so the end of an upload waits for it."""
+    page = b"too much\n" * 20_000
+    head = b"HTTP/1.1 413 Too Large\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n" % len(page)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(origin_certificate)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        Client(proxy.port, listener.getsockname()[1], proxy.ca) as client,
+    ):
+        listener.settimeout(TIMEOUT_S)
+        stream_id = client.ask(client.head("POST"), end=False)
+        client.send()
+        with context.wrap_socket(listener.accept()[0], server_side=True) as origin:
+            read_to(origin, b"\r\n\r\n")
+            origin.sendall(head + page)
+            _end(origin)
+        got = client.finish(stream_id)
+        assert (got.body == page, got.whole) == (True, True)
+        while got.error is None:
+            client.read()
+        assert got.error == 0
+
+
 def test_an_answer_that_ends_with_its_connection_ends_its_upload(proxy, caplog):
     with (
         Hasty(BARE, None) as origin,

@@ -239,6 +239,7 @@ class Http2ClientSide(Side, Http2Server):
     def __init__(self, context: Context, streams: Streams, limits: TrafficLimitsSettings) -> None:
         super().__init__(context)
         self._begin(streams, limits)
+        self._stopping: set[int] = set()  # uploads that end once their answers are out
 
     def _handle_event(self, event: events.Event) -> Commands:
         if type(event) is ResponseData:
@@ -255,11 +256,11 @@ class Http2ClientSide(Side, Http2Server):
             self._acknowledge(event.stream_id)
             yield from self._send()
         elif isinstance(event, StopUpload):
-            if not self.is_closed(event.stream_id):
-                self.h2_conn.reset_stream(event.stream_id, h2.errors.ErrorCodes.NO_ERROR)
-                yield _SendApart(self.conn, self.h2_conn.data_to_send())
+            self._stopping.add(event.stream_id)
         else:
             yield from self._network(event) or super()._handle_event(event)
+        if self._stopping:
+            yield from self._stop_uploads()
         if isinstance(event, _LAST) and self.is_closed(event.stream_id):
             self.streams.pop(event.stream_id, None)
 
@@ -287,6 +288,17 @@ class Http2ClientSide(Side, Http2Server):
                 return (yield from super().handle_h2_event(event))
         return False
 
+    def _stop_uploads(self) -> Commands:
+        """End uploads that are not wanted, each when its answer is out: a reset drops what waits."""
+        for stream_id in list(self._stopping):
+            if self.is_closed(stream_id):
+                self._stopping.discard(stream_id)
+            elif not self.h2_conn.stream_buffers.get(stream_id):
+                self._stopping.discard(stream_id)
+                self.h2_conn.reset_stream(stream_id, h2.errors.ErrorCodes.NO_ERROR)
+                self.streams.pop(stream_id, None)
+                yield _SendApart(self.conn, self.h2_conn.data_to_send())
+
     def _refuse_head(self, event: HeadTooLarge) -> None:
         head = [
             (b":status", b"431"),
@@ -296,7 +308,7 @@ class Http2ClientSide(Side, Http2Server):
         self.h2_conn.send_headers(event.stream_id, head)
         self.h2_conn.send_data(event.stream_id, _TOO_LARGE, end_stream=True)
         if not event.stream_ended:
-            self.h2_conn.reset_stream(event.stream_id, h2.errors.ErrorCodes.NO_ERROR)
+            self._stopping.add(event.stream_id)
 
 
 def _nothing() -> Commands:
