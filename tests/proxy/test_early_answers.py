@@ -313,6 +313,27 @@ def test_an_http2_origin_that_does_not_reset(make_http2_origin, connect_http2):
     assert client.finish(stream_id).body == b"enough"
 
 
+def test_an_http2_origin_that_goes_after_its_answer_ends_the_upload(make_http2_origin, connect_http2):
+    """Its window would not open any more: a client that waits for room would wait for good."""
+
+    def handle(peer: Peer, event: h2.events.Event) -> None:
+        match event:
+            case h2.events.RequestReceived(stream_id=stream_id):
+                reply(peer, stream_id, b"enough")
+            case h2.events.DataReceived():
+                peer.sock.shutdown(socket.SHUT_RDWR)
+
+    client = connect_http2(make_http2_origin(handle))
+    stream_id = client.ask(client.head("POST"), end=False)
+    got = client.finish(stream_id)
+    assert got.body == b"enough"
+    client.state.send_data(stream_id, b"some")
+    client.send()
+    while got.error is None:
+        client.read()
+    assert got.error == 0
+
+
 class Uploading:
     """An HTTP/2 origin that answers a head with some body, and notes which uploads it is told to forget."""
 

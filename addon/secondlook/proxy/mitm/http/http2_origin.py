@@ -159,12 +159,14 @@ class Http2OriginSide(Side, Http2Client):
         return super()._lost(stream_id, state, message)
 
     def close_connection(self, msg: str) -> Commands:
-        """End the connection and every stream that is still open on it."""
+        """End the connection and every stream that is still open on it; what is answered is whole."""
         for ours in self._answered:
             self.streams.pop(ours, None)
         setattr(self.conn, GOING_AWAY, True)
         self._going_away = True
         yield from super().close_connection(msg)
+        for ours in tuple(self._answered):
+            yield ReceiveHttp(StopUpload(ours))
 
     def handle_h2_event(self, event: h2.events.Event) -> layer.CommandGenerator[bool]:
         """Handle what `h2` found; True where nothing more is to be handled."""
