@@ -54,6 +54,18 @@ def test_that_of_another_proxy_with_the_same_number_counts_not(tmp_path):
         assert read_run_file(tmp_path) is None
 
 
+def test_that_of_one_that_ended_counts_not_though_nobody_has_waited_for_it(tmp_path):
+    """As in a container whose first process waits for no orphans."""
+    with _secondlook() as proxy:
+        facts = {"pid": proxy.pid, "process": process_mark(proxy.pid)}
+        write_run_file(tmp_path, facts)
+        assert read_run_file(tmp_path) == facts
+        proxy.kill()
+        os.waitid(os.P_PID, proxy.pid, os.WEXITED | os.WNOWAIT)
+        assert process_mark(proxy.pid) is None
+        assert read_run_file(tmp_path) is None
+
+
 @contextmanager
 def _secondlook():
     """A process whose command line is one of ours."""

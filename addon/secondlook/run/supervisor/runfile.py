@@ -17,6 +17,7 @@ REVIEW_KEY_FILE = "review.key"
 SERVER_FOLDER = "server"  # of the embedded server
 LEDGER_FILE = "ledger.sqlite3"
 UNFINISHED_FILE = "restore.unfinished"  # there while a restore replaces the state
+_ENDED = {b"Z", b"X", b"x"}  # states of a process that is not waited for yet, or just was
 _OF_A_PROXY = (RUN_FILE, LAST_RUN_FILE, LEDGER_FILE, "pattern", "ca", "metrics")
 
 
@@ -79,13 +80,13 @@ def _read(path: Path) -> dict[str, Any] | None:
 def process_mark(pid: int) -> str | None:
     """Name a process as no other is named before or after it; None where it or the system does not say.
 
-    Numbers come again: in a container the first process is always 1. (proc(5): `boot_id`; field 22 of `stat`
-    is when the process began.)
+    Numbers come again: in a container the first process is always 1. One that has ended says nothing, even if
+    nobody has waited for it yet. (proc(5): `boot_id`; field 3 of `stat` is its state, field 22 when it began.)
     """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
-        return f"{boot} {int(fields[19])}"
+        state, *fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        return None if state in _ENDED else f"{boot} {int(fields[18])}"
     except (OSError, ValueError, IndexError):
         return None
 
