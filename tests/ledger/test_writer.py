@@ -319,6 +319,30 @@ def test_what_is_handed_over_as_it_closes_is_done_or_refused(stage):
         stage.writer.submit(lambda _: None).result(10.0)
 
 
+def test_what_was_handed_over_before_it_closes_is_done(stage):
+    """It came, and then the stop, just after the thread had seen that nothing waits."""
+    handed_over, closes = [], threading.Event()
+    meanwhile = _Meanwhile(stage.writer.close)
+
+    class Jobs(queue.SimpleQueue):
+        def empty(self):
+            nothing_waits = super().empty()
+            if not handed_over:
+                handed_over.append(stage.writer.submit(lambda _: "done"))
+                meanwhile.now()
+                while not stage.writer._stopping:
+                    time.sleep(0)
+                closes.set()
+            return nothing_waits
+
+    stage.settle()
+    stage.writer._jobs, before = Jobs(), stage.writer._jobs
+    before.put(None)  # the thread turns to the other queue
+    assert closes.wait(10.0)
+    meanwhile.over()
+    assert handed_over[0].result(10.0) == "done"
+
+
 @pytest.mark.parametrize(("limit", "before"), [(100, "close"), (1, "record")])
 def test_an_event_that_is_handed_over_meanwhile_is_taken_or_counted(tmp_path, limit, before):
     """What goes on between the look whether there is room and the taking must not make it untrue."""

@@ -192,8 +192,9 @@ class Writer:
     def _run(self) -> None:
         while True:
             self._round()
+            stopping = self._stopping  # first: nothing comes any more, once it is set
             idle = self._jobs.empty() and not self._flags
-            if self._stopping and idle and (not self._events or self._failures):
+            if stopping and idle and (not self._events or self._failures):
                 break
         if lost := len(self._events):
             self.dropped += lost
