@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -135,6 +136,30 @@ def test_a_clock_set_back_ends_what_would_last_too_long(house, server):
     house.clock.jump(-5 * 86_400.0)
     house.reload()
     assert visit(house).action is Action.ALLOW
+
+
+def test_what_another_had_leased_when_the_clock_was_set_back_is_looked_at_when_it_is_free(house, server):
+    """Whoever had it was killed; and by itself it is due only in an hour and a half."""
+    server.mode = "down"
+    visit(house)
+    (row,) = house.ledger.queue.rows.values()
+    lease_s = house.rechecker._lease_s
+    server.mode = "up"
+    row.entry = replace(row.entry, next_attempt=house.clock.now() + 5400.0)
+    row.lease_until = house.clock.now() + lease_s
+
+    async def scenario():
+        running = asyncio.create_task(house.rechecker.run())
+        await asyncio.sleep(20.0)
+        house.clock.jump(-110.0)
+        await asyncio.sleep(2 * lease_s)
+        assert house.ledger.queue.rows
+        await asyncio.sleep(15.0)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    house.run(scenario())
+    assert not house.ledger.queue.rows
 
 
 def test_expired_after_thirty_days_with_an_event(house, server):

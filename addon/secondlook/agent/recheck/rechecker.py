@@ -135,7 +135,7 @@ class Rechecker:
                 everything, next_full = True, monotonic + self._longest_s
             if drift_s < drift_before_s - _SET_BACK_S:
                 # a clock that was set back leaves entries due too far ahead, and leases too long
-                everything, renew_all, next_full = True, True, monotonic + self._lease_s + 1.0
+                everything, renew_all, next_full = True, True, monotonic + 2 * self._lease_s + 1.0
             report = await self.look(everything=everything, renew_all=renew_all)
             if report.error is not None:
                 self._everything = self._everything or everything
