@@ -1,5 +1,6 @@
 """Flags that another version wrote keep nothing else back, and wait for a program that can read them."""
 
+import errno
 import json
 import os
 
@@ -7,7 +8,9 @@ import pytest
 
 from ledgerkit.samples import START, identity_of, make_flag
 from secondlook.ground.errors import LedgerError
+from secondlook.ledger.engine.journal import Journal
 from secondlook.ledger.ledger import Ledger, LedgerOptions
+from secondlook.ledger.queue import unread_flags
 from secondlook.ledger.queue.journal_record import flag_record
 from secondlook.ledger.queue.unread_flags import UnreadFlags
 
@@ -98,14 +101,68 @@ async def test_where_it_is_full_the_journal_keeps_what_it_has(tmp_path):
     ledger.close()
 
 
-async def test_a_client_that_is_erased_is_named_there_no_more(tmp_path):
+async def test_a_client_that_is_erased_leaves_there_what_protection_needs(tmp_path):
     ledger = open_ledger(tmp_path, [])
-    ledger.flags.unread.add([newer(record_of("one", "10.0.0.1")), newer(record_of("two", "10.0.0.12"))])
+    own, others = newer(record_of("one", "10.0.0.1")), newer(record_of("two", "10.0.0.12"))
+    by_user = newer(record_of("three", "10.0.0.12"))
+    by_user["event"]["user"] = "10.0.0.1"  # whatever a name looks like
+    report = {"note": ["flagged for 10.0.0.1"], "hashes": "00"}
+    ledger.flags.unread.add([own, others, by_user, report])
     ledger.upkeep.erase_client("10.0.0.1")
-    clients = [record["flag"]["client"] for record in ledger.flags.unread.read()]
-    assert clients == ["(erased)", "10.0.0.12"]
-    assert '"10.0.0.1"' not in ledger.flags.unread.path.read_text()
+    left = ledger.flags.unread.read()
+    assert left[0]["flag"].keys() == own["flag"].keys() - {"client", "url", "host"}
+    assert left[0]["event"].keys() == own["event"].keys() - {"client", "url", "host", "method"}
+    assert left[1] == others
+    assert "three.example" not in json.dumps(left[2])
+    assert left[3] == {"note": ["flagged for (erased)"], "hashes": "00"}
+    content = ledger.flags.unread.path.read_text()
+    assert '"10.0.0.1"' not in content
+    assert "one.example" not in content
     ledger.close()
+
+
+async def test_a_client_is_not_erased_while_another_process_brings_its_flags_in(tmp_path):
+    ledger = open_ledger(tmp_path, [])
+    ledger.flags.journal.append(record_of("one", "ann"))
+    with Journal(tmp_path / "flags.journal").replaying() as alone:
+        assert alone
+        with pytest.raises(LedgerError, match="try again"):
+            ledger.upkeep.erase_client("ann")
+    ledger.upkeep.erase_client("ann")
+    assert queued(ledger) == {identity_of("one")}
+    assert not any(entry.clients or entry.url for entry in ledger.queue.walk())
+    ledger.close()
+
+
+async def test_what_cannot_be_read_from_the_disk_or_written_keeps_the_journal_not_back(tmp_path, monkeypatch):
+    told: list[str] = []
+    path = tmp_path / "flags.journal.unread"
+    path.mkdir()
+    ledger = open_ledger(tmp_path, told)
+    ledger.flags.journal.append(record_of("one"))
+    assert ledger.flags.replay() == 1
+    assert any("at the next start" in line for line in told)
+    ledger.close()
+    path.rmdir()
+    waiting = [record_of("two"), newer(record_of("three"))]
+    UnreadFlags(tmp_path / "flags.journal").add(waiting)
+    ledger = open_ledger(tmp_path, told)
+    ledger.flags.journal.append(record_of("four"))
+    with monkeypatch.context() as full:
+        full.setattr(unread_flags, "write_whole", no_room)
+        assert ledger.flags.replay() == 2
+    assert queued(ledger) == {identity_of(name) for name in ("one", "two", "four")}
+    assert ledger.flags.unread.read() == waiting
+    ledger.close()
+    ledger = open_ledger(tmp_path, told)
+    ledger.flags.replay()
+    assert {entry.count for entry in ledger.queue.walk()} == {1}
+    assert ledger.flags.unread.read() == waiting[1:]
+    ledger.close()
+
+
+def no_room(*_, **__):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @pytest.mark.parametrize("size", [1 << 70, -1])
@@ -158,7 +215,7 @@ async def test_a_client_is_erased_where_no_more_may_wait(tmp_path):
     ledger.flags.unread = UnreadFlags(tmp_path / "flags.journal", most_bytes=8)
     ledger.flags.journal.append(newer(record_of("one", "ann")), record_of("two", "ann"))
     ledger.upkeep.erase_client("ann")
-    assert [record["flag"]["client"] for record in ledger.flags.unread.read()] == ["(erased)"]
+    assert ["client" in record["flag"] for record in ledger.flags.unread.read()] == [False]
     assert not ledger.flags.journal.waiting()
     assert b"ann" not in ledger.flags.journal.path.read_bytes()
     ledger.close()
@@ -195,5 +252,18 @@ async def test_they_have_an_end(tmp_path):
     ledger.flags.forget_unread(before=START + 5)
     assert ledger.flags.unread.read() == [young]
     ledger.upkeep.sweep()
+    assert not ledger.flags.unread.path.exists()
+    ledger.close()
+
+
+async def test_nothing_that_waits_stays_young(tmp_path):
+    """However often the program is started, and whatever shows no time, or one in another unit."""
+    in_ms = newer(record_of("two"))
+    in_ms["event"]["time"] *= 1000
+    UnreadFlags(tmp_path / "flags.journal").add([record_of("one"), {"flag": {"when": "long ago"}}, in_ms])
+    os.utime(tmp_path / "flags.journal.unread", (START, START))
+    ledger = open_ledger(tmp_path, [])
+    assert ledger.flags.replay() == 1
+    ledger.flags.forget_unread(before=START + 5)
     assert not ledger.flags.unread.path.exists()
     ledger.close()

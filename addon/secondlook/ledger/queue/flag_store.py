@@ -116,42 +116,58 @@ class FlagStore:
         """Note whether the journal has room, while the ledger cannot be written."""
         self._journal_full = self.journal is not None and not self.journal.has_room()
 
-    def replay(self, *, bounded: bool = True) -> int:
+    def replay(self, *, whole: bool = False) -> int:
         """Bring the journal into the ledger; return the number of flags, 0 when another process does it.
 
-        What can be neither read nor stored is put aside for a program that can, as far as there is room
-        (unless not `bounded`: as the disk has), and read once more at the next start.
+        What can be neither read nor stored is put aside for a program that can, as far as there is room, and
+        read once more at the next start. `whole`: as far as the disk has room; raises LedgerError where another
+        process is at it still.
         """
         if self.journal is None or self.unread is None:
             return 0
-        unread = self.unread
         count = 0
         if self._read_again:
             with self.journal.replaying() as alone:
-                if not alone:
-                    return 0
-                waiting = unread.read()
-                left = self._take(waiting)
-                unread.replace(left)
-                count += len(waiting) - len(left)
-            self._read_again = False
+                if alone:
+                    count = self._replay_unread(self.unread)
+                    self._read_again = False
         if self.journal.waiting():
-            strange = 0
-
-            def take(records: list[Record]) -> None:
-                nonlocal strange
-                left = self._take(records)
-                strange += len(left)
-                unread.add(left, bounded=bounded)
-
-            count += self.journal.replay(take) - strange
-            if strange:
-                self._store.report(
-                    f"{strange} flags of the journal are strange to this version of the program: they wait "
-                    f"in {unread.path.name} for one that can read them"
-                )
+            count += self._replay_journal(self.journal, self.unread, bounded=not whole)
+        if whole and (self._read_again or self.journal.waiting()):
+            raise LedgerError("another process reads flags of the journal; try again")
         if count:
             self._store.report(f"{count} flags came back from the journal")
+        return count
+
+    def _replay_unread(self, unread: UnreadFlags) -> int:
+        """Bring in what waited for another program; what the disk does not give or take is in nobody's way."""
+        try:
+            waiting = unread.read()
+        except LedgerError as error:
+            self._store.report(f"{error}; what waits there is read at the next start")
+            return 0
+        left = self._take(waiting)
+        try:
+            unread.replace(left)
+        except LedgerError as error:
+            self._store.report(f"{error}; what was read waits there still, and comes in once")
+        return len(waiting) - len(left)
+
+    def _replay_journal(self, journal: Journal, unread: UnreadFlags, *, bounded: bool) -> int:
+        strange = 0
+
+        def take(records: list[Record]) -> None:
+            nonlocal strange
+            left = self._take(records)
+            strange += len(left)
+            unread.add(left, bounded=bounded)
+
+        count = journal.replay(take) - strange
+        if strange:
+            self._store.report(
+                f"{strange} flags of the journal are strange to this version of the program: they wait "
+                f"in {unread.path.name} for one that can read them"
+            )
         return count
 
     def _take(self, records: Sequence[Record]) -> list[Record]:

@@ -17,6 +17,7 @@ from secondlook.ledger.engine.journal import SIZE_BYTES, Record
 
 logger = logging.getLogger(__name__)
 
+_CLOCKS_DIFFER_S: Final = 86_400.0  # by less
 SUFFIX: Final = ".unread"  # behind the journal's name
 
 
@@ -39,6 +40,8 @@ class UnreadFlags:
 
     def add(self, records: list[Record], *, bounded: bool = True) -> int:
         """Keep records, those that wait already but once; return how many came to them."""
+        if not records:
+            return 0
         content = self._content()
         known = set(content.splitlines())
         fresh = [line for line in dict.fromkeys(map(_line, records)) if line not in known]
@@ -61,10 +64,13 @@ class UnreadFlags:
         return len(fresh)
 
     def replace(self, records: list[Record]) -> None:
-        """Let nothing but these wait."""
+        """Let nothing but these wait; that is no change from which `forget` counts."""
         try:
             if records:
+                changed_at_ns = self.path.stat().st_mtime_ns if self.path.exists() else None
                 write_whole(self.path, b"".join(_line(one) + b"\n" for one in records), private=True)
+                if changed_at_ns is not None:
+                    os.utime(self.path, ns=(changed_at_ns, changed_at_ns))
             else:
                 self.path.unlink(missing_ok=True)
             sync_folder(self.path.parent)
@@ -72,7 +78,7 @@ class UnreadFlags:
             raise self._failed(error) from error
 
     def forget(self, *, before: float) -> None:
-        """Let go what was flagged before; what shows no time goes by when the file was last changed."""
+        """Let go what was flagged before; what shows no time goes by when something was last added."""
         records = self.read()
         if not records:
             return
@@ -101,9 +107,10 @@ def _line(record: Record) -> bytes:
     return json.dumps(record, separators=(",", ":")).encode()
 
 
-def _time_of(record: object, otherwise: float) -> float:
+def _time_of(record: object, added_at: float) -> float:
+    """Return when something was flagged, as far as it shows; another version may count in another unit."""
     match record:
         case {"event": {"time": int() | float() as time}} | {"flag": {"time": int() | float() as time}}:
-            return time
+            return time if time < added_at + _CLOCKS_DIFFER_S else added_at
         case _:
-            return otherwise
+            return added_at

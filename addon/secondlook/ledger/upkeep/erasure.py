@@ -23,6 +23,8 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from secondlook.core.event import EVENT_FIELDS
+from secondlook.core.event_field import Reveals
 from secondlook.core.rules.client import network_of
 from secondlook.core.subject import SubjectKind
 from secondlook.ledger.engine.change import bump
@@ -48,6 +50,7 @@ _is_ending = sa.and_(
     sa.literal_column("events.kind != 'check'"),
 )
 _WHERE: Final = ("url", "host", "filename")
+_OF_A_VISIT: Final = {field.name for field in EVENT_FIELDS if field.reveals is not Reveals.NOTHING}
 
 type DeleteEvents = Callable[[sa.ColumnElement[bool]], int]
 
@@ -222,6 +225,38 @@ def without_name(value: Any, name: re.Pattern[str]) -> Any:
             return [without_name(each, name) for each in value]
         case dict():
             return {key: without_name(each, name) for key, each in value.items()}
+        case _:
+            return value
+
+
+def without_visit(record: Any, client: str) -> Any:
+    """Take a client out of a record of a flag that this program cannot read.
+
+    Of its own visit nothing readable stays where a field has a name that is known, as in the ledger.
+    """
+    return without_name(_unvisited(record) if _is_of(record, client) else record, mention(client))
+
+
+def _is_of(value: Any, client: str) -> bool:
+    """Return whether a visit of the client is in a JSON value."""
+    match value:
+        case list():
+            return any(_is_of(each, client) for each in value)
+        case dict():
+            names = (value.get("client"), value.get("user"))
+            named = any(isinstance(name, str) and _is_about(name, client) for name in names)
+            return named or any(_is_of(each, client) for each in value.values())
+        case _:
+            return False
+
+
+def _unvisited(value: Any) -> Any:
+    """Leave out of a JSON value what shows who visited what."""
+    match value:
+        case list():
+            return [_unvisited(each) for each in value]
+        case dict():
+            return {key: _unvisited(each) for key, each in value.items() if key not in _OF_A_VISIT}
         case _:
             return value
 

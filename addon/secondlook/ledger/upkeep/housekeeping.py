@@ -33,7 +33,7 @@ from secondlook.ledger.operator import rule_table
 from secondlook.ledger.queue import confirmed, flagged, history
 from secondlook.ledger.queue.allowed_history import AllowedHistory
 from secondlook.ledger.queue.flag_store import FlagStore
-from secondlook.ledger.upkeep.erasure import erase, mention, without_name
+from secondlook.ledger.upkeep.erasure import erase, without_visit
 
 logger = logging.getLogger(__name__)
 
@@ -310,7 +310,7 @@ class Upkeep:
     def erase_client(self, client: str) -> int:
         """Erase a client (`ledger.upkeep.erasure`) and the bytes that held it; return how many events."""
         store = self._store
-        self._flags.replay(bounded=False)
+        self._flags.replay(whole=True)
         self._counts.flush()
         waiting = self._history.flush()
         if waiting is not None:
@@ -320,7 +320,7 @@ class Upkeep:
         gone = erase(store, client, self._delete_events)
         if self._flags.journal is not None:
             self._flags.journal.scrub()
-        self._flags.rewrite_unread(partial(without_name, name=mention(client)))
+        self._flags.rewrite_unread(partial(without_visit, client=client))
         self._reclaim(everything=True)
         return gone
 
