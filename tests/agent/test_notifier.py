@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from agentkit.house import House
+from agentkit.notices import Sender, notice
 from agentkit.servers import FakeServer
 from secondlook.agent.actions import notifier as module
 from secondlook.agent.actions.notice import Notice
@@ -17,27 +18,11 @@ from secondlook.core.answer import Tier
 from secondlook.ground.clock import SystemClock
 
 
-class Sender:
-    def __init__(self, fail=False) -> None:
-        self.sent = []
-        self.fail = fail
-
-    def send(self, title, body):
-        if self.fail:
-            raise RuntimeError("planted")
-        self.sent.append((title, body))
-        return True
-
-
 @pytest.fixture
 def house():
     house = House(FakeServer(Tier.INTRANET))
     yield house
     house.close()
-
-
-def notice(subject="http://bad.test/x?q=secret", text="listed as malware", kind="confirmed") -> Notice:
-    return Notice(kind, "Something let through turned out dangerous", "bad.test", subject, text)
 
 
 def test_many_are_told_together(house):

@@ -4,8 +4,10 @@ import os
 
 import pytest
 
+from agentkit.notices import notice
 from cli.calling import called, make_event, on, write_events
 from e2e.processes import json_lines
+from secondlook.agent.actions.kept_notices import KeptNotices
 from secondlook.cli.options import CommandContext
 from secondlook.cli.records import log
 from secondlook.cli.records.log import COLUMNS
@@ -104,9 +106,12 @@ def test_a_client_is_erased(state):
     ):
         assert on(state, "log", *arguments, check=False).returncode == status
     assert len(json_lines("log", "--state", state)) == 2
+    waiting = KeptNotices(state / "notices.json")
+    waiting.write({"confirmed": ([notice(clients=("10.0.0.7",))], 0)})
     (erased,) = json_lines("log", "--erase-client", "10.0.0.7/32", "--yes", "--state", state)
     assert erased == {"client": "10.0.0.7", "events": 1}
     assert [event["client"] for event in json_lines("log", "--state", state)] == ["10.0.0.8"]
+    assert "bad.test" not in waiting.path.read_text()
 
 
 def test_people_read_the_names_of_lists_and_programs_the_short_ones(state, monkeypatch):

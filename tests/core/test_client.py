@@ -2,7 +2,7 @@
 
 import pytest
 
-from secondlook.core.rules.client import ClientNameError, client_name, names_client, recorded_client
+from secondlook.core.rules.client import ClientNameError, client_name, mention, names_client, recorded_client
 
 
 @pytest.mark.parametrize(
@@ -70,3 +70,15 @@ def test_records_are_sought_by_an_address_or_a_user(text, client):
 def test_records_are_sought_by_nothing_else(text):
     with pytest.raises(ClientNameError, match="expected an address"):
         recorded_client(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("got through: 10.0.0.7, 10.0.0.77 and 110.0.0.7", "got through: -, 10.0.0.77 and 110.0.0.7"),
+        ("anna@10.0.0.7 at 10.0.0.7.", "anna@- at -."),
+        ("10.0.0.7.example 10.0.0.7:80", "10.0.0.7.example 10.0.0.7:80"),
+    ],
+)
+def test_a_mention_is_of_the_whole_name(text, left):
+    assert mention("10.0.0.7").sub("-", text) == left

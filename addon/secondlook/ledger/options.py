@@ -34,3 +34,4 @@ class LedgerOptions:
     background: bool = True  # False for a command: no housekeeping thread
     known: Path | None = None  # where PostgreSQL's last rules, pauses and confirmed set are, while it is away
     counted: Callable[[str, int], None] | None = None  # hears how many events of a kind were written
+    erase_beside: Callable[[str], None] | None = None  # erases a client in what is kept beside; LedgerError

@@ -10,9 +10,10 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote, urlsplit
@@ -20,6 +21,7 @@ from urllib.parse import quote, urlsplit
 from secondlook.config import UpstreamProxySettings
 from secondlook.core.event import ConfirmedEntry, Event
 from secondlook.core.neutralize import inert
+from secondlook.core.rules.client import ERASED, mention, network_of
 from secondlook.core.subject import SubjectKind
 
 logger = logging.getLogger(__name__)
@@ -52,13 +54,18 @@ def defanged(url: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something to report: `kind` is what the rate limit counts by, `subject` may be left out for privacy."""
+    """Something to report: `kind` is what the rate limit counts by, `subject` may be left out for privacy.
+
+    `clients` and `users` met it; they are for who erases one (`without_client`).
+    """
 
     kind: str
     title: str
     host: str | None
     subject: str | None
     text: str
+    clients: tuple[str, ...] = ()
+    users: tuple[str, ...] = ()
 
 
 def confirmed_notice(
@@ -78,7 +85,31 @@ def confirmed_notice(
         host=entry.host,
         subject=entry.filename if entry.kind is SubjectKind.FILE else entry.url,
         text="; ".join(lines),
+        clients=_some(clients),
+        users=_some(visit.user for visit in visits),
     )
+
+
+def _some(names: Iterable[str | None]) -> tuple[str, ...]:
+    """Return whom a notice names, and one more, so that nobody of them seems to be alone who is not."""
+    return tuple(islice(dict.fromkeys(filter(None, names)), _MOST_NAMED + 1))
+
+
+def without_client(notice: Notice, client: str) -> Notice:
+    """Take an address or a user out of a notice; of what nobody else is known to have met the count stays."""
+    text = mention(harmless(client)).sub(ERASED, notice.text)
+    clients = tuple(name for name in notice.clients if name != client)
+    users = tuple(name for name in notice.users if name != client)
+    if (text, clients, users) == (notice.text, notice.clients, notice.users):
+        return notice
+    if users if network_of(client) is None else clients:
+        return replace(notice, text=text, clients=clients, users=users)
+    return counted_only(notice)
+
+
+def counted_only(notice: Notice) -> Notice:
+    """Leave of a notice that there is one."""
+    return replace(notice, host=None, subject=None, text="", clients=(), users=())
 
 
 class Sender(Protocol):
@@ -99,7 +130,7 @@ def message_of(notices: Sequence[Notice], more: int, privacy: int) -> tuple[str,
     for notice in notices[:_MOST_NAMED]:
         named = notice.host if privacy >= HOSTS_ONLY else (notice.subject or notice.host)
         shown = defanged(named) if named else "(not kept)"
-        lines.append(f"- {shown}: {notice.text}" if privacy < HOSTS_ONLY else f"- {shown}")
+        lines.append(f"- {shown}: {notice.text}" if notice.text and privacy < HOSTS_ONLY else f"- {shown}")
     if count > len(lines):
         lines.append(f"… and {count - len(lines)} more.")
     return title, "\n".join(lines)

@@ -12,24 +12,30 @@ which nobody knows then whether it arrived is sent again, as is one around a cra
 
 import asyncio
 import contextlib
-import json
 import logging
-import os
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from secondlook.agent import metrics
-from secondlook.agent.actions.notice import COUNTS_ONLY, HOSTS_ONLY, Notice, Sender, message_of
+from secondlook.agent.actions.kept_notices import Kept, KeptNotices
+from secondlook.agent.actions.notice import (
+    COUNTS_ONLY,
+    HOSTS_ONLY,
+    Notice,
+    Sender,
+    counted_only,
+    message_of,
+    without_client,
+)
 from secondlook.ground.clock import Clock
-from secondlook.ground.files import write_whole
 from secondlook.ground.lanes import OUTSIDE, STATE
-from secondlook.ground.lock import take_lock
 
 logger = logging.getLogger(__name__)
 
 _MOST_WAITING = 1000
 _LOOK_AGAIN_S = 0.5
+_LOOK_S = 1.0  # how often it is looked whether a client is to be erased in what waits
 _ON_ITS_WAY_S = 6.0  # how long a stop waits for a message
 
 
@@ -61,11 +67,10 @@ class Notifier:
         self._clock = clock
         self._at_most_every_s = at_most_every_s
         self._privacy = privacy
-        self._kept = kept
+        self._kept = KeptNotices(kept) if kept is not None else None
         self._pending: dict[str, _Pending] = {}
         self._wake = asyncio.Event()
-        self._taken_up = kept is None
-        self._written: bytes | None = b""  # what the file holds: nothing where there is none, None if unknown
+        self._taken_up = False  # whether what the file holds is here too
 
     def notify(self, notice: Notice) -> None:
         """Take a notice; never waits, never raises."""
@@ -81,45 +86,53 @@ class Notifier:
 
     async def run(self) -> None:
         """Send what is due, until cancelled; what is left then is for the next start."""
-        lock: int | None = None
+        alone = False
         try:
-            lock = await self._alone()
+            alone = await self._alone()
             await self._take_up()
             await self._send_on_and_on()
         finally:
-            await self._leave(lock)
+            await self._leave(alone)
 
-    async def _leave(self, lock: int | None) -> None:
+    async def _leave(self, alone: bool) -> None:
         """Keep what is left, where another service still had the file as soon as that one has ended."""
+        if self._kept is None:
+            return
         try:
-            if lock is None and self._pending:
+            if not alone and self._pending:
                 async with asyncio.timeout(_ON_ITS_WAY_S):
-                    lock = await self._alone()
-            if lock is not None or self._taken_up:
+                    alone = await self._alone()
+            if alone:
                 await self._take_up()
             await self._keep()
         except TimeoutError:
-            logger.warning("notices that wait are lost: another service has %s", self._kept)
+            logger.warning("notices that wait are lost: another service has %s", self._kept.path)
         finally:
-            if lock is not None:
-                os.close(lock)
+            await STATE.run(self._kept.let_go)
 
-    async def _alone(self) -> int | None:
-        """Wait for the end of the service that this one replaces, as at a reload: what it kept is ours."""
+    async def _alone(self) -> bool:
+        """Wait for the end of the service that this one replaces, as at a reload: what it kept is ours.
+
+        False where nothing can be kept.
+        """
         while self._kept is not None:
             try:
-                return await STATE.run(take_lock, self._kept.with_suffix(".lock"), wait=False)
+                await STATE.run(self._kept.take)
             except BlockingIOError:
                 await asyncio.sleep(_LOOK_AGAIN_S)
             except OSError:
                 break  # nothing can be kept there either, which is reported then
-        return None
+            else:
+                return True
+        return False
 
     async def _send_on_and_on(self) -> None:
         while True:
             await self._keep()
             wait_s = await self.send_due()
             await self._keep()
+            if wait_s is not None and self._taken_up:
+                wait_s = min(wait_s, _LOOK_S)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), wait_s)
             self._wake.clear()
@@ -185,35 +198,43 @@ class Notifier:
         return sent
 
     async def _keep(self) -> None:
-        """Write what waits, where that is something else than what is written."""
-        if self._kept is None:
+        """Write what waits, where it is ours to write, and without whom somebody erases."""
+        if self._kept is None or not self._taken_up:
             return
-        waiting = {
-            kind: {
-                "more": pending.more + pending.more_on_its_way,
-                "waiting": [
-                    astuple(_private(notice, self._privacy))
-                    for notice in (*pending.on_its_way, *pending.waiting)
-                ],
-            }
+        try:
+            erased = await STATE.run(self._kept.to_erase)
+            for client in erased.values():
+                self._erase(client)
+            await STATE.run(self._kept.write, self._waiting())
+            for path in erased:
+                await STATE.run(path.unlink, missing_ok=True)
+        except (OSError, ValueError) as error:
+            logger.warning("notices that wait cannot be kept: %s", error)
+
+    def _waiting(self) -> Kept:
+        return {
+            kind: (
+                [_private(each, self._privacy) for each in (*pending.on_its_way, *pending.waiting)],
+                pending.more + pending.more_on_its_way,
+            )
             for kind, pending in self._pending.items()
             if pending.on_its_way or pending.waiting
         }
-        content = json.dumps(waiting).encode() if waiting else b""
-        if content == self._written:
-            return
-        self._written = None
-        try:
-            await STATE.run(_write, self._kept, content)
-            self._written = content
-        except OSError as error:
-            logger.warning("notices that wait cannot be kept: %s", error)
+
+    def _erase(self, client: str) -> None:
+        for pending in self._pending.values():
+            pending.on_its_way = [without_client(each, client) for each in pending.on_its_way]
+            pending.waiting = [without_client(each, client) for each in pending.waiting]
 
     async def _take_up(self) -> None:
         """Add what was kept before the start, once."""
-        if self._taken_up:
+        if self._kept is None or self._taken_up:
             return
-        kept = await STATE.run(self._read)
+        kept: Kept = {}
+        try:
+            kept = await STATE.run(self._kept.read)
+        except (OSError, ValueError) as error:
+            logger.warning("notices of before the start cannot be read: %s", error)
         self._taken_up = True
         for kind, (notices, more) in kept.items():
             for notice in notices:
@@ -221,43 +242,28 @@ class Notifier:
             if kind in self._pending:
                 self._pending[kind].more += more
 
-    def _read(self) -> dict[str, tuple[list[Notice], int]]:
-        assert self._kept is not None
-        try:
-            self._written = self._kept.read_bytes()
-            return {kind: _noted(about) for kind, about in json.loads(self._written).items()}
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-            logger.warning("notices of before the start cannot be read: %s", error)
-            return {}
 
-
-def _noted(about: Any) -> tuple[list[Notice], int]:
-    """Read what was kept of a kind; raises TypeError, among others, for anything else."""
-    notices, more = [Notice(*values) for values in about["waiting"]], about["more"]
-    for notice in notices:
-        always, sometimes = (notice.kind, notice.title, notice.text), (notice.host, notice.subject)
-        if not all(isinstance(value, str) for value in always):
-            raise TypeError(f"no notice: {notice!r}")
-        if not all(isinstance(value, str | None) for value in sometimes):
-            raise TypeError(f"no notice: {notice!r}")
-    if not isinstance(more, int):
-        raise TypeError(f"no number: {more!r}")
-    return notices, more
-
-
-def _write(path: Path, content: bytes) -> None:
-    if content:
-        write_whole(path, content, private=True)
-    else:
-        path.unlink(missing_ok=True)
+async def discard(kept: KeptNotices) -> None:
+    """Delete what waits, also what a service leaves that ends, where nobody wants notices any more."""
+    if not await STATE.run(kept.lock.exists):
+        return  # nobody ever wanted any
+    try:
+        while True:
+            with contextlib.suppress(BlockingIOError):
+                await STATE.run(kept.take)
+                break
+            await asyncio.sleep(_LOOK_AGAIN_S)
+        await STATE.run(kept.clear)
+    except OSError as error:
+        logger.warning("notices that nobody wants any more cannot be deleted: %s", error)
+    finally:
+        await STATE.run(kept.let_go)
 
 
 def _private(notice: Notice, privacy: int) -> Notice:
-    """Return what a message will show of a notice at most."""
+    """Return what a message will show of a notice at most, and what erasing it takes."""
     if privacy >= COUNTS_ONLY:
-        return replace(notice, host=None, subject=None, text="")
+        return counted_only(notice)
     if privacy >= HOSTS_ONLY:
         return replace(notice, subject=None, text="")
     return notice

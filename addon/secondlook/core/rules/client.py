@@ -6,6 +6,9 @@
 import ipaddress
 import re
 from functools import lru_cache
+from typing import Final
+
+ERASED: Final = "(erased)"  # in place of a client's name in a text
 
 type Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -69,6 +72,11 @@ def recorded_client(text: str) -> str:
 def login_name(client: str | None, user: str | None) -> str | None:
     """Name one user at one address, or an address where nobody logs in; None where there is no address."""
     return client if client is None or user is None else f"{user}@{client}"
+
+
+def mention(client: str) -> re.Pattern[str]:
+    """Make a pattern that finds a client's name in a text, and no longer name that it begins or ends."""
+    return re.compile(rf"(?<![\w.:]){re.escape(client)}(?![\w:]|\.\w)")
 
 
 @lru_cache(maxsize=65_536)

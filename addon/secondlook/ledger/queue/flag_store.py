@@ -120,8 +120,8 @@ class FlagStore:
         """Bring the journal into the ledger; return the number of flags, 0 when another process does it.
 
         What can be neither read nor stored is put aside for a program that can, as far as there is room, and
-        read once more at the next start. `whole`: as far as the disk has room; raises LedgerError where another
-        process is at it still.
+        read once more at the next start. `whole`: as far as the disk has room; raises LedgerError where
+        another process is at it still.
         """
         if self.journal is None or self.unread is None:
             return 0
@@ -140,7 +140,7 @@ class FlagStore:
         return count
 
     def _replay_unread(self, unread: UnreadFlags) -> int:
-        """Bring in what waited for another program; what the disk does not give or take is in nobody's way."""
+        """Bring in what waited for another program; what the disk refuses keeps nothing back."""
         try:
             waiting = unread.read()
         except LedgerError as error:

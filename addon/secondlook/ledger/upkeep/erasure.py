@@ -25,7 +25,7 @@ import sqlalchemy as sa
 
 from secondlook.core.event import EVENT_FIELDS
 from secondlook.core.event_field import Reveals
-from secondlook.core.rules.client import network_of
+from secondlook.core.rules.client import ERASED, mention, network_of
 from secondlook.core.subject import SubjectKind
 from secondlook.ledger.engine.change import bump
 from secondlook.ledger.engine.store import Store
@@ -41,7 +41,6 @@ from secondlook.ledger.engine.tables import (
 )
 from secondlook.ledger.log import counting, search
 
-ERASED: Final = "(erased)"
 _CHUNK: Final = 500
 _ENDINGS: Final = ("confirmed", "late_verdict", "action", "withdrawn", "cleared", "expired")
 _is_ending = sa.and_(
@@ -209,11 +208,6 @@ def _among(identities: Iterable[bytes | None], wanted: Collection[bytes]) -> set
 
 def _chunks(identities: Iterable[bytes]) -> Iterator[tuple[bytes, ...]]:
     return batched(sorted(identities), _CHUNK)
-
-
-def mention(client: str) -> re.Pattern[str]:
-    """Make a pattern that finds a client's name in a text, and no longer name that it begins or ends."""
-    return re.compile(rf"(?<![\w.:]){re.escape(client)}(?![\w:]|\.\w)")
 
 
 def without_name(value: Any, name: re.Pattern[str]) -> Any:

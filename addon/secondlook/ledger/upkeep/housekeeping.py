@@ -322,6 +322,8 @@ class Upkeep:
             self._flags.journal.scrub()
         self._flags.rewrite_unread(partial(without_visit, client=client))
         self._reclaim(everything=True)
+        if store.options.erase_beside is not None:
+            store.options.erase_beside(client)
         return gone
 
     def check(self) -> list[str]:

@@ -81,7 +81,7 @@ def process_mark(pid: int) -> str | None:
     """Name a process as no other is named before or after it; None where it or the system does not say.
 
     Numbers come again: in a container the first process is always 1. One that has ended has no mark, even if
-    nobody has waited for it yet. (proc(5): `boot_id`; of `stat` field 3 is the state, field 22 when it began.)
+    nobody has waited for it yet. (proc(5): `boot_id`; in `stat` field 3 is the state, 22 when it began.)
     """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()

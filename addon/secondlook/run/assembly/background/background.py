@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from secondlook.agent.actions.kept_notices import KeptNotices
+from secondlook.agent.actions.notifier import discard
 from secondlook.agent.actions.quarantine import Quarantine
 from secondlook.agent.check.watch import Watcher
 from secondlook.agent.pattern.updater import PatternUpdater
@@ -29,6 +31,7 @@ from secondlook.run.assembly.background.second_look import (
     make_second_look,
 )
 from secondlook.run.assembly.background.updates import EMBEDDED, make_updater
+from secondlook.run.assembly.check.opening import NOTICES_FILE
 from secondlook.run.assembly.check.parts import Parts
 from secondlook.run.assembly.check.scanning import make_rule_keeper, make_scanner
 from secondlook.run.assembly.check.viewing import make_watcher
@@ -125,6 +128,8 @@ async def start_background(
         tasks.keep("late verdicts", second_look.late.run)
     if notifier is not None:
         tasks.keep("notices", notifier.run)
+    else:
+        tasks.start("notices of before", discard(KeptNotices(settings.state / NOTICES_FILE)))
     await start_reporting(stack, parts)
     return Background(embedded, updater, second_look, quarantine, watcher)
 

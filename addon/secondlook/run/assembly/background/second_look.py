@@ -18,11 +18,11 @@ from secondlook.download.examination.file_scanner import FileScanner
 from secondlook.ledger.ledger import EventFilter
 from secondlook.lookup.tiered import is_recovery
 from secondlook.proxy.event_follower import Follower
+from secondlook.run.assembly.check.opening import NOTICES_FILE
 from secondlook.run.assembly.check.parts import LedgerTail, Parts
 from secondlook.scan.rule_set import FOLDER
 
 QUARANTINE_FOLDER = "quarantine"
-NOTICES = "notices.json"  # that wait to be sent
 SCANNED_WITH = "history.json"  # versions of the engines that have seen the history
 SERVER_EVENTS = EventFilter(kind=EventKind.SERVER.value)
 HEAR_EVERY_S = 1.0
@@ -38,7 +38,7 @@ def make_notifier(settings: Settings, parts: Parts) -> Notifier | None:
         parts.clock,
         at_most_every_s=notify.at_most_every,
         privacy=settings.log.privacy,
-        kept=settings.state / NOTICES,
+        kept=settings.state / NOTICES_FILE,
     )
 
 

@@ -4,6 +4,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,6 +15,7 @@ from secondlook.run.supervisor.runfile import LEDGER_FILE, is_of_a_proxy
 
 JOURNAL_FILE = "flags.journal"
 KNOWN_FILE = "ledger-known.sqlite3"
+NOTICES_FILE = "notices.json"  # that wait to be sent
 
 
 def open_ledger(
@@ -52,9 +54,16 @@ def open_ledger(
             background=background,
             known=folder / KNOWN_FILE if background else None,
             counted=counted,
+            erase_beside=partial(_erase_in_notices, folder / NOTICES_FILE),
         ),
         journal=folder / JOURNAL_FILE,
     )
+
+
+def _erase_in_notices(path: Path, client: str) -> None:
+    from secondlook.agent.actions.kept_notices import erase_client  # noqa: PLC0415 - few commands erase
+
+    erase_client(path, client)
 
 
 @contextmanager
