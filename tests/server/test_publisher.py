@@ -227,7 +227,8 @@ def test_one_that_goes_on_after_another_loaded_takes_nothing_away_of_what_is_ser
     after_each_step(tmp_path, going_on_after)
 
 
-def test_what_one_left_that_was_killed_goes_with_a_later_loading(tmp_path, one):
+@pytest.mark.parametrize("goes_on", [0, 4], ids=["before another", "after another"])
+def test_what_one_left_that_was_killed_goes_with_a_later_loading(tmp_path, one, goes_on):
     store = make_store(tmp_path / "two", NAMES["two"])
     put(store, ["more.example"], name="more.txt")
     out(store)
@@ -245,8 +246,12 @@ def test_what_one_left_that_was_killed_goes_with_a_later_loading(tmp_path, one):
             ended = False
             for _ in range(steps):
                 ended = ended or await killed.step()
-            await killed.kill()
+            if not goes_on:
+                await killed.kill()
             await publisher.push(two, now=NOW)  # the sign of the other loading is there still
+            for _ in range(goes_on):
+                ended = ended or await killed.step()
+            await killed.kill()
             for name in await admin.keys(key_of("*being-loaded")):
                 await admin.delete(name)  # as it expires
             await publisher.push(two, now=NOW + 1)

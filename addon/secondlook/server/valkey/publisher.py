@@ -268,12 +268,16 @@ class ValkeyPublisher:
                 await self._forget_tables(other)
 
     async def _forget_tables(self, number: int) -> None:
-        """Delete what was loaded of a generation, and its number too where nothing was spared.
+        """Delete what was loaded of a generation, and its number too where nobody is loading it.
 
-        Else it stays, for whoever loads next to find what a loading leaves that breaks off.
+        Else it stays, for whoever loads next to find what a loading leaves that breaks off: one that has just
+        begun has no table yet.
         """
-        if not await self._forget_other_tables(number):
-            await self._client.srem(key_of("generations"), number)
+        if await self._forget_other_tables(number):
+            return
+        await self._client.srem(key_of("generations"), number)
+        if await self._client.exists(key_of(number, "being-loaded")):  # looked at last: it is signed first
+            await self._client.sadd(key_of("generations"), number)
 
     async def _forget_other_tables(self, number: int) -> bool:
         """Delete what was loaded of a generation and is neither named by its manifest nor being loaded.
