@@ -1,22 +1,23 @@
 """A SQLite ledger that is damaged: kept under another name, with all that can still be read carried over.
 
-Never wiped: `ledger.sqlite3` becomes `ledger.sqlite3.damaged-<time>` (with its WAL), a new ledger takes
-its place, and rows of the tables that matter (queue, confirmed set, rules, pauses, quarantine, history) are
-copied as far as they can be read, also out of a ledger of an older schema. The flags journal is a file of its
-own and is replayed as always. The event log stays in the damaged file.
+Never wiped: rows of the tables that matter (queue, confirmed set, rules, pauses, quarantine, history) are
+copied into a new ledger as far as they can be read, also out of one of an older schema; `ledger.sqlite3`
+becomes `ledger.sqlite3.damaged-<time>` (with its WAL), and then the new one takes its place. The flags
+journal is a file of its own and is replayed as always. The event log stays in the damaged file.
 """
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from secondlook.ground.called import typed
 from secondlook.ground.errors import LedgerError
-from secondlook.ledger.engine.database import Place, is_damage
+from secondlook.ledger.engine.database import Place, explain, find_place, is_damage
 from secondlook.ledger.engine.migration import file_lock, migrate
 from secondlook.ledger.engine.tables import metadata
 
@@ -86,24 +87,53 @@ def check(path: Path) -> list[str]:
 
 
 def _replace(place: Place, path: Path, now: float) -> str:
-    """Set the damaged file aside, make a new ledger, carry over what can be read."""
-    aside = path.with_name(f"{path.name}.damaged-{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%S}")
+    """Make a new ledger of what can be read, and have it take the place of the damaged file, kept aside.
+
+    Until it is whole nothing is changed: where the disk has no room for it, or the process is killed, the
+    next start finds what this one found. What other processes wrote meanwhile is carried over at the end; from
+    then on they see that the file is another.
+    """
     with file_lock(path):
         if not path.exists() or (path.stat().st_size and not _still_damaged(path)):
             return "the damaged ledger was set aside by another process"
-        number = 0
-        target = aside
-        while target.exists():
-            number += 1
-            target = aside.with_name(f"{aside.name}-{number}")
-        for suffix in ("", *_SIDE_FILES):
-            source = path.with_name(path.name + suffix)
-            if source.exists():
-                source.rename(target.with_name(target.name + suffix))
-    migrate(place)
-    counts = _salvage(target, path)
+        fresh = path.with_name(f"{path.name}.new")
+        _remove(fresh)
+        try:
+            migrate(find_place(fresh))
+            counts = _salvage(path, fresh)
+            target = _set_aside(path, now)
+            fresh.replace(path)
+            for name, count in _salvage(target, path).items():
+                counts[name] += count
+        except (OSError, sqlite3.Error) as error:
+            raise explain(error, place) from error
+        finally:
+            _remove(fresh)
     carried = ", ".join(f"{count} of {name}" for name, count in counts.items() if count) or "nothing"
     return f"the ledger was damaged: set aside as {target.name}, a new one begun; carried over: {carried}"
+
+
+def _remove(path: Path) -> None:
+    for suffix in ("", *_SIDE_FILES, ".lock"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+def _set_aside(path: Path, now: float) -> Path:
+    """Give a file another name; it keeps its own too, for another to take, but nothing that is beside it."""
+    aside = path.with_name(f"{path.name}.damaged-{datetime.fromtimestamp(now, UTC):%Y%m%dT%H%M%S}")
+    number, target = 0, aside
+    while target.exists():
+        number += 1
+        target = aside.with_name(f"{aside.name}-{number}")
+    for suffix in _SIDE_FILES:
+        source = path.with_name(path.name + suffix)
+        if source.exists():
+            source.rename(target.with_name(target.name + suffix))
+    try:
+        target.hardlink_to(path)
+    except OSError:  # not every file system can
+        path.rename(target)
+    return target
 
 
 def _still_damaged(path: Path) -> bool:
@@ -131,6 +161,7 @@ def _salvage(source: Path, target: Path) -> dict[str, int]:
             for name in SALVAGED:
                 counts[name] = _copy(old, new, metadata.tables[name])
         new.execute("UPDATE changes SET counter = counter + 1")
+        new.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the file alone is moved
     finally:
         new.close()
     return counts
@@ -144,16 +175,25 @@ def _copy(old: sqlite3.Connection, new: sqlite3.Connection, table: sa.Table) -> 
     insert = f"INSERT OR IGNORE INTO {table.name} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608
     count = 0
     for order in ("", " ORDER BY 1 DESC"):  # from the other end past a broken page
+        rows = _readable(old, f"SELECT {', '.join(names)} FROM {table.name}{order}")  # noqa: S608
         new.execute("BEGIN IMMEDIATE")
-        try:
-            for row in old.execute(f"SELECT {', '.join(names)} FROM {table.name}{order}"):  # noqa: S608
+        is_whole = False
+        for row in rows:
+            if row is None:
+                is_whole = True
+            else:
                 count += new.execute(insert, row).rowcount
-        except sqlite3.DatabaseError:
-            new.execute("COMMIT")
-            continue
         new.execute("COMMIT")
-        break
+        if is_whole:
+            break
     return count
+
+
+def _readable(old: sqlite3.Connection, query: str) -> Iterator[tuple[Any, ...] | None]:
+    """Yield the rows that can be read, and None at the end where those are all."""
+    with suppress(sqlite3.DatabaseError):
+        yield from old.execute(query)
+        yield None
 
 
 def _columns(old: sqlite3.Connection, table: str) -> set[str]:
