@@ -6,6 +6,8 @@ import pytest
 
 from agentkit.house import confirmed_about, make_pattern
 from agentkit.looks import retro_check, visit
+from agentkit.notices import Sender, notice
+from secondlook.agent.actions.notifier import Notifier
 from secondlook.agent.check.view import REBLOCK
 from secondlook.core.event import EventKind
 from secondlook.core.subject import FileSubject, RequestContext, SubjectKind
@@ -31,6 +33,32 @@ def test_what_was_allowed_and_is_listed_now_is_a_late_verdict(house):
     house.reload()
     assert visit(house, "http://later-bad.test/x").action is Action.BLOCK
     assert house.run(house.late.look()) == 0
+
+
+def test_what_was_seen_is_forgotten_when_its_notice_is_on_the_disk(house, tmp_path, monkeypatch):
+    """Else a crash between the two would leave nobody who knows of it."""
+    kept, forget = tmp_path / "notices.json", house.ledger.history.forget
+    waiting = []
+
+    async def forgotten(entries):
+        waiting.append(kept.exists() and "later-bad.test" in kept.read_text())
+        await forget(entries)
+
+    monkeypatch.setattr(house.ledger.history, "forget", forgotten)
+    visit(house, "http://later-bad.test/x")
+    house.publish(make_pattern([house.subject("http://later-bad.test/x").hashes[0]], now=house.clock.now()))
+
+    async def scenario():
+        house.enforcement._notifier = notifier = Notifier(Sender(), house.clock, kept=kept)
+        running = asyncio.create_task(notifier.run())
+        notifier.notify(notice())
+        await asyncio.sleep(1)
+        assert await house.late.look() == 1
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    house.run(scenario())
+    assert waiting == [True]
 
 
 def test_a_finding_about_a_host_reaches_every_page_of_it_that_was_visited(house):

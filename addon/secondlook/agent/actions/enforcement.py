@@ -133,13 +133,19 @@ class Enforcement:
         for source, entry, visits in notices:
             self._notify(source, entry, visits, ())
             ended.append(source)
-        await self._visits.forget(ended)
+        await self._forget(ended)
         over = len(ended)
         for source, entry, visits in files:
             if self._clock.now() - began > self._lease_s / 2:
                 break
             over += await self._put_away(source, entry, visits)
         return Late(len(findings), over < len(found))
+
+    async def _forget(self, ended: Sequence[FlagEntry]) -> None:
+        """Forget what was dealt with, its notices being sent or on the disk."""
+        if self._notifier is not None:
+            await self._notifier.keep()
+        await self._visits.forget(ended)
 
     async def _kept_from(self, found: Mapping[bytes, Evidence]) -> Mapping[bytes, Evidence]:
         """Return what those are kept from who had it; a client without a name may be anybody."""
@@ -159,7 +165,7 @@ class Enforcement:
             if origins := self._origins([entry]):
                 await self._confirmed.add_many([(origin, None, None) for origin in origins])
             self._notify(source, entry, visits, await self._act(source, entry, visits))
-            await self._visits.forget([source])
+            await self._forget([source])
         except LedgerError:
             raise
         except Exception:

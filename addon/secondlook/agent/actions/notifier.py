@@ -104,7 +104,7 @@ class Notifier:
                     alone = await self._alone()
             if alone:
                 await self._take_up()
-            await self._keep()
+            await self.keep()
         except TimeoutError:
             logger.warning("notices that wait are lost: another service has %s", self._kept.path)
         finally:
@@ -128,9 +128,9 @@ class Notifier:
 
     async def _send_on_and_on(self) -> None:
         while True:
-            await self._keep()
+            await self.keep()
             wait_s = await self.send_due()
-            await self._keep()
+            await self.keep()
             if wait_s is not None and self._taken_up:
                 wait_s = min(wait_s, _LOOK_S)
             with contextlib.suppress(TimeoutError):
@@ -176,7 +176,7 @@ class Notifier:
             finally:
                 woken.cancel()
             self._wake.clear()
-            await self._keep()
+            await self.keep()
         self._wake.set()  # of what came nobody has looked yet when it is due
 
     async def _send_message(self, notices: list[Notice], more: int) -> None:
@@ -197,7 +197,7 @@ class Notifier:
         metrics.ACTIONS.labels("notify", "done" if sent else "failed").inc()
         return sent
 
-    async def _keep(self) -> None:
+    async def keep(self) -> None:
         """Write what waits, where it is ours to write, and without whom somebody erases."""
         if self._kept is None or not self._taken_up:
             return
