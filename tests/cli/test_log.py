@@ -112,6 +112,9 @@ def test_a_client_is_erased(state):
     assert erased == {"client": "10.0.0.7", "events": 1}
     assert [event["client"] for event in json_lines("log", "--state", state)] == ["10.0.0.8"]
     assert "bad.test" not in waiting.path.read_text()
+    assert "set aside" not in on(state, "log", "--erase-client", "10.0.0.7", "--yes").stdout
+    (state / "ledger.sqlite3.damaged-20260921T141320").touch()
+    assert "damaged-20260921T141320" in on(state, "log", "--erase-client", "10.0.0.7", "--yes").stdout
 
 
 def test_people_read_the_names_of_lists_and_programs_the_short_ones(state, monkeypatch):

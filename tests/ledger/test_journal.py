@@ -4,6 +4,7 @@ import asyncio
 import os
 import resource
 import signal
+import stat
 import subprocess
 import sys
 import textwrap
@@ -258,7 +259,9 @@ def test_a_file_that_is_no_journal_is_kept_aside(path):
     journal = Journal(path, size_bytes=4096)
     journal.append({"n": 1})
     assert journal.records() == [{"n": 1}]
-    assert path.with_name("flags.journal.damaged").read_bytes().startswith(b"something else")
+    aside = path.with_name("flags.journal.damaged")
+    assert aside.read_bytes().startswith(b"something else")
+    assert stat.S_IMODE(aside.stat().st_mode) == 0o600
     journal.close()
 
 

@@ -206,8 +206,10 @@ def _erase(context: CommandContext, client: str | None, *, filtered: bool, yes: 
         typer.confirm(f"Delete for good everything that was kept of {inert(name)}?", abort=True)
     with context.ledger() as ledger:
         gone = ledger.upkeep.erase_client(name)
-    text = f"erased {name}: {gone:,} events; nothing that is kept names it any more, except rules"
-    print_result({"client": name, "events": gone}, text, as_json=as_json)
+    lines = [f"erased {name}: {gone:,} events; nothing that is kept names it any more, except rules"]
+    if aside := ", ".join(path.name for path in sorted(context.state.glob("*.damaged*"))):
+        lines.append(f"what was damaged and set aside may name it, and is yours to delete: {aside}")
+    print_result({"client": name, "events": gone}, *lines, as_json=as_json)
 
 
 async def _follow(

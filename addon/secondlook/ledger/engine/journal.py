@@ -93,7 +93,7 @@ class Journal:
     def _set_aside(self, file: int) -> None:
         """Keep a file that is no journal, whatever it is, under another name."""
         copy = self.path.with_name(f"{self.path.name}.damaged")
-        with copy.open("wb") as out:
+        with open(copy, "wb", opener=lambda name, flags: os.open(name, flags, 0o600)) as out:
             at = 0
             while block := os.pread(file, 1 << 20, at):
                 out.write(block)
