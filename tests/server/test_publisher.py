@@ -227,18 +227,43 @@ def test_one_that_goes_on_after_another_loaded_takes_nothing_away_of_what_is_ser
     after_each_step(tmp_path, going_on_after)
 
 
-@pytest.mark.parametrize("goes_on", [0, 4], ids=["before another", "after another"])
-def test_what_one_left_that_was_killed_goes_with_a_later_loading(tmp_path, one, goes_on):
-    store = make_store(tmp_path / "two", NAMES["two"])
+async def tables_of_one(admin):
+    """Return the keys of tables of the first generation that its manifest does not name."""
+    about = json.loads(await admin.get(key_of(1, "manifest")) or b"{}")
+    named = key_of(*table_of(1, about), "").encode() if about else None
+    keys = [key async for key in admin.scan_iter(match=key_of(1, "*", "[td]", "*"))]
+    return [key for key in keys if named is None or not key.startswith(named)]
+
+
+def second(folder):
+    """Return the second generation of another publisher."""
+    store = make_store(folder, NAMES["two"])
     put(store, ["more.example"], name="more.txt")
     out(store)
-    two = Generation(store.generation_folder(2))
+    return Generation(store.generation_folder(2))
 
-    async def tables_of_one(admin):
-        about = json.loads(await admin.get(key_of(1, "manifest")) or b"{}")
-        named = key_of(*table_of(1, about), "").encode() if about else None
-        keys = [key async for key in admin.scan_iter(match=key_of(1, "*", "[td]", "*"))]
-        return [key for key in keys if named is None or not key.startswith(named)]
+
+def test_what_was_replaced_by_a_clock_that_was_set_back_goes_in_its_time(tmp_path, one):
+    two = second(tmp_path / "two")
+
+    async def scene():
+        with single(tmp_path / "valkey") as (url, _):
+            admin, publisher = connect(url), ValkeyPublisher(url)
+            async with closing(admin, publisher):
+                await publisher.push(one, now=NOW)
+                await publisher.push(two, now=NOW + 1e6)
+                await publisher.push(two, now=NOW + 1)
+                assert await admin.exists(key_of(1, "manifest"))  # readers may be at it still
+                await publisher.push(two, now=NOW + 1 + publisher_module.GRACE_S)
+                assert not await admin.exists(key_of(1, "manifest"))
+                assert await tables_of_one(admin) == []
+
+    asyncio.run(scene())
+
+
+@pytest.mark.parametrize("goes_on", [0, 4], ids=["before another", "after another"])
+def test_what_one_left_that_was_killed_goes_with_a_later_loading(tmp_path, one, goes_on):
+    two = second(tmp_path / "two")
 
     async def left_after(url, steps):
         killed, publisher, admin = Stepwise(url, one), ValkeyPublisher(url), connect(url)

@@ -248,9 +248,11 @@ class ValkeyPublisher:
 
     async def _was_replaced_long_ago(self, number: int, now: float) -> bool:
         replaced = await self._client.get(key_of(number, "replaced"))
-        if replaced is None:  # whoever replaced it was stopped before it wrote that down
+        # whoever replaced it was stopped before it wrote that down, or had a clock that was set back since
+        if replaced is None or float(replaced) > now + GRACE_S:
             await self._client.set(key_of(number, "replaced"), now)
-        return replaced is not None and float(replaced) + GRACE_S <= now
+            return False
+        return float(replaced) + GRACE_S <= now
 
     async def _forget_unfinished(self, number: int) -> None:
         """Delete what was loaded of other generations and never served: its room is needed.
