@@ -17,6 +17,7 @@ from secondlook.core.answer import Tier
 from secondlook.ground.clock import SystemClock
 from secondlook.ground.errors import LedgerError
 from secondlook.ground.lanes import COMMANDS
+from secondlook.ground.lock import take_lock
 
 OWN = notice("http://bad.test/own", "let through to 10.0.0.7", clients=("10.0.0.7",))
 BOTH = notice("http://bad.test/both", "let through to 10.0.0.7, 10.0.0.77", clients=("10.0.0.7", "10.0.0.77"))
@@ -149,7 +150,7 @@ def test_a_command_that_sends_at_once_leaves_alone_what_a_service_keeps(house, p
 
 
 def test_a_service_that_is_stopped_as_it_gets_its_turn_has_it_and_gives_it_back(path, monkeypatch):
-    taking, go_on, take_lock = threading.Event(), threading.Event(), kept_notices.take_lock
+    taking, go_on = threading.Event(), threading.Event()
 
     def slowly(lock, *, wait):
         taking.set()

@@ -90,8 +90,8 @@ def _replace(place: Place, path: Path, now: float) -> str:
     """Make a new ledger of what can be read, and have it take the place of the damaged file, kept aside.
 
     Until it is whole nothing is changed: where the disk has no room for it, or the process is killed, the
-    next start finds what this one found. What other processes wrote meanwhile is carried over at the end; from
-    then on they see that the file is another.
+    next start finds what this one found. What other processes wrote meanwhile is carried over at the end;
+    from then on they see that the file is another.
     """
     with file_lock(path):
         if not path.exists() or (path.stat().st_size and not _still_damaged(path)):
