@@ -44,6 +44,15 @@ def test_without_groups_everybody_has_the_common_policy():
     assert (Policies(COMMON).grouped, POLICIES.grouped) == (False, True)
 
 
+def test_who_is_kept_from_less_than_others():
+    found = [
+        POLICIES.others_are_stricter(*who)
+        for who in (("10.1.2.3", None), ("10.1.2.3", "anna"), ("192.0.2.1", None), (None, None))
+    ]
+    assert found == [True, False, True, True]
+    assert not Policies(COMMON).others_are_stricter("10.1.2.3", None)
+
+
 @pytest.mark.parametrize("client", ["10.1.2.3", None])
 def test_a_user_who_is_not_known_may_be_one_that_a_group_names(client):
     assert POLICIES.may_block(Risk.SUSPICIOUS, client)

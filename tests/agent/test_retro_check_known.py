@@ -95,6 +95,20 @@ def test_a_stricter_group_gets_its_own_late_verdict(house):
     assert house.run(house.late.look()) == 1
 
 
+@pytest.mark.parametrize("first", ["10.1.2.3", "10.2.0.1"])
+def test_a_stricter_group_gets_it_whoever_had_the_same_before_or_later(house, first):
+    hit, now = house.subject(BAD).hashes[0], house.clock.now()
+    strict = ClientGroup("children", ("10.1.0.0/16",), (), Policy(level=Level.HIGH))
+    house.view.replace(policies=Policies(Policy(), [strict]))
+    for client in (first, *({"10.1.2.3", "10.2.0.1"} - {first})):
+        assert visit(house, BAD, client=client).action is Action.ALLOW
+    house.publish(make_pattern([hit], now=now, risk=Risk.SUSPICIOUS))
+    assert house.run(house.late.look()) == 1
+    house.ledger.settle()
+    (event,) = [event for event in house.ledger.log if event.kind is EventKind.LATE_VERDICT]
+    assert event.extra["clients"] == ["10.1.2.3"]
+
+
 def test_what_a_milder_group_may_have_is_news_when_it_may_not(house):
     hit, now = house.subject(BAD).hashes[0], house.clock.now()
     mild = ClientGroup("lab", ("10.1.0.0/16",), (), Policy(level=Level.LOW))

@@ -49,6 +49,21 @@ async def test_history_gives_back_what_was_allowed(any_ledger):
     assert (entry.url, entry.client, entry.time) == ("https://1/", "c", START + 1)
 
 
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_a_visit_that_yields_leaves_the_client_of_the_earlier_one(any_ledger, at_once):
+    identity = identity_of("one")
+    for after, (client, yields) in enumerate(
+        [("lab", True), ("child", False), ("lab", True), ("hall", True)]
+    ):
+        event = make_event(EventKind.CHECK, START + after, client=client)
+        any_ledger.history.remember(identity, (identity,), SubjectKind.URL, event, yields=yields)
+        if not at_once:
+            assert [part async for part in any_ledger.history.remembered(since=0)]
+    assert [part async for part in any_ledger.history.remembered(since=0)]
+    [entry] = await any_ledger.history.recall([identity])
+    assert (entry.client, entry.time) == ("child", START + 3)
+
+
 async def test_memory_of_history_is_bounded(tmp_path, open_ledger):
     ledger = open_ledger(tmp_path / "ledger.sqlite3", history_in_memory=3, background=False)
     for number in range(5):

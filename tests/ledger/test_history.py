@@ -16,6 +16,7 @@ def put(ledger, *visits):
             (identity_of(name),),
             SubjectKind.URL,
             make_event(EventKind.CHECK, at, url=f"u{name}"),
+            False,
         )
         for name, at in visits
     ]

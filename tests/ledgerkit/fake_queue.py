@@ -228,7 +228,15 @@ class History:
         self.recent: dict[bytes, FlagEntry] = {}
         self.leases: dict[bytes, float] = {}
 
-    def remember(self, identity: bytes, hashes: Sequence[bytes], kind: SubjectKind, event: Event) -> None:
+    def remember(
+        self,
+        identity: bytes,
+        hashes: Sequence[bytes],
+        kind: SubjectKind,
+        event: Event,
+        *,
+        yields: bool = False,
+    ) -> None:
         known = self.recent.get(identity) or self.written.get(identity)
         cls = event.cls or SubjectClass.PAGE
         self.recent[identity] = FlagEntry(
@@ -238,7 +246,7 @@ class History:
             hashes=tuple(hashes) if known is None else united(known.hashes, hashes),
             url=event.url,
             host=event.host,
-            client=event.client,
+            client=known.client if yields and known is not None else event.client,
             time=event.time,
             reason="allowed earlier",
             sha256=event.sha256,

@@ -230,8 +230,20 @@ class Visits(Protocol):
 class Memory(Protocol):
     """Where allowed subjects are remembered, for late verdicts."""
 
-    def remember(self, identity: bytes, hashes: Sequence[bytes], kind: SubjectKind, event: Event) -> None:
-        """Note an allowed subject in memory; written in batches, at most 5 s late."""
+    def remember(
+        self,
+        identity: bytes,
+        hashes: Sequence[bytes],
+        kind: SubjectKind,
+        event: Event,
+        *,
+        yields: bool = False,
+    ) -> None:
+        """Note an allowed subject in memory; written in batches, at most 5 s late.
+
+        One visit of each subject is remembered, the last; one that `yields` leaves the client of an earlier
+        one in place, who may be kept from more.
+        """
         ...
 
 

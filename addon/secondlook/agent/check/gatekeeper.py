@@ -307,7 +307,9 @@ class Gatekeeper:
             return
         self._remembered[key] = now
         event = visit_of(decision, subject, context, time=now)
-        self._memory.remember(subject.hashes[0], subject.hashes, subject.kind, event)
+        policies = self.checker.view.current.policies
+        yields = policies.others_are_stricter(context.client, context.user)
+        self._memory.remember(subject.hashes[0], subject.hashes, subject.kind, event, yields=yields)
 
     def _is_no_news(self, subject: Subject, context: RequestContext, evidence: Evidence) -> bool:
         """Return whether it was known that a subject is listed as what this client is kept from."""

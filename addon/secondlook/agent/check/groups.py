@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from secondlook.core.rules.client import names_client
-from secondlook.core.rules.policy import Policy
+from secondlook.core.rules.policy import BLOCKED, Policy
 from secondlook.core.rules.rule import Pause
 from secondlook.core.verdict import Risk
 
@@ -48,6 +48,15 @@ class Policies:
                 self._known.clear()
             known = self._known[key] = self._find(client, user)
         return known
+
+    def others_are_stricter(self, client: str | None, user: str | None) -> bool:
+        """Return whether some group is kept from more than a client is."""
+        if not self._groups:
+            return False
+        blocked = BLOCKED[self.of(client, user).level]
+        return any(
+            not BLOCKED[each.level] <= blocked for each in (self.common, *(g.policy for g in self._groups))
+        )
 
     def anybody_blocks(self, risk: Risk) -> bool:
         """Return whether a listed subject of this risk is blocked for some client at least."""

@@ -20,7 +20,7 @@ from secondlook.ledger.queue import history
 
 _VISITS: Final = 10_000
 
-type _Visit = tuple[Sequence[bytes], SubjectKind, Event]
+type _Visit = tuple[Sequence[bytes], SubjectKind, Event, bool]
 
 
 class AllowedHistory:
@@ -33,13 +33,21 @@ class AllowedHistory:
         self._unwritten: dict[bytes, _Visit] = {}
         self.forgotten = 0
 
-    def remember(self, identity: bytes, hashes: Sequence[bytes], kind: SubjectKind, event: Event) -> None:
-        """Note an allowed subject in memory; written in batches."""
+    def remember(
+        self,
+        identity: bytes,
+        hashes: Sequence[bytes],
+        kind: SubjectKind,
+        event: Event,
+        *,
+        yields: bool = False,
+    ) -> None:
+        """Note an allowed subject in memory; written in batches. One that `yields` keeps the client before."""
         if identity not in self._unwritten and len(self._unwritten) >= self._most:
             self.forgotten += 1
             return
         known = self._unwritten.get(identity)
-        visit = hashes, kind, event
+        visit = hashes, kind, event, yields
         self._unwritten[identity] = visit if known is None else _joined(known, visit)
 
     def flush(self) -> Future[None] | None:
@@ -48,7 +56,8 @@ class AllowedHistory:
         if not batch:
             return None
         rows = [
-            (identity, hashes, kind, self._kept(event)) for identity, (hashes, kind, event) in batch.items()
+            (identity, hashes, kind, self._kept(event), yields)
+            for identity, (hashes, kind, event, yields) in batch.items()
         ]
         future = self._store.writer.submit(lambda connection: history.put(connection, rows), durable=False)
 
@@ -133,9 +142,10 @@ class AllowedHistory:
 
 def _joined(earlier: _Visit, later: _Visit) -> _Visit:
     """Return the later visit of a subject, asked about with all that both knew."""
-    known, _, before = earlier
-    hashes, kind, event = later
+    known, _, before, before_yields = earlier
+    hashes, kind, event, yields = later
     if kind is SubjectKind.FILE:  # those of a URL follow from it
         hashes = united(known, hashes)
     cls = stricter(kind, before.cls or SubjectClass.PAGE, event.cls or SubjectClass.PAGE)
-    return hashes, kind, event if cls is event.cls else replace(event, cls=cls)
+    client = before.client if yields else event.client
+    return hashes, kind, replace(event, cls=cls, client=client), yields and before_yields

@@ -6,7 +6,8 @@ Until then a *lease* keeps a second service off it; the lease of one that was ki
 
 import json
 from collections.abc import Iterable, Sequence
-from itertools import batched
+from itertools import batched, groupby
+from operator import itemgetter
 from typing import Final
 
 import sqlalchemy as sa
@@ -33,11 +34,28 @@ LET_THROUGH: Final = tuple(
 _REPORTS: Final = (str(EventKind.CONFIRMED), str(EventKind.LATE_VERDICT))
 
 
-def put(connection: sa.Connection, rows: Iterable[tuple[bytes, Sequence[bytes], SubjectKind, Event]]) -> None:
-    """Remember subjects; a later visit replaces the earlier one, but for what is asked about and a lease."""
+def put(
+    connection: sa.Connection, rows: Iterable[tuple[bytes, Sequence[bytes], SubjectKind, Event, bool]]
+) -> None:
+    """Remember subjects; a later visit replaces the earlier one, but for what is asked about and a lease.
+
+    One that yields (the last value) also leaves the earlier client in place.
+    """
+    ordered = sorted(rows, key=itemgetter(0))  # so that two who write at once never wait for each other
+    for yields, part in groupby(ordered, key=itemgetter(4)):
+        _put(connection, [row[:4] for row in part], keeps_client=yields)
+
+
+def _put(
+    connection: sa.Connection,
+    rows: Sequence[tuple[bytes, Sequence[bytes], SubjectKind, Event]],
+    *,
+    keeps_client: bool,
+) -> None:
     statement = upsert(connection, history)
     new, old = statement.excluded, history.c
-    columns = [column.name for column in old if column.name not in ("identity", "lease_until")]
+    kept = ("identity", "lease_until", *(("client",) if keeps_client else ()))
+    columns = [column.name for column in old if column.name not in kept]
     statement = statement.on_conflict_do_update(
         index_elements=[old.identity],
         set_={name: new[name] for name in columns}
@@ -46,7 +64,7 @@ def put(connection: sa.Connection, rows: Iterable[tuple[bytes, Sequence[bytes], 
             "hashes": sa.case((old.kind == SubjectKind.FILE.value, old.hashes), else_=new.hashes),
         },
     )
-    for part in batched(sorted(rows, key=lambda row: row[0]), 1000):
+    for part in batched(rows, 1000):
         connection.execute(statement, [history_row(*row) for row in part])
         add_digests(connection, history, ((identity, kind, hashes, ()) for identity, hashes, kind, _ in part))
 
