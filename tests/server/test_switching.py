@@ -6,15 +6,16 @@ import pytest
 from starlette.responses import Response
 
 from secondlook.config import FeedSettings, PublishSettings
-from secondlook.server.feeds.keeper import FIRST_RETRY_S, FeedKeeper
+from secondlook.server.feeds.keeper import FIRST_RETRY_S, IDLE_S, FeedKeeper
 from secondlook.server.feeds.rule_versions import RulesOfFeed, keep_rules, rules_folder
 from secondlook.server.feeds.switching import follow
 from secondlook.server.publish.generation import Generation
 from secondlook.server.publish.publishing import publish
-from secondlook.server.store.administration import add_entry, rollback
+from secondlook.server.store.administration import add_entry, add_exception, rollback
 from secondlook.server.store.feed_alerts import feed_alerts, not_published_yet
 from secondlook.server.store.feeds_off import KEPT_S, Off, read_off, read_turned, write_off
 from secondlook.server.store.names import import_list
+from secondlook.server.store.removal import remove
 from serverkit import NOW, put
 from serverkit.feeds import HOSTS, keeping, listed
 
@@ -307,6 +308,58 @@ def test_what_cannot_be_written_is_told_and_the_feeds_are_fetched(follows):
 
     def replace_name(feed):
         return feed.model_copy(update={"name": "other"})
+
+    follows(scene)
+
+
+def test_a_publication_that_was_refused_is_tried_again_after_a_start_and_within_the_hour(follows, suffixes):
+    async def scene(feed, restart, _publisher, clock, store, notices):
+        others = [f"other{number}.example" for number in range(1500)]
+        put(store, others)
+        publish(store, now=NOW)
+        remove(store, "list.txt", suffixes=suffixes)
+        keeper = await restart(off(feed), TEST_LIST)
+        assert [each.outcome for each in notices] == ["refused", "switched off"]
+        assert (not_published_yet(store), keeper.rest_s() <= IDLE_S) == ({"feed"}, True)
+        await restart(off(feed), TEST_LIST)
+        assert [each.outcome for each in notices[2:]] == ["refused"]
+
+        put(store, others)
+        clock.at += IDLE_S - 1
+        await keeper.follow_settings()
+        assert listed(store, "evil7.example/") == [True]
+        clock.at += 1
+        await keeper.follow_settings()
+        assert listed(store, "evil7.example/", "other7.example/") == [False, True]
+
+    follows(scene)
+
+
+def test_a_switch_is_told_of_though_what_is_old_cannot_be_removed(follows, monkeypatch):
+    async def scene(feed, restart, _publisher, _clock, store, notices):
+        def fails(*_):
+            raise OSError(30, "Read-only file system")
+
+        monkeypatch.setattr("secondlook.server.feeds.keeper.tidy", fails)
+        await restart(off(feed), TEST_LIST)
+        assert [each.outcome for each in notices] == ["failed", "switched off"]
+
+    follows(scene)
+
+
+def test_a_feed_that_brought_nothing_into_any_list_is_off_with_the_next_publication(follows, suffixes):
+    async def scene(feed, restart, publisher, clock, store, _notices):
+        for host in ("a.example", "b.example"):
+            add_exception(store, host, suffixes=suffixes, who="me", now=NOW)
+        publisher.change(["a.example", "b.example"])
+        other = feed.model_copy(update={"name": "other"})
+        await (await restart(feed, other)).fetch_due()
+        assert not_published_yet(store) == set()
+        await restart(feed, off(other))
+        assert not_published_yet(store) == set()
+        generation = store.current()
+        await restart(feed, off(other))
+        assert store.current() == generation
 
     follows(scene)
 

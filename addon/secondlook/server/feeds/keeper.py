@@ -101,6 +101,7 @@ class FeedKeeper:
         self._folder = store.root / FEEDS_FOLDER
         self.alerts: dict[str, str] = {}
         self._owed = self._settings.auto and (store.root / OWED).exists()
+        self._again_at = 0.0  # when what is in force is published once more, if it lags behind (monotonic)
         self._unwritten: dict[str, FeedState] = {}  # what the disk did not take
 
     async def run(self) -> None:
@@ -119,23 +120,26 @@ class FeedKeeper:
         return min(max(wait_s, 1.0), IDLE_S)
 
     async def follow_settings(self) -> None:
-        """Put in or out of force what feeds brought that were switched on or off, and report each."""
+        """Put in or out of force what feeds brought that were switched on or off, and report each.
+
+        A publication that was refused is tried again after a start, and hourly: its reason may have passed.
+        """
+        switched: Sequence[Switched] = ()
         try:
             now = self._settled.now()
             switched = await LISTS.run(follow, self._store, self._named, now)
-            if self._settings.auto and await LISTS.run((self._store.root / OWED).exists):
+            if self._settings.auto and await LISTS.run(self._lacks_publication):
                 self._owe(owed=True)
+                self._again_at = self._clock.monotonic() + IDLE_S
                 await self._publish_what_came()
-            waiting = await LISTS.run(not_published_yet, self._store) if switched else set()
             await LISTS.run(tidy, self._store, self._named, now)
-        except (OSError, PatternError) as error:
-            self._report(SWITCHING, "failed", _reason(error))
-            return
         except Exception as error:  # whatever it is, the feeds are fetched
-            log.exception("which feeds are off cannot be written down")
+            if not isinstance(error, (OSError, PatternError)):
+                log.exception("which feeds are off cannot be written down")
             self._report(SWITCHING, "failed", _reason(error))
-            return
-        self.alerts.pop(SWITCHING, None)
+        else:
+            self.alerts.pop(SWITCHING, None)
+        waiting = await LISTS.run(not_published_yet, self._store) if switched else set()
         for each in switched:
             outcome, detail = f"switched {'on' if each.on else 'off'}", _what_became(each, waiting)
             notice = FeedNotice(each.name, outcome, detail, each.entries)
@@ -155,6 +159,11 @@ class FeedKeeper:
         if self._owed:
             await self._publish_what_came()
         return notices
+
+    def _lacks_publication(self) -> bool:
+        if (self._store.root / OWED).exists():
+            return True
+        return self._clock.monotonic() >= self._again_at and bool(not_published_yet(self._store))
 
     def _owe(self, *, owed: bool) -> None:
         """Note whether what came in is still to be published, beyond a stop."""

@@ -257,10 +257,10 @@ class _Publication:
     def _unchanged(self, lists: Mapping[str, PublishedList]) -> bool:
         if self._previous is None or lists.keys() != self._previous.lists.keys():
             return False
-        if (
-            self._gone.entries
-        ):  # all of it is listed by others, and the last generation names its feed all the same
-            return False
+        named = [each for each in self._previous.manifest["sources"] if each["kind"] == "feed"]
+        feeds = {(each.name, each.list) for each in self._sources if each.kind == "feed"}
+        if feeds != {(each["name"], each["list"]) for each in named}:
+            return False  # though nothing came or went with one: it says who is in force
         if any(lists[name].checksum != before.checksum for name, before in self._previous.lists.items()):
             return False
         files = ("detail.u32", "details.bin")
