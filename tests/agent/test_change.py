@@ -115,6 +115,16 @@ def test_back_to_the_pattern_before_and_not_to_this_one_again(folder):
     assert read_stamp(folder) == restored
 
 
+def test_back_again_is_further_back_and_what_was_given_up_first_stays_away(folder):
+    for number in (1, 2, 3, 4):
+        put(folder, number)
+    went = [rollback(folder.parent, now=9.0) for _ in range(3)]
+    assert [stamp.lists[0].version for stamp in went] == ["03", "02", "01"]
+    assert [stamp.held for stamp in went] == [{"office/mw-8b": "04"}] * 3, "which is what the server has"
+    with pytest.raises(PatternError, match="no earlier pattern"):
+        rollback(folder.parent)
+
+
 def test_a_rollback_is_told_until_it_is_forgotten(folder):
     for number in (1, 2):
         put(folder, number)

@@ -16,11 +16,8 @@ from agentkit.updating import HOSTS, changed_list, flip, house
 from secondlook.agent.pattern.change import forget_rollback, rollback, status, verify
 from secondlook.agent.pattern.files import PatternFolder, load_pattern, read_stamp
 from secondlook.agent.pattern.source import UpdateSource
-from secondlook.agent.pattern.updater import PatternUpdater
-from secondlook.config import PatternSettings
 from secondlook.core.answer import Tier
 from secondlook.core.lists.hashlist import build
-from secondlook.ground.clock import SystemClock
 from secondlook.wire import safebrowsing_pb2 as pb
 from serverkit import full_hash
 
@@ -92,58 +89,6 @@ async def test_a_damaged_list_takes_none_of_another_tier_with_it(tmp_path):
         await world.updater.update_now()
         assert world.blocks("own.example/")
         assert not status(world.state, now=0).alerts
-
-
-async def test_what_came_from_servers_that_the_settings_name_no_more_is_out_of_force_and_leaves_the_disk(
-    tmp_path,
-):
-    async with (
-        house(tmp_path / "first") as world,
-        house(tmp_path / "other", lines=["own.example"]) as other,
-    ):
-        own = UpdateSource(name="embedded", tier=Tier.LOCAL, client=other.client)
-        world.updater.use([own, world.source])
-        await world.updater.update_now()
-        assert world.blocks("evil1.example/")
-        files = {each.file for each in read_stamp(world.updater.folder).lists if each.server == "office"}
-
-        heard = []
-        later = PatternUpdater(
-            [], world.state, world.events, SystemClock(), PatternSettings(keep=1), tiers=[Tier.LOCAL],
-            on_change=lambda: heard.append(load_pattern(world.state)),
-        )  # fmt: skip
-        await later.update_now()  # the embedded server is not there yet
-        assert not world.blocks("evil1.example/")
-        assert world.blocks("own.example/")
-        assert [each.server for each in read_stamp(later.folder).servers] == ["embedded"]
-        [pattern] = heard
-        assert [mirror.server for mirror in pattern.mirrors] == ["embedded"]
-        told = [event for event in world.events.kept if "no server of the tier intranet" in event.detail]
-        assert {event.server for event in told} == {"office"}
-        assert len(told) >= len(files)
-        await later.update_now()
-        assert len(heard) == 1
-
-        later.use([own])
-        await other.publish(["own.example", "more.example"])
-        await later.update_now()  # the one step that is kept to go back to has none of its lists
-        both = {each.file for each in read_stamp(later.folder).lists}  # some are empty at every server
-        assert not {path.name for path in later.folder.iterdir()} & (files - both)
-        assert files - both
-
-
-async def test_what_was_rolled_back_of_a_server_that_is_given_up_is_no_alert_any_more(tmp_path):
-    async with house(tmp_path / "first") as world:
-        await world.updater.update_now()
-        await world.publish([*HOSTS, "more.example"])
-        await world.updater.update_now()
-        rollback(world.state)
-        assert read_stamp(world.updater.folder).held
-        later = PatternUpdater(
-            [], world.state, world.events, SystemClock(), PatternSettings(), tiers=[Tier.LOCAL]
-        )
-        await later.update_now()
-        assert not read_stamp(later.folder).held
 
 
 async def test_what_the_disk_does_not_take_is_no_update(tmp_path):
@@ -328,8 +273,6 @@ KILLED = """
 import asyncio, sys
 from pathlib import Path
 from secondlook.agent.pattern.source import UpdateSource
-from secondlook.agent.pattern.updater import PatternUpdater
-from secondlook.ground.clock import SystemClock
 from secondlook.config import PatternSettings, RemoteServer
 from secondlook.core.answer import Tier
 from secondlook.lookup.client import ServerClient

@@ -1,17 +1,21 @@
 """Several servers of one tier: one is used, the others are compared, and one takes over when it fails."""
 
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
 from agentkit.updating import HOSTS, house
 from secondlook.agent.pattern.change import status
 from secondlook.agent.pattern.files import read_stamp
+from secondlook.agent.pattern.rota import FAILURES_TO_SWITCH
 from secondlook.agent.pattern.source import UpdateSource
 from secondlook.agent.pattern.updater import PatternUpdater
-from secondlook.config import PatternSettings
+from secondlook.config import PatternSettings, RemoteServer
 from secondlook.core.answer import Tier
 from secondlook.ground.clock import SystemClock
+from secondlook.lookup.client import ServerClient
+from secondlook.server.store.feeds_off import Off, write_off
 from serverkit import out, put
 
 pytestmark = pytest.mark.anyio
@@ -236,3 +240,30 @@ async def test_quite_other_servers_of_a_tier_come_in_with_what_is_good_and_the_r
         assert set(in_force(world)[1].values()) == {"spare"}
         assert world.blocks("only.example/")
         assert status(world.state, now=0).alerts == ()
+
+
+async def test_a_reduction_is_believed_of_another_server_with_the_key_of_its_publisher(tmp_path):
+    async with house(tmp_path, pinned=True, lines=[]) as world:
+        for name, lines in (("feed", HOSTS), ("list.txt", ["left.example"])):
+            put(world.store, lines, name=name)
+        [source] = [each for each in world.store.sources() if each.name == "feed"]
+        world.store.change_source(replace(source, kind="feed"))
+        out(world.store)
+        await world.app.reader.refresh()
+        await world.updater.update_now()
+        assert world.blocks("evil1.example/")
+
+        write_off(world.store.root, {"feed": Off(0.0)})
+        out(world.store)
+        await world.app.reader.refresh()
+        away = ServerClient(RemoteServer(url="http://127.0.0.1:9/", name="office"))
+        office = replace(world.source, client=away)
+        branch = replace(world.source, name="branch")
+        world.updater.use([office, replace(branch, key=None)])
+        for _ in range(FAILURES_TO_SWITCH):
+            await world.updater.update_now()
+        assert (await world.updater.update_now())[0].refused, "nobody knows whose it is"
+        world.updater.use([office, branch])
+        await world.updater.update_now()
+        assert [world.blocks(f"{name}.example/") for name in ("evil1", "left")] == [False, True]
+        await away.aclose()

@@ -87,13 +87,35 @@ def test_acts_tell_what_they_did_as_json(state):
     assert json_lines("resume", "--state", state) == [{"ended": 1}]
 
 
-def test_pattern_update_mends_what_is_damaged(state):
-    """As `doctor` advises, also while no proxy runs."""
+@pytest.fixture
+def updated(state):
+    """Hold a list of the own server."""
     listed = state.parent / "list.txt"
     listed.write_text("one.example\n")
     json_lines("server", "import", listed, "--state", state / "server", "--list", "mw-8b")
     server_publish(state / "server")
     json_lines("pattern", "update", "--state", state)
+    return state
+
+
+@pytest.mark.parametrize("how", ["lost", "damaged"])
+def test_pattern_update_gives_nothing_up_where_the_own_server_cannot_be_asked(updated, how):
+    def in_force():
+        return {each["list"]: each["entries"] for each in json_lines("pattern", "status", "--state", updated)}
+
+    before = in_force()
+    assert before["mw-8b"] > 1
+    if how == "lost":
+        (updated / "server").rename(updated / "lost")
+    else:
+        (updated / "server" / "current").write_text("?")
+    assert json_lines("pattern", "update", "--state", updated) == []
+    assert in_force() == before
+
+
+def test_pattern_update_mends_what_is_damaged(updated):
+    """As `doctor` advises, also while no proxy runs."""
+    state = updated
     (stamp,) = (state / "pattern").glob("current.json")
     (table,) = (state / "pattern").glob("mw-8b.*.slh")
     for damaged in (stamp, table):

@@ -24,6 +24,7 @@ from secondlook.config.value import (
     problem,
     section,
 )
+from secondlook.core.answer import EMBEDDED, Tier
 from secondlook.core.url.address import is_loopback
 from secondlook.core.verdict import SubjectClass
 
@@ -133,6 +134,22 @@ class ServersSettings(Section):
         if len(set(labels)) != len(labels):
             raise problem("intranet", "expected servers with different names")
         return self
+
+    @property
+    def tiers(self) -> frozenset[Tier]:
+        """The tiers that have a server, be it one that is not there now."""
+        named = {
+            Tier.LOCAL: self.embedded.enabled,
+            Tier.INTRANET: bool(self.intranet),
+            Tier.NETWORK: self.network is not None,
+        }
+        return frozenset(tier for tier, is_named in named.items() if is_named)
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What the servers are called in the pattern."""
+        remote = (*self.intranet, *((self.network,) if self.network else ()))
+        return frozenset((*((EMBEDDED,) if self.embedded.enabled else ()), *(each.label for each in remote)))
 
 
 class CacheSettings(Section):

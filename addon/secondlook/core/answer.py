@@ -9,6 +9,7 @@ from secondlook.core.verdict import Risk, Threat
 MOST_PREFIXES: Final = 1000  # in one request, by the protocol
 MIN_EXPIRY_S: Final = 10.0  # how long a server's answer may hold at the least, and at the most
 MAX_EXPIRY_S: Final = 86_400.0
+EMBEDDED: Final = "embedded"  # what the server inside the program is called
 GOOGLE: Final = "google"  # as a source to be credited
 GOOGLE_FRESH_S: Final = 1800.0  # Google's conditions of use: older data may not block
 

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from secondlook.agent.pattern.files import (
     read_confirmed,
     read_stamp,
 )
+from secondlook.core.answer import Tier
 from secondlook.core.lists.format import Corrupt
 from secondlook.ground.called import typed
 from secondlook.ground.errors import PatternError
@@ -62,6 +63,16 @@ def put_stamp(folder: Path, stamp: Stamp, *, now: float, keep: int) -> Stamp:
 
 def _contents(stamp: Stamp) -> dict[tuple[str, str], str]:
     return {(each.tier, each.name): each.sha256 for each in stamp.lists}
+
+
+def of_tiers(stamp: Stamp, tiers: Collection[Tier]) -> Stamp:
+    """Return what a stamp has of the servers of these tiers."""
+    names = {tier.value for tier in tiers}
+    return replace(
+        stamp,
+        lists=tuple(each for each in stamp.lists if each.tier in names),
+        servers=tuple(each for each in stamp.servers if each.tier in names),
+    )
 
 
 def _sweep(folder: Path, stamp: Stamp) -> None:
@@ -213,12 +224,9 @@ def rollback(state_dir: Path, *, now: float | None = None, keep: int = 14) -> St
         current = read_stamp(folder)
         if current is None:
             raise PatternError("there is no pattern to roll back")
-        given_up = {f"{each.server}/{each.name}": each.version for each in current.lists}
-        for path in sorted((folder / PAST).glob("*.json"), reverse=True):
+        given_up = {f"{each.server}/{each.name}": each.version for each in current.lists} | dict(current.held)
+        for stamp in _before(current, _past(folder)):
             try:
-                stamp = Stamp.from_json(path.read_bytes())
-                if _contents(stamp) == _contents(current):
-                    continue
                 for stamped in stamp.lists:
                     open_list(folder, stamped).verify()
             except PatternError:
@@ -229,3 +237,27 @@ def rollback(state_dir: Path, *, now: float | None = None, keep: int = 14) -> St
             restored = replace(stamp, servers=servers, held={**stamp.held, **held})
             return put_stamp(folder, restored, now=time.time() if now is None else now, keep=keep)
     raise PatternError("there is no earlier pattern whose lists are in order")
+
+
+def _past(folder: Path) -> list[Stamp]:
+    """Read the stamps before the one in force, newest first, without what cannot be read."""
+    found = []
+    for path in sorted((folder / PAST).glob("*.json"), reverse=True):
+        with suppress(PatternError):
+            found.append(Stamp.from_json(path.read_bytes()))
+    return found
+
+
+def _before(current: Stamp, past: Sequence[Stamp]) -> list[Stamp]:
+    """Return which of the past can be gone back to: after a rollback, what is older than what it restored.
+
+    Of a tier that has no server any more lists would be given up again at once: they make no difference.
+    """
+    tiers = {each.tier for each in current.servers}
+
+    def contents(stamp: Stamp) -> dict[tuple[str, str], str]:
+        return {key: each for key, each in _contents(stamp).items() if not tiers or key[0] in tiers}
+
+    same = [at for at, each in enumerate(past) if contents(each) == contents(current)]
+    first = same[0] + 1 if current.held and same else 0
+    return [each for each in past[first:] if contents(each) != contents(current)]

@@ -19,7 +19,7 @@ byte, the folder holds the old stamp with its files or the new one with its file
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +27,7 @@ from pathlib import Path
 from secondlook.agent.pattern.alerts import PatternAlerts
 from secondlook.agent.pattern.change import (
     folder_lock,
+    of_tiers,
     put_stamp,
     set_damaged_stamp_aside,
     verify_folder,
@@ -51,7 +52,7 @@ from secondlook.agent.pattern.source import (
     wanted_lists,
 )
 from secondlook.agent.ports import EventSink
-from secondlook.config import PatternSettings
+from secondlook.config import PatternSettings, ServersSettings
 from secondlook.core.answer import Tier
 from secondlook.core.event import EventKind
 from secondlook.core.lists.hashlist import HashList
@@ -82,15 +83,15 @@ class PatternUpdater:
         poll_s: float = 30.0,
         reachable: Callable[[Tier], bool] = lambda _: True,
         on_change: Callable[[], None] | None = None,
-        tiers: Collection[Tier] = tuple(Tier),
+        servers: ServersSettings | None = None,
     ) -> None:
-        """`tiers` are those for which the settings name a server, be it one that is not there yet."""
+        """`servers` are those of the settings, be they there or not; None: whatever is in force stays."""
         self.folder = state_dir / FOLDER
         self._rota = Rota(sources, clock.monotonic, poll_s=poll_s, reachable=reachable)
         self._clock = clock
         self._settings = settings
         self._on_change = on_change
-        self._tiers = frozenset(tier.value for tier in tiers)
+        self._servers = servers
         self._wake = asyncio.Event()
         self._guarded: Mapping[bytes, str] | None = None
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -177,27 +178,32 @@ class PatternUpdater:
         """Take what came from servers out of force where the settings name none of their tier any more."""
         try:
             stamp = self._stamp()
-            if {each.tier for each in stamp.lists} | {each.tier for each in stamp.servers} <= self._tiers:
+            if self._named(stamp) == stamp:
                 return
             with folder_lock(self.folder):
                 stamp = self._stamp()
-                lists = tuple(each for each in stamp.lists if each.tier in self._tiers)
-                servers = tuple(each for each in stamp.servers if each.tier in self._tiers)
-                gone = {each.server for each in stamp.lists} | {each.server for each in stamp.servers}
-                gone -= {each.server for each in lists} | {each.server for each in servers}
-                held = {key: each for key, each in stamp.held.items() if key.rpartition("/")[0] not in gone}
-                self._put(replace(stamp, lists=lists, servers=servers, held=held))
+                after = self._named(stamp)
+                self._put(after)
         except PatternError:
             return  # reported where the lists are looked at
         except OSError as error:
             self.alerts.alert("pattern", f"cannot write the pattern: {error}")
             return
-        for each in set(stamp.lists) - set(lists):
+        for each in set(stamp.lists) - set(after.lists):
             text = f"given up, as no server of the tier {each.tier} is in the settings (-{each.count})"
             self.alerts.record(EventKind.UPDATE, text, name=each.name, server=each.server)
         self.alerts.keep_refusals({source.name for source in self._rota.sources})
         if self._on_change:
             self._on_change()
+
+    def _named(self, stamp: Stamp) -> Stamp:
+        """Return a stamp without what is of no server of the settings, nor of a tier that has one."""
+        if self._servers is None:
+            return stamp
+        after = of_tiers(stamp, self._servers.tiers)
+        known = self._servers.names | {each.server for each in after.lists}
+        held = {key: each for key, each in stamp.held.items() if key.rpartition("/")[0] in known}
+        return replace(after, held=held)
 
     async def _compare_members(self, *, only_due: bool) -> None:
         """Compare the servers whose lists are not used with the one of their tier whose lists are."""
@@ -293,7 +299,7 @@ class PatternUpdater:
                     key=source.key,
                     is_own=source.tier is Tier.LOCAL,
                     updates_held=name in own,
-                    held_version=bytes.fromhex(own[name].version) if name in own else b"",
+                    held_version=self._version_for(source, held.get(name)),
                     reduction=wanted.reduction,
                 )
                 taken[name] = await self._take(source, offer, held.get(name), accept_shrink=accept_shrink)
@@ -319,6 +325,17 @@ class PatternUpdater:
             {name: each.count for name, each in taken.items() if each.changed or name not in own},
             refused,
         )
+
+    def _version_for(self, source: UpdateSource, stamped: StampedList | None) -> bytes:
+        """Return the version of what is held, if the publisher of these lists made it; else nothing.
+
+        Servers with one pinned key serve what one publisher made.
+        """
+        if stamped is None:
+            return b""
+        key = next((each.key for each in self._rota.sources if each.name == stamped.server), None)
+        is_its = stamped.server == source.name or (key is not None and key == source.key)
+        return bytes.fromhex(stamped.version) if is_its else b""
 
     async def _take(
         self, source: UpdateSource, offer: Offer, stamped: StampedList | None, *, accept_shrink: bool

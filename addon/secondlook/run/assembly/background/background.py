@@ -16,6 +16,7 @@ from secondlook.agent.actions.notifier import discard
 from secondlook.agent.actions.quarantine import Quarantine
 from secondlook.agent.check.watch import Watcher
 from secondlook.agent.pattern.updater import PatternUpdater
+from secondlook.core.answer import EMBEDDED
 from secondlook.core.event import Event, EventKind
 from secondlook.core.lists.pattern import Pattern
 from secondlook.ground.errors import LedgerError, PatternError
@@ -30,7 +31,7 @@ from secondlook.run.assembly.background.second_look import (
     make_quarantine,
     make_second_look,
 )
-from secondlook.run.assembly.background.updates import EMBEDDED, make_updater
+from secondlook.run.assembly.background.updates import make_updater
 from secondlook.run.assembly.check.opening import NOTICES_FILE
 from secondlook.run.assembly.check.parts import Parts
 from secondlook.run.assembly.check.scanning import make_rule_keeper, make_scanner
@@ -98,7 +99,7 @@ async def start_background(
         stack.push_async_callback(embedded.stop)
         await parts.lookup.set_local(embedded.url)
     stack.push_async_callback(tasks.aclose)
-    updater = make_updater(parts)
+    updater = make_updater(parts, servers=settings.servers)
     updaters.append(updater)
     notifier = make_notifier(settings, parts)
     quarantine = make_quarantine(settings, parts)

@@ -6,17 +6,24 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from secondlook.agent.pattern.source import UpdateSource
 from secondlook.agent.pattern.updater import PatternUpdater
-from secondlook.config import RemoteServer, Settings
-from secondlook.core.answer import GOOGLE, Tier
+from secondlook.config import RemoteServer, ServersSettings
+from secondlook.core.answer import EMBEDDED, GOOGLE, Tier
 from secondlook.ground.errors import ConfigError
 from secondlook.run.assembly.check.parts import Parts
 from secondlook.wire.signature import read_public_key
 
-EMBEDDED = "embedded"
 
+def make_updater(
+    parts: Parts,
+    *,
+    servers: ServersSettings | None = None,
+    on_change: Callable[[], None] | None = None,
+) -> PatternUpdater:
+    """Make the updater of the one process that runs it. Raises ConfigError for a key that is none.
 
-def make_updater(parts: Parts, *, on_change: Callable[[], None] | None = None) -> PatternUpdater:
-    """Make the updater of the one process that runs it. Raises ConfigError for a key that is none."""
+    `servers` are those of the settings, whose lists alone stay in force; None, as for a command, which may
+    know other settings and has no embedded server: nothing is given up.
+    """
     return PatternUpdater(
         list(sources_of(parts)),
         parts.settings.state,
@@ -26,19 +33,8 @@ def make_updater(parts: Parts, *, on_change: Callable[[], None] | None = None) -
         poll_s=parts.settings.servers.poll,
         reachable=parts.lookup.reachable,
         on_change=on_change,
-        tiers=list(_tiers_of(parts.settings)),
+        servers=servers,
     )
-
-
-def _tiers_of(settings: Settings) -> Iterator[Tier]:
-    """Name the tiers that the settings have servers of, whether they are there now or not."""
-    servers = settings.servers
-    if servers.embedded.enabled:
-        yield Tier.LOCAL
-    if servers.intranet:
-        yield Tier.INTRANET
-    if servers.network:
-        yield Tier.NETWORK
 
 
 def sources_of(parts: Parts) -> Iterator[UpdateSource]:
