@@ -3,6 +3,9 @@
 import asyncio
 import html
 import re
+import threading
+
+import pytest
 
 from ledgerkit import samples
 from review.stage import make_event
@@ -18,7 +21,7 @@ def test_a_list_is_called_after_its_server_where_that_is_known(operations, monke
         {"name": "se-8b", "server": "office", "title": "office (phishing or deception)"},
     ]
     monkeypatch.setattr(operations.program, "lists", lambda: lists)
-    titles = operations.titles()
+    titles = asyncio.run(operations.titles())
     assert titles["mw-8b"] == "URLhaus (malware), office (malware)"  # whose it is was not kept, as in counts
     event = {"list": "mw-8b", "server": "embedded"}
     assert words.list_title(event, titles) == "URLhaus (malware)"
@@ -26,6 +29,20 @@ def test_a_list_is_called_after_its_server_where_that_is_known(operations, monke
     assert words.list_title({**event, "server": "gone"}, titles) == titles["mw-8b"]
     assert words.list_title({**event, "server": None}, titles) == titles["mw-8b"]
     assert words.list_title({"list": "gone-8b", "server": "office"}, titles) == "gone-8b"
+
+
+@pytest.mark.parametrize("what", ["lists", "feeds", "alerts", "rolled_back"])
+def test_what_the_program_reads_from_files_holds_up_no_loop(operations, monkeypatch, what):
+    threads = []
+
+    def noted():
+        threads.append(threading.current_thread())
+        return []
+
+    monkeypatch.setattr(operations.program, what, noted)
+    asyncio.run(operations.overview() if what == "alerts" else getattr(operations, what)())
+    assert threads
+    assert threading.current_thread() not in threads
 
 
 def test_the_queue_goes_on_where_its_last_entry_is_gone(client, ledger, monkeypatch):

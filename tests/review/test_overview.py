@@ -15,7 +15,9 @@ def program(tmp_path):
 
 def notes(program, **changes):
     calm = {"waiting": 0, "trouble": None, "dropped": 0, "paused": {}}
-    return [(note["kind"], note["title"]) for note in attention(program, **(calm | changes))]
+    return [
+        (note["kind"], note["title"]) for note in attention(program, program.alerts(), **(calm | changes))
+    ]
 
 
 def test_when_all_is_well_nothing_needs_attention(program):
@@ -38,16 +40,16 @@ def test_what_is_worst_comes_first(program):
 
 def test_why_a_server_is_away_stands_with_it(program):
     program.server_rows[0] |= {"up": False, "detail": "the connection is refused"}
-    (note,) = attention(program, waiting=0, trouble=None, dropped=0, paused={})
+    (note,) = attention(program, program.alerts(), waiting=0, trouble=None, dropped=0, paused={})
     assert note["text"].startswith("The connection is refused. What is known there alone")
     program.server_rows.append({"name": "far", "tier": "network", "up": False, "detail": "no answer in time"})
-    (note,) = attention(program, waiting=0, trouble=None, dropped=0, paused={})
+    (note,) = attention(program, program.alerts(), waiting=0, trouble=None, dropped=0, paused={})
     assert note["text"].startswith("Embedded: the connection is refused; far: no answer in time. What")
 
 
 @pytest.mark.parametrize(("waiting", "text"), [(1, "1 subject waits"), (2_000, "2,000 subjects wait")])
 def test_what_waits_is_counted_in_words(program, waiting, text):
-    (note,) = attention(program, waiting=waiting, trouble=None, dropped=0, paused={})
+    (note,) = attention(program, program.alerts(), waiting=waiting, trouble=None, dropped=0, paused={})
     assert note["text"].startswith(text)
 
 
@@ -58,6 +60,8 @@ def test_the_counts_of_hours_are_data_and_their_sum_is_the_day(program):
     ]
     made = compose(
         program=program,
+        alerts=program.alerts(),
+        lists=program.lists(),
         hours=hours,
         waiting=0,
         oldest=None,

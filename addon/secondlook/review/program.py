@@ -108,7 +108,7 @@ class RunningProgram(Protocol):
         ...
 
     def rolled_back(self) -> str | None:
-        """Return which lists a rollback keeps as they were; None: none."""
+        """Return which lists a rollback keeps as they were; None: none. Blocks."""
         ...
 
     def client(self, name: str) -> Json:
@@ -122,7 +122,7 @@ class RunningProgram(Protocol):
     def lists(self) -> Sequence[Json]:
         """Lists of the pattern: name, title, meaning, count, size_bytes, server, generation, confirmed_at.
 
-        The title is what people call the list.
+        The title is what people call the list. Blocks.
         """
         ...
 
@@ -135,11 +135,11 @@ class RunningProgram(Protocol):
         ...
 
     def feeds(self) -> Sequence[Json]:
-        """Feeds of the embedded server: name, licence, count, held_back, fetched_at, state, off."""
+        """Feeds of the embedded server: name, licence, count, held_back, fetched_at, state, off. Blocks."""
         ...
 
     def alerts(self) -> Sequence[Json]:
-        """What needs attention: kind (bad or warn), title, text, href, link, or `unprotected` too."""
+        """What needs attention: kind (bad or warn), title, text, href, link, or `unprotected` too. Blocks."""
         ...
 
     def backtest(self, rule: str, days: int, action: str = "block") -> Json:

@@ -177,7 +177,7 @@ class PatternUpdater:
     def _give_up_tiers(self) -> None:
         """Take what came from servers out of force where the settings name none of their tier any more."""
         try:
-            stamp = self._stamp()
+            stamp = self.read_stamp() or Stamp()
             if self._named(stamp) == stamp:
                 return
             with folder_lock(self.folder):

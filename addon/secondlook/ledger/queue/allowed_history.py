@@ -42,7 +42,7 @@ class AllowedHistory:
         *,
         yields: bool = False,
     ) -> None:
-        """Note an allowed subject in memory; written in batches. One that `yields` keeps the client before."""
+        """Note an allowed subject in memory; written in batches. One that `yields` keeps the last client."""
         if identity not in self._unwritten and len(self._unwritten) >= self._most:
             self.forgotten += 1
             return

@@ -92,7 +92,7 @@ def data_routes(api: APIRouter, operations: Operations) -> None:
     @api.get("/lists")
     async def lists() -> list[ListStatus]:
         """Return the lists of the pattern."""
-        return [ListStatus.model_validate(item) for item in operations.program.lists()]
+        return [ListStatus.model_validate(item) for item in await operations.lists()]
 
     @api.post("/lists/update", status_code=202)
     async def update(force: bool = False) -> None:
@@ -112,4 +112,4 @@ def data_routes(api: APIRouter, operations: Operations) -> None:
     @api.get("/feeds")
     async def feeds() -> list[FeedStatus]:
         """Return the feeds of the embedded server."""
-        return [FeedStatus.model_validate(item) for item in operations.program.feeds()]
+        return [FeedStatus.model_validate(item) for item in await operations.feeds()]

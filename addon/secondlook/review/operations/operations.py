@@ -1,16 +1,18 @@
 """What the review can show and do: one set of operations under both the pages and the API.
 
-They read and write the ledger; what needs the running program alone, pages and API ask of `program` itself.
+They read and write the ledger; what needs the running program alone, pages and API ask of `program` itself,
+but for what it reads from files.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from secondlook.core.event import EventKind
 from secondlook.core.rules.client import network_of, recorded_client
 from secondlook.core.rules.rule import LONGEST_PAUSE_S, SHORTEST_S
 from secondlook.ground.clock import Clock
+from secondlook.ground.lanes import STATE
 from secondlook.ledger.ledger import EventFilter, Ledger
 from secondlook.ledger.log.shape import passage_json, quarantine_json, queue_json
 from secondlook.review import words
@@ -58,6 +60,8 @@ class Operations:
                 paused[pause.client] = max(pause.until, paused.get(pause.client, 0.0))
         return overview.compose(
             program=self.program,
+            alerts=await STATE.run(self.program.alerts),
+            lists=await self.lists(),
             hours=hours,
             waiting=waiting,
             oldest=oldest,
@@ -67,10 +71,22 @@ class Operations:
             dropped=self.ledger.recorder.dropped,
         )
 
-    def titles(self) -> dict[str, str]:
+    async def lists(self) -> Sequence[Json]:
+        """Return the lists of the pattern."""
+        return await STATE.run(self.program.lists)
+
+    async def feeds(self) -> Sequence[Json]:
+        """Return the feeds of the embedded server."""
+        return await STATE.run(self.program.feeds)
+
+    async def rolled_back(self) -> str | None:
+        """Return which lists and rules a rollback keeps as they were; None: none."""
+        return await STATE.run(self.program.rolled_back)
+
+    async def titles(self) -> dict[str, str]:
         """Return people's words for the lists of the pattern: by name, and by name and server."""
         found: dict[str, list[str]] = {}
-        for each in self.program.lists():
+        for each in await self.lists():
             for name in (each["name"], words.list_of(each["name"], each["server"])):
                 found.setdefault(name, []).append(each["title"])
         return {name: ", ".join(dict.fromkeys(titles)) for name, titles in found.items()}
@@ -84,7 +100,7 @@ class Operations:
         if chosen not in statistics.RANGES:
             raise Refused(f"range: expected one of {', '.join(statistics.RANGES)}, got {chosen[:80]!r}")
         name = None if client is None else named_client(client)
-        now, titles = self._clock.now(), self.titles()
+        now, titles = self._clock.now(), await self.titles()
         found = await self.ledger.run(statistics.gather, self.ledger.statistics, chosen, name, now, titles)
         by_address = name is None or ("/" not in name and network_of(name) is not None)
         return {**found, "assessing": self.program.assessing, "counted": by_address}

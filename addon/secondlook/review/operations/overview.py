@@ -23,7 +23,13 @@ def counts(hour: HourCount) -> Json:
 
 
 def attention(
-    program: RunningProgram, *, waiting: int, trouble: str | None, dropped: int, paused: Mapping[str, float]
+    program: RunningProgram,
+    alerts: Sequence[Json],
+    *,
+    waiting: int,
+    trouble: str | None,
+    dropped: int,
+    paused: Mapping[str, float],
 ) -> list[Json]:
     """Return what a person should know now; `paused`: clients without protection, and until when."""
     notes: list[Json] = []
@@ -45,7 +51,7 @@ def attention(
     for client, until in sorted(paused.items()):
         note = _note("warn", f"Protection is paused for {client}.", "It comes back by itself:")
         notes.append({**note, "until": rfc3339(until), "client": client})
-    notes.extend(program.alerts())
+    notes.extend(alerts)
     if waiting and not away:
         text = f"{waiting:,} subject{'s wait' if waiting != 1 else ' waits'} for a second look."
         notes.append(_note("warn", "Flagged.", text, "/flagged", "See them"))
@@ -68,6 +74,8 @@ def _note(kind: str, title: str, text: str, href: str | None = None, link: str |
 def compose(
     *,
     program: RunningProgram,
+    alerts: Sequence[Json],
+    lists: Sequence[Json],
     hours: Sequence[HourCount],
     waiting: int,
     oldest: float | None,
@@ -77,14 +85,15 @@ def compose(
     dropped: int,
 ) -> Json:
     """Put the overview together; `paused`: until when, by client (None: everybody)."""
-    lists = program.lists()
     clients = {client: until for client, until in paused.items() if client is not None}
     return {
         "running_since": rfc3339(program.started_at),
         "proxy": program.proxy,
         "assessing": program.assessing,
         "paused_until": rfc3339(paused.get(None)),
-        "attention": attention(program, waiting=waiting, trouble=trouble, dropped=dropped, paused=clients),
+        "attention": attention(
+            program, alerts, waiting=waiting, trouble=trouble, dropped=dropped, paused=clients
+        ),
         "day": {
             "checked": sum(hour.checked for hour in hours),
             "blocked": sum(hour.blocked for hour in hours),

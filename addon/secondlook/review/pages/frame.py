@@ -68,7 +68,7 @@ class Frame:
             status=status or (BAD_REQUEST if faults else 200),
             counts={"/flagged": waiting, "/late": len(fresh)},
             late=strip(fresh, names) if request.url.path != "/late" else None,
-            titles=self.operations.titles(),
+            titles=await self.operations.titles(),
             names=names,
             faults=faults,
             flash=flash if flash and flash["text"] else None,

@@ -91,7 +91,7 @@ class LogPages:
             view=view,
             f=view.asked,
             faults=faults,
-            chips=list(view.chips(self.operations.titles())),
+            chips=list(view.chips(await self.operations.titles())),
             rows=view.rows(found.events),
             query=view.asked.query(),
             back="/log?" + view.query(**places),
@@ -133,7 +133,7 @@ class LogPages:
             request,
             "entry.html",
             e=event,
-            sentence=words.sentence(event, titles=self.operations.titles()),
+            sentence=words.sentence(event, titles=await self.operations.titles()),
             facts=list(facts(event)),
             steps_=(event.get("extra") or {}).get("steps", []),
             visits=[
@@ -164,7 +164,11 @@ class LogPages:
         async def stream() -> AsyncIterator[str]:
             yield "retry: 2000\n\n"
             async for events, place in self.operations.log.follow(wanted, after):
-                shared = {"view": view, "titles": self.operations.titles(), "names": self.operations.names()}
+                shared = {
+                    "view": view,
+                    "titles": await self.operations.titles(),
+                    "names": self.operations.names(),
+                }
                 rows = [fragment("log_rows.html", rows=[Row(event)], **shared) for event in events]
                 yield f"id: {place}\n" + (f"data: {json.dumps(rows)}\n\n" if rows else ": still here\n\n")
 

@@ -105,7 +105,9 @@ class Pages:
             faults=faults,
             subject=subject,
             c=checked,
-            sentence=words.sentence(checked, asked=True, titles=self.operations.titles()) if checked else "",
+            sentence=words.sentence(checked, asked=True, titles=await self.operations.titles())
+            if checked
+            else "",
         )
 
     async def quarantine(self, request: Request) -> Response:
@@ -132,11 +134,11 @@ class Pages:
         return await self.frame.show(
             request,
             "lists.html",
-            lists=self.operations.program.lists(),
+            lists=await self.operations.lists(),
             servers=self.operations.program.servers(),
             location=self.operations.program.location(),
-            feeds=self.operations.program.feeds(),
-            rolled_back=self.operations.program.rolled_back(),
+            feeds=await self.operations.feeds(),
+            rolled_back=await self.operations.rolled_back(),
             passages=await self.operations.passages(),
         )
 

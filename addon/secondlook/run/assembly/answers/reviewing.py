@@ -10,6 +10,7 @@ import uvicorn
 
 from secondlook.agent.actions.quarantine import Quarantine
 from secondlook.agent.pattern import change
+from secondlook.agent.pattern.files import Stamp, read_stamp
 from secondlook.agent.pattern.updater import PatternUpdater
 from secondlook.agent.recheck.rechecker import Rechecker
 from secondlook.config import LimitsSettings, Settings
@@ -21,7 +22,7 @@ from secondlook.core.subject import UrlSubject
 from secondlook.core.url.address import is_loopback
 from secondlook.ground import keyfile
 from secondlook.ground.called import typed
-from secondlook.ground.errors import SecondLookError
+from secondlook.ground.errors import PatternError, SecondLookError
 from secondlook.ground.first_steps import FirstSteps
 from secondlook.ground.lanes import LISTS
 from secondlook.ledger.log.shape import rfc3339
@@ -126,10 +127,17 @@ class Program:
 
     def rolled_back(self) -> str | None:
         """Return which lists a rollback keeps as they were; None: none."""
-        stamp = self._updater.read_stamp()
+        stamp = self._stamp()
         of_lists = None if stamp is None else change.held_text(stamp, self._parts.list_title)
         of_rules = (rollback_text(name, folder) for name, folder in self._parts.settings.rule_feeds)
         return ". ".join(text for text in (of_lists, *of_rules) if text) or None
+
+    def _stamp(self) -> Stamp | None:
+        """Read what is in force; one that is damaged is reported, and mended, by the updater."""
+        try:
+            return read_stamp(self._updater.folder)
+        except PatternError:
+            return None
 
     def _begin(self, work: Coroutine[None, None, object]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -212,9 +220,7 @@ class Program:
                 "href": "/lists",
                 "link": "Lists",
             }
-            for text in change.alerts_of(
-                self._updater.folder, self._updater.read_stamp(), self._parts.list_title
-            )
+            for text in change.alerts_of(self._updater.folder, self._stamp(), self._parts.list_title)
         ]
         config = self._plan.invocation.config
         if differs(config, self._plan.settings_file):
