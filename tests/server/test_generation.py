@@ -59,6 +59,19 @@ def test_a_damaged_reduction_is_refused(folder, reduction):
         Generation(folder)
 
 
+@pytest.mark.parametrize("number", [float("inf"), float("nan"), -1, 1 << 63, 1.5, "1", None])
+@pytest.mark.parametrize("of", ["number", "count", "since", "reduction"])
+def test_a_number_that_no_answer_can_hold_is_refused(folder, of, number):
+    if of == "number":
+        change(folder, number=number)
+    else:
+        lists = json.loads((folder / MANIFEST).read_bytes())["lists"]
+        lists["mw-8b"][of] = [1, number, "00"] if of == "reduction" else number
+        change(folder, lists=lists)
+    with pytest.raises(PatternError, match="generation in"):
+        Generation(folder)
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]"])
 def test_a_damaged_manifest_is_refused(folder, content):
     (folder / MANIFEST).write_text(content)

@@ -18,6 +18,7 @@ from secondlook.wire.version import TAG_BYTES, ListVersion
 
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
 FORMAT = 1
+MOST = 1 << 63  # in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +82,9 @@ class PublishedList:
         reduced = raw.get("reduction")
         return cls(
             name=name,
-            count=raw["count"],
+            count=_whole(raw["count"]),
             checksum=bytes.fromhex(raw["checksum"]),
-            since=raw["since"],
+            since=_whole(raw["since"]),
             canary=bytes.fromhex(raw["canary"]) if raw["canary"] else None,
             complete=raw["complete"],
             digests=tuple(raw["digests"]),
@@ -94,7 +95,14 @@ class PublishedList:
 
 def _reduction(generation: int, count: int, signature: str) -> Reduction:
     """Return what three plain values stand for; raises TypeError or ValueError where they do not."""
-    return Reduction(int(generation), int(count), bytes.fromhex(signature))
+    return Reduction(_whole(generation), _whole(count), bytes.fromhex(signature))
+
+
+def _whole(value: object) -> int:
+    """Return a number that an answer can hold; ValueError for anything else."""
+    if not isinstance(value, int) or not 0 <= value < MOST:
+        raise ValueError(f"expected a whole number, not {str(value)[:40]}")
+    return value
 
 
 class Generation:
@@ -108,7 +116,7 @@ class Generation:
                 raise PatternError(
                     f"the generation in {folder} has format {self.manifest['format']}, not {FORMAT}"
                 )
-            self.number: int = self.manifest["number"]
+            self.number = _whole(self.manifest["number"])
             self.created_at: float = self.manifest["created_at"]
             self.entries: int = self.manifest["entries"]
             self.lists = {
