@@ -39,6 +39,15 @@ def test_small_ranges_are_spelled_out_and_wide_ones_rejected():
     assert texts("8.8.4.0/30\n") == ["8.8.4.0", "8.8.4.1", "8.8.4.2", "8.8.4.3"]
     assert len(texts("8.8.4.0/24\n")) == 256
     assert texts("8.8.4.0/255.255.255.252\n") == texts("8.8.4.0/0.0.0.3\n") == texts("8.8.4.0/30\n")
+    assert (
+        texts("[2606:4700::1110]/127\n")
+        == texts("2606:4700::1110/127\n")
+        == [
+            "[2606:4700::1110]",
+            "[2606:4700::1111]",
+        ]
+    )
+    assert outcomes("8.8.4.4\n[2606:4700::]/32\n") == ["8.8.4.4", "2: address range too wide"]
     assert outcomes("8.8.4.4\n8.8.4.0/255.255.254.0\n8.8.4.0/255.0.255.0\n8.8.4.0 255.255.255.0\n") == [
         "8.8.4.4",
         "2: address range too wide",

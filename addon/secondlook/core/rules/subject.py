@@ -22,13 +22,12 @@ from typing import Final
 
 from secondlook.core.rules.regex import RegexError, check_regex
 from secondlook.core.rules.rule import Scope
-from secondlook.core.url.address import NETWORK
+from secondlook.core.url.address import network_in
 from secondlook.core.url.canonical import url_subject
 from secondlook.core.url.expression import Suffixes
 
 _SHA256: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 _NOT_IN_HOST: Final = re.compile(r"[\s/?#@]")
-_BRACKETS: Final = re.compile(r"\A\[([^\]]*)\]")
 _PART_OF_ADDRESS: Final = re.compile(r"[0-9]+(?:\.[0-9]+){0,2}\.?", re.ASCII)
 
 
@@ -82,9 +81,9 @@ def parse_subject(text: str, suffixes: Suffixes) -> tuple[Scope, str]:
         return Scope.REGEX, text[1:-1]
     if text[0] == "=":
         return Scope.HOST, _host(text[1:].strip())
-    network = NETWORK.fullmatch(_BRACKETS.sub(r"\1", text))
+    network = network_in(text)
     if network is not None:
-        raise RuleSubjectError(_about_network(network[1], network[2]))
+        raise RuleSubjectError(_about_network(*network.split("/")))
     if "/" in text or "?" in text:
         return _url(text)
     host = _host(text)

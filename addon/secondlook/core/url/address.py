@@ -29,11 +29,12 @@ METADATA_ADDRESSES = frozenset(
 
 # an address and a length or a mask (`/8`, `/255.0.0.0`, `/0.255.255.255`); the letters of `f00d.de:80/5` are
 # hexadecimal too: digits and dots, or two colons, make an address
-NETWORK = re.compile(
+_NETWORK = re.compile(
     r"([0-9.]++|(?=[0-9A-Fa-f.]*+:[0-9A-Fa-f.]*+:)[0-9A-Fa-f:.]++)"
     r"/([0-9]{1,3}|(?:255|254|252|248|240|224|192|128|0)(?:\.[0-9]{1,3}){3})",
     re.ASCII,
 )
+_BRACKETS = re.compile(r"\A\[([^\]]*)\]")
 _NETWORK_GROUPS = 4  # of an IPv6 address: whoever has one address has its /64
 _PART = re.compile(r"0[xX][0-9a-fA-F]*|0[0-7]*|[1-9][0-9]*", re.ASCII)
 _ENDS_IN_NUMBER = re.compile(r"(?:.*\.)?(?:[0-9]+|0[xX][0-9a-fA-F]*)", re.ASCII | re.DOTALL)
@@ -51,6 +52,12 @@ class AddressClass(StrEnum):
     UNSPECIFIED = "unspecified"
     MULTICAST = "multicast"
     RESERVED = "reserved"
+
+
+def network_in(text: str) -> str | None:
+    """Return a text that is a network, with its length or mask, out of brackets; None where it is none."""
+    plain = _BRACKETS.sub(r"\1", text) if text[:1] == "[" else text
+    return plain if _NETWORK.fullmatch(plain) else None
 
 
 def parse_ipv4(text: str) -> IPv4Address | None:

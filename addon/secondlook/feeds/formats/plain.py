@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_network
 
-from secondlook.core.url.address import NETWORK
+from secondlook.core.url.address import network_in
 from secondlook.feeds.entries.entry import Entry, RejectClass
 from secondlook.feeds.entries.maker import ANY_DIGEST, CLEAN_HOST, WEB_URL, Maker
 from secondlook.feeds.entries.tally import Tally
@@ -96,8 +96,8 @@ def one(number: int, text: str, maker: Maker, tally: Tally, *, exception: bool =
             return
     if ANY_DIGEST.fullmatch(text):
         made = maker.digest(text, exception=exception)
-    elif NETWORK.fullmatch(text):
-        yield from spell_out(number, text, maker, tally, exception=exception)
+    elif (network := network_in(text)) is not None:
+        yield from spell_out(number, network, maker, tally, exception=exception)
         return
     elif _ADDRESSES_FROM_TO.fullmatch(text):
         made = RejectClass.WIDE_RANGE

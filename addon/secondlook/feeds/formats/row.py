@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from ipaddress import ip_network
 
-from secondlook.core.url.address import NETWORK
+from secondlook.core.url.address import network_in
 from secondlook.core.verdict import Threat
 from secondlook.feeds.entries.entry import Entry, RejectClass
 from secondlook.feeds.entries.maker import Maker, refang
@@ -320,8 +320,8 @@ def generic(row: Row, maker: Maker) -> Entry | RejectClass:
 
 def _network(text: str, maker: Maker) -> Entry | RejectClass | None:
     """Read a network; None where a text is none. A row is one entry, so that of one address alone has any."""
-    plain = refang(text)
-    if not NETWORK.fullmatch(plain):
+    plain = network_in(refang(text))
+    if plain is None:
         return None
     try:
         network = ip_network(plain, strict=False)

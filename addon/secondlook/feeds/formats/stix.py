@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from secondlook.core.url.address import NETWORK
+from secondlook.core.url.address import network_in
 from secondlook.feeds.entries.entry import Entry, FeedRefused, RejectClass
 from secondlook.feeds.entries.maker import Maker
 from secondlook.feeds.entries.tally import Tally
@@ -119,8 +119,8 @@ def _entries(line: int, path: str, value: str, maker: Maker, tally: Tally) -> It
     digest = _DIGEST_PATH.fullmatch(path)
     if digest is not None:
         made = maker.digest(value)
-    elif path in {"ipv4-addr:value", "ipv6-addr:value"} and NETWORK.fullmatch(value):
-        yield from spell_out(line, value, maker, tally)
+    elif path in {"ipv4-addr:value", "ipv6-addr:value"} and (network := network_in(value)) is not None:
+        yield from spell_out(line, network, maker, tally)
         return
     elif path in _WEB_PATHS:
         made = maker.indicator(f"[{value}]" if path.startswith("ipv6") else value)
