@@ -138,8 +138,10 @@ def test_the_overview_does_not_claim_protection_where_no_list_protects(client, p
     shown = client.get("/").text
     assert "<h2>No list protects</h2>" in shown
     assert "Protection is on" not in shown
+    assert "<p>Running since " in shown, "not since then without a list"
     program.alert_rows[:] = [note | {"unprotected": False}]
-    assert "<h2>Protection is on</h2>" in client.get("/").text
+    shown = client.get("/").text
+    assert "<h2>Protection is on</h2><p>Since " in shown.replace("</h2>\n", "</h2>")
 
 
 def test_pause_and_resume(client, ledger):

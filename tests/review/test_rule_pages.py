@@ -108,3 +108,15 @@ def test_the_undo_that_is_offered_brings_back_the_rule_that_was_replaced(client,
     undone = post(client, action, **hidden)
     assert ledger.rules.all() == (older,)
     assert "as they were before" in client.get(undone.headers["location"]).text
+
+
+@pytest.mark.parametrize("how", ["undo", "remove"])
+def test_going_back_claims_nothing_of_a_rule_that_is_no_more(client, ledger, how):
+    made = post(client, "/rules", action="block", subject="a.example").headers["location"]
+    assert "Blocked for everybody" in client.get(made).text
+    (rule,) = ledger.rules.all()
+    if how == "undo":
+        post(client, "/rules/undo", id=rule.id)
+    else:
+        post(client, f"/rules/{rule.id}/remove")
+    assert "banner good" not in client.get(made).text

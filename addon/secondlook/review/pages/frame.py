@@ -54,11 +54,13 @@ class Frame:
         if done:
             # Only our own forms' undo is offered: taking back a rule that was just made.
             undoable = undo.split(".") if undo and undo.replace(".", "").isalnum() else []
+            rules = await self.operations.rules.made(undoable) if undoable else []
+            gone = undoable and not rules  # undone, removed or over since: the page was gone back to
             flash = {
                 "kind": "good",
-                "text": DONE.get(done, ""),
+                "text": "" if gone else DONE.get(done, ""),
                 "undo": undoable,
-                "rules": await self.operations.rules.made(undoable) if undoable else [],
+                "rules": rules,
                 "back": str(request.url.remove_query_params(["done", "undo"]).replace(scheme="", netloc="")),
             }
         names = self.operations.names()

@@ -222,6 +222,18 @@ class Program:
             }
             for text in change.alerts_of(self._updater.folder, self._stamp(), self._parts.list_title)
         ]
+        now = self._parts.clock.now()
+        notes += [
+            {
+                "kind": "bad",
+                "title": "Feeds.",
+                "text": as_sentence(text),
+                "href": "/lists#feeds",
+                "link": "Lists",
+                "unprotected": text.startswith(NOTHING_PROTECTS),
+            }
+            for text in self._feed_alerts(now)
+        ]
         config = self._plan.invocation.config
         if differs(config, self._plan.settings_file):
             running = read_run_file(self._parts.settings.state)
@@ -250,18 +262,6 @@ class Program:
             notes.append(
                 {"kind": "warn", "title": "Feeds fail.", "text": text, "href": "/lists", "link": "Lists"}
             )
-        now = self._parts.clock.now()
-        notes += [
-            {
-                "kind": "bad",
-                "title": "Feeds.",
-                "text": as_sentence(text),
-                "href": "/lists#feeds",
-                "link": "Lists",
-                "unprotected": text.startswith(NOTHING_PROTECTS),
-            }
-            for text in self._feed_alerts(now)
-        ]
         notes += [
             {
                 "kind": "warn",
