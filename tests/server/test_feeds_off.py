@@ -44,7 +44,13 @@ def test_only_what_the_settings_name_no_more_is_removed_in_its_time():
     assert outlived(off, NOW) == ["over"]
 
 
-@pytest.mark.parametrize("damaged", [b"", b"[1]", b'{"a": 1}', b'{"a": {"since": 1, "more": 2}}'])
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        *(b"", b"[1]", b'{"a": 1}', b'{"a": {"since": 1, "more": 2}}', b'{"a": {"since": "x"}}'),
+        *(b'{"a": {"since": NaN}}', b'{"a": {"since": 1e300}}', b'{"a": {"since": 1, "unnamed_at": []}}'),
+    ],
+)
 def test_a_damaged_file_takes_nothing_out_of_force(tmp_path, damaged):
     folder = ServerStore(tmp_path).root
     assert read_off(folder) == {}

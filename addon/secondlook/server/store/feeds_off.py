@@ -22,6 +22,7 @@ FEEDS_TURNED = (
     "feeds-turned.json"  # beside it: names of feeds that brought a list, and now bring another kind
 )
 KEPT_S = 30 * 86_400.0
+MOST_AT = 1e11  # Unix seconds: further than a date can be shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +37,16 @@ def read_off(folder: Path) -> dict[str, Off]:
     """Read which feeds are off; a damaged file takes nothing out of force, and is written anew."""
     try:
         raw: Any = json.loads((folder / FEEDS_OFF).read_bytes())
-        return {name: Off(**each) for name, each in raw.items()}
+        return {name: _off(**each) for name, each in raw.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
+
+
+def _off(since: float, unnamed_at: float | None = None) -> Off:
+    for at in (since, 0.0 if unnamed_at is None else unnamed_at):
+        if not 0.0 <= at < MOST_AT:
+            raise ValueError(f"no instant: {at}")
+    return Off(since, unnamed_at)
 
 
 def write_off(folder: Path, off: Mapping[str, Off]) -> None:
