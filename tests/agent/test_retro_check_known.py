@@ -93,6 +93,8 @@ def test_a_stricter_group_gets_its_own_late_verdict(house):
     assert visit(house, BAD, client="10.1.2.3").action is Action.ALLOW
     house.publish(make_pattern([hit], now=now, risk=Risk.SUSPICIOUS))
     assert house.run(house.late.look()) == 1
+    (told,) = house.told
+    assert told.subject == BAD
 
 
 @pytest.mark.parametrize("first", ["10.1.2.3", "10.2.0.1"])

@@ -120,7 +120,7 @@ class Enforcement:
             visits = await self._visits.visits(entry.identity) if number < _MOST_VISITS else []
             event = self._event(source, evidence, visits, (), late=True)
             findings.append((entry, None if source.identity in reported else event))
-            if not self._acts_on(source, evidence):
+            if self._is_allowed(source):
                 ended.append(source)
             elif entry.kind is SubjectKind.FILE:
                 files.append((source, entry, visits))
@@ -246,8 +246,10 @@ class Enforcement:
 
     def _acts_on(self, entry: QueueEntry | FlagEntry, evidence: Evidence) -> bool:
         """Return whether the policy blocks it and no rule of the operator allows it."""
-        if not self.blocks(evidence):
-            return False
+        return self.blocks(evidence) and not self._is_allowed(entry)
+
+    def _is_allowed(self, entry: QueueEntry | FlagEntry) -> bool:
+        """Return whether a rule of the operator allows it."""
         snapshot = self._view.current
         now = self._clock.now()
         subject = (
@@ -256,7 +258,7 @@ class Enforcement:
             else (self._url_subject(entry.url) if entry.url else None)
         )
         rule = snapshot.rulebook.match(subject, None, None, now) if subject is not None else None
-        return rule is None or rule.action != "allow"
+        return rule is not None and rule.action == "allow"
 
     async def _act(
         self, source: QueueEntry | FlagEntry, entry: ConfirmedEntry, visits: Sequence[Event]
