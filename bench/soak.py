@@ -12,6 +12,9 @@ worker about URLs and bodies. Meanwhile:
 * the server publishes a new generation every minute, of which the proxy takes what changed;
 * the server hangs, is slow, fails, answers garbage, drops its connections and comes back, in turn.
 
+The cache of answers is small (10,000 prefixes in each process, by default 200,000), so that it is full when
+what follows is compared with it.
+
 It ends with 1 when a figure at the end lies beyond its bound or an answer was none that may be.
 """
 
@@ -48,6 +51,7 @@ servers:
   intranet: [{{url: '{front}', name: near}}]
   circuit: {{backoff_min: 200ms, backoff_max: 2s}}
 mitmproxy: {{ssl_insecure: true}}
+cache: {{size: 10000}}
 scan: {{clamd: {clamd}}}
 gateway: {{enabled: true, socket: {folder}/gateway.sock, icap: "127.0.0.1:{icap}"}}
 """

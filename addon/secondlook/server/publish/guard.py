@@ -58,9 +58,11 @@ class Guard:
     """The shipped lists and `more` lines, as something that can be laid over the texts of a source."""
 
     def __init__(self, more: Sequence[str], suffixes: Suffixes) -> None:
-        self.roots = {**shipped_roots(suffixes), **root_hashes(more, suffixes)}
-        shipped = shipped_known_good(suffixes)
-        self._known_good = KnownGood(more, suffixes, shipped) if more else shipped
+        self.roots = shipped_roots(suffixes)
+        self._known_good = shipped_known_good(suffixes)
+        if more:
+            self.roots = {**self.roots, **root_hashes(more, suffixes)}
+            self._known_good = KnownGood(more, suffixes, self._known_good)
 
     def offsets(self, texts: Any) -> npt.NDArray[np.uint64]:
         """Find where in a source's (mapped) text the lines stand that would block too much."""
