@@ -65,9 +65,10 @@ class RealClamd:
         if not any(self.database.iterdir()):
             write_database(self.database)
         configuration = self.folder / "clamd.conf"
+        # with `IdleTimeout` a thread that has nothing to do ends soon: a reload waits for all of them
         configuration.write_text(
             f"LocalSocket {self.address}\nDatabaseDirectory {self.database}\nForeground yes\n"
-            f"StreamMaxLength {self.stream_max}M\nMaxThreads 4\nDetectPUA yes\nFixStaleSocket yes\n"
+            f"StreamMaxLength {self.stream_max}M\nMaxThreads 4\nDetectPUA yes\nFixStaleSocket yes\nIdleTimeout 1\n"
             f"TemporaryDirectory {self.folder}\nConcurrentDatabaseReload no\n"
         )
         self.process = subprocess.Popen(
