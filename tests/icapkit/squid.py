@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from serverkit.ports import free_port
+
 STARTED_S = 60.0
 HANDS_ON = """\
 adaptation_masterx_shared_names X-Second-Look-Wanted
@@ -46,8 +48,7 @@ def squid(icap: str, *names: str, hands_on: str = "", more: str = "") -> Iterato
         pytest.skip("squid is missing")
     folder = Path(tempfile.mkdtemp(prefix="secondlook-squid-"))
     folder.chmod(0o777)  # started by root, it becomes another user
-    with socket.create_server(("127.0.0.1", 0)) as chosen:
-        port = chosen.getsockname()[1]
+    port = free_port()
     (folder / "hosts").write_text("".join(f"127.0.0.1 {name}\n" for name in names))
     (folder / "squid.conf").write_text(f"""
 http_port 127.0.0.1:{port}

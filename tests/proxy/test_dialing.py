@@ -17,6 +17,7 @@ from proxykit.origin import send
 from secondlook.proxy.mitm.transport import dialing
 from secondlook.proxy.mitm.transport.dialing import Dialer, connect
 from secondlook.resolver import Place, Resolver
+from serverkit.ports import free_port
 
 
 @pytest.fixture
@@ -178,11 +179,8 @@ def test_who_gives_up_leaves_no_socket(listening):
 
 
 def test_the_first_addresss_error_is_told():
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-
     async def scene():
         with pytest.raises(ConnectionRefusedError, match=r"127\.0\.0\.4"):
-            await connect([four("127.0.0.4"), four("127.0.0.3")], port)
+            await connect([four("127.0.0.4"), four("127.0.0.3")], free_port())
 
     asyncio.run(scene())

@@ -11,6 +11,7 @@ from proxykit.http2 import Client, Origin, answer
 from proxykit.loop import LoopThread
 from proxykit.origin import Asked, send
 from secondlook.proxy.mitm.layers import GatedHttpLayer
+from serverkit.ports import free_port
 
 REQUESTS = 12
 
@@ -56,8 +57,7 @@ def test_the_end_of_one_connection_leaves_the_others(proxy, make_origin):
 
 
 def test_an_origin_that_could_not_be_reached_is_tried_again(proxy, origin_certificate):
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     with Client(proxy.port, port, proxy.ca) as client:
         for _ in range(REQUESTS):
             assert client.get().status == 502

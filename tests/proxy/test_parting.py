@@ -51,6 +51,8 @@ def through_tunnel(proxy, sock: socket.socket, host: str) -> ssl.SSLSocket:
 
 @pytest.mark.parametrize("tls", [False, True])
 def test_a_request_and_its_connection(proxy, make_origin, uncollected, tls):
+    kinds = (Connection, Layer, Context)
+    before, streams_before = left(*kinds), left(GatedStream)  # what other tests have left is not of this one
     origin = make_origin(page, tls=tls)
     host = f"127.0.0.1:{origin.port}"
     with socket.create_connection(("127.0.0.1", proxy.port), timeout=60) as raw:
@@ -58,7 +60,6 @@ def test_a_request_and_its_connection(proxy, make_origin, uncollected, tls):
         for number in range(REQUESTS):
             ask(sock, f"/{number}" if tls else f"http://{host}/{number}", host)
         streams = 1 if tls else 0  # the tunnel's own
-        wait_for(lambda: left(GatedStream).total() == streams, f"streams to go: {left(GatedStream)}")
+        wait_for(lambda: (left(GatedStream) - streams_before).total() == streams, "streams to go")
         sock.close()
-    kinds = (Connection, Layer, Context)
-    wait_for(lambda: not left(*kinds), "the connection to leave nothing")
+    wait_for(lambda: not left(*kinds) - before, "the connection to leave nothing")

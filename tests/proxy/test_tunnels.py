@@ -14,6 +14,7 @@ from proxykit.origin import Asked, send
 from proxykit.pieces import tls_in_pieces
 from proxykit.proxy import RunningProxy
 from secondlook.core.verdict import Action
+from serverkit.ports import free_port
 
 GREETING = b"220 mail.test ESMTP\r\n"
 MODES = ["regular", "socks5", "upstream"]
@@ -225,9 +226,7 @@ def test_a_server_that_speaks_first_inside_tls_is_heard(proxy, gatekeeper, origi
 
 
 def test_a_dead_server_ends_the_tunnel_of_a_silent_client(proxy):
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
-    with tunnel(proxy, port) as client:
+    with tunnel(proxy, free_port()) as client:
         assert client.recv(10) == b""
 
 

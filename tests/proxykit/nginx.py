@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from serverkit.ports import free_port
+
 
 @dataclass(frozen=True, slots=True)
 class Nginx:
@@ -41,9 +43,7 @@ def nginx(folder: Path, certificate: Path, key: Path, more: str = "") -> Iterato
     root = folder / "www"
     root.mkdir(parents=True)
     folder.chmod(0o755)
-    with contextlib.ExitStack() as stack:  # held until all are chosen, so that they differ
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(3)]
-        plain, tls, http2 = (each.getsockname()[1] for each in sockets)
+    plain, tls, http2 = (free_port() for _ in range(3))
     each = (
         f"add_header X-Protocol $server_protocol; {more}"
         f"location /chunked/ {{ alias {root}/; add_trailer X-End whole; }}"

@@ -21,6 +21,7 @@ from secondlook.run.supervisor.listening import (
     visited,
 )
 from secondlook.run.supervisor.plan import Endpoints, Invocation, Plan
+from serverkit.ports import free_port
 
 
 def test_listens_and_tells_its_address():
@@ -76,8 +77,7 @@ def test_a_port_can_be_kept_for_who_listens_there():
 
 @pytest.mark.parametrize("way", [("127.0.0.1", "0.0.0.0"), ("0.0.0.0", "127.0.0.1")])
 def test_a_reload_moves_from_this_machine_to_every_address_and_back(way):
-    with listen("127.0.0.1", 0, setting="listen") as free:
-        port = free.getsockname()[1]
+    port = free_port()
     before = Sockets(_plan(way[0], port))
     after = Sockets(_plan(way[1], port), before)
     before.close_all_but(after)
@@ -92,8 +92,7 @@ def test_a_reload_moves_from_this_machine_to_every_address_and_back(way):
 
 
 def test_a_reload_refuses_two_addresses_that_no_start_could_have_together():
-    with listen("127.0.0.1", 0, setting="listen") as free:
-        port = free.getsockname()[1]
+    port = free_port()
     before = Sockets(_plan("127.0.0.1", port))
     both = _plan("127.0.0.1", port, further=["0.0.0.0"])
     with pytest.raises(CannotListenError, match="another program"):
@@ -104,9 +103,8 @@ def test_a_reload_refuses_two_addresses_that_no_start_could_have_together():
 
 
 def test_what_is_refused_leaves_the_sockets_of_before_as_they_were():
-    with listen("127.0.0.1", 0, setting="listen") as free, listen("127.0.0.1", 0, setting="listen") as taken:
-        port = free.getsockname()[1]
-        free.close()
+    port = free_port()
+    with listen("127.0.0.1", 0, setting="listen") as taken:
         before = Sockets(_plan("127.0.0.1", port))
         wanted = _plan("0.0.0.0", port, review=taken.getsockname())
         with pytest.raises(CannotListenError, match="another program"):
