@@ -2,6 +2,7 @@
 
 import gc
 import lzma
+import os
 import re
 import sys
 from collections.abc import Generator, Iterator
@@ -10,12 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from secondlook.suffix import PublicSuffixes
 
-settings.register_profile("project", deadline=None)  # a busy machine is no fault
+settings.register_profile(
+    "project",
+    deadline=None,  # a busy machine is no fault
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize="CI"
+    in os.environ,  # the same inputs each time; new ones are drawn elsewhere, and by `make fuzz`
+)
 settings.load_profile("project")
 
 TESTS = Path(__file__).resolve().parent

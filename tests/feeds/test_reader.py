@@ -3,7 +3,7 @@
 from contextlib import suppress
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from feedkit import read_all
@@ -109,7 +109,6 @@ LINES = st.lists(
 ).map(lambda lines: "\n".join(lines).encode("utf-8", "surrogatepass"))
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.sampled_from(["auto", *Format]), st.binary() | LINES, st.integers(1, 40), st.booleans())
 def test_random_input_breaks_no_parser(form, data, size, known_good):
     try:

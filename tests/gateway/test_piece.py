@@ -202,7 +202,11 @@ def test_a_gateway_that_reads_on_only_once_its_client_gets_something_does_not_st
     assert stand.run(story()).body == BODY[:BLOCK_BYTES]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(data=st.data())
 def test_nothing_of_another_file_passes_and_what_passes_is_what_was_wanted(stand, data):
     first = data.draw(st.integers(0, SIZE - 1))

@@ -149,7 +149,11 @@ async def _read(gate: BodyGate) -> bytes:
     return out
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=400,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(
     data=mutilated(),
     kind=st.sampled_from(KINDS),
