@@ -76,6 +76,6 @@ def test_one_that_is_ended_leaves_nothing(tmp_path, before, number, status):
         wait_for(lambda: next(folder.glob(".b.*"), None), "what it is written to")
         making.send_signal(number)
         if status:
-            assert making.wait(30) == status
-    assert making.wait(30) == status
+            assert making.wait(60) == status
+    assert making.wait(60) == status
     assert [each.name for each in folder.iterdir()] == ([] if status else ["b"])

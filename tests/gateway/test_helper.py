@@ -121,11 +121,13 @@ def test_open_questions_are_asked_of_whoever_listens_next(tmp_path):
             assert ends.hear(2) == ["2 OK\n", "3 OK\n"]
 
 
-def test_nobody_there_is_bh_after_the_budget_and_says_why(tmp_path, capfd):
+def test_nobody_there_is_bh_after_the_budget_and_says_why(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(helper, "AWAY_S", LONG_S)
     with Ends(tmp_path, budget_s=0.2) as ends:
         ends.say("7 a\n")
         (told,) = ends.hear()
         assert told.startswith(f'7 BH message="cannot reach Second Look at {ends.path}: No such file')
+        ends.helper._budget_s = LONG_S  # from now on somebody answers, however busy the machine
         ends.listen()
         agent, lines = ends.accept()
         with agent, lines:
@@ -139,7 +141,8 @@ def test_nobody_there_is_bh_after_the_budget_and_says_why(tmp_path, capfd):
     assert told[1] == "secondlook helper: Second Look answers again"
 
 
-def test_who_says_nothing_is_left_and_an_answer_that_is_late_is_no_other(tmp_path):
+def test_who_says_nothing_is_left_and_an_answer_that_is_late_is_no_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(helper, "AWAY_S", LONG_S)
     with Ends(tmp_path, budget_s=0.3) as ends:
         ends.listen()
         hung, lines = ends.accept()
@@ -147,6 +150,7 @@ def test_who_says_nothing_is_left_and_an_answer_that_is_late_is_no_other(tmp_pat
             ends.say("1 a\n")
             ((first, _),) = asked(lines, 1)
             assert ends.hear() == ['1 BH message="Second Look gave no answer within 0.3 s"\n']
+            ends.helper._budget_s = LONG_S  # from now on somebody answers, however busy the machine
             agent, lines_again = ends.accept()  # it has come again of itself
             with agent, lines_again:
                 ends.say("1 b\n")

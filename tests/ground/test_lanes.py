@@ -58,7 +58,7 @@ def test_a_full_lane_stops_no_other():
         held = [asyncio.ensure_future(LISTS.run(let.wait, 60)) for _ in range(40)]
         await asyncio.sleep(0)  # they hold their threads before anybody else comes
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 assert await VIEW.run(int, "7") == 7
         finally:
             let.set()

@@ -34,7 +34,7 @@ def test_a_change_that_fails_takes_no_number(ledger):
     assert ledger.store.changes.counters() == before
 
 
-def wait_until(condition, timeout_s: float = 20.0) -> None:
+def wait_until(condition, timeout_s: float = 60.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.anyio
 OPTIONS = LedgerOptions(journal_bytes=1 << 18)
 
 
-def wait_until(condition, timeout_s: float = 30.0) -> None:
+def wait_until(condition, timeout_s: float = 60.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -100,7 +100,7 @@ async def test_a_disk_that_is_full_again_and_again_is_told_once(small_disk, monk
     assert lines[0].startswith("cannot write: ")
     monkeypatch.setattr(writer, "STEADY_S", 0.0)
     ledger.recorder.record(make_event(EventKind.BLOCKED))
-    wait_until(lambda: "writing again" in told, 8.0)
+    wait_until(lambda: "writing again" in told)
     ledger.close()
 
 
@@ -156,7 +156,7 @@ async def test_a_flag_never_waits_past_its_deadline(tmp_path):
     begun = loop.time()
     await asyncio.gather(*[ledger.flags.flag(*make_flag(number)) for number in range(10)])
     assert ledger.flags.journaled == 10
-    assert loop.time() - begun < 2.0  # far below the 5 s that the lock is waited for
+    assert loop.time() - begun < 4.5  # the lock would be waited for 5 s
     await ledger.flags.flag(*make_flag("at once"))  # and the next does not wait at all
     holder.execute("COMMIT")
     holder.close()
@@ -262,7 +262,10 @@ def test_postgresql_restarted_under_load_loses_no_flag(tmp_path):
 
 
 async def filled(path: Path) -> None:
-    ledger = Ledger.open(path, OPTIONS, report=lambda _: None)
+    patient = LedgerOptions(
+        journal_bytes=1 << 18, deadline_s=60.0
+    )  # all is in the ledger, nothing in the journal
+    ledger = Ledger.open(path, patient, report=lambda _: None)
     for number in range(50):
         await ledger.flags.flag(*make_flag(number))
     await confirm(ledger, make_confirmed("bad"), make_event(EventKind.CONFIRMED))

@@ -126,7 +126,7 @@ async def test_the_writer_goes_on_after_a_fault_inside(stage, caplog):
         job = stage.writer.submit(lambda _: "done")
         slot = stage.writer.flag(*make_flag("one"))
     assert job.result(10.0) == "done"  # it was committed, and so it is answered
-    await asyncio.wait_for(slot.answer, 10.0)
+    await asyncio.wait_for(slot.answer, 60.0)
     stage.writer._ended = healthy
     assert stage.writer.submit(lambda _: "again").result(10.0) == "again"
     assert "ZeroDivisionError" in caplog.text
@@ -145,7 +145,7 @@ async def test_a_fault_before_the_answer_is_an_answer_too(stage, monkeypatch):
     monkeypatch.setattr(stage.writer, "_commit", lambda *_: 1 / 0)
     slot = stage.writer.flag(*make_flag("one"))
     with pytest.raises(LedgerError, match="internal error"):
-        await asyncio.wait_for(slot.answer, 10.0)
+        await asyncio.wait_for(slot.answer, 60.0)
     with pytest.raises(LedgerError, match="internal error"):
         stage.writer.submit(lambda _: None).result(10.0)
     monkeypatch.undo()

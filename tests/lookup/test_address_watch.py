@@ -79,7 +79,7 @@ INSIDE = """
         assert watch.notified
 
         async def told():
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await heard.wait()
             await asyncio.sleep(0.5)  # the swarm settles
             heard.clear()

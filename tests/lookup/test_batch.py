@@ -50,7 +50,7 @@ def make(servers, browsing=2, downloads=2, **options):
     return Batcher(servers.query, {BROWSING: browsing, DOWNLOADS: downloads}, **options)
 
 
-def soon(seconds=5.0):
+def soon(seconds=60.0):
     return time.monotonic() + seconds
 
 
@@ -260,7 +260,7 @@ def test_every_check_gets_all_its_answers_or_is_told_and_no_prefix_is_asked_twic
             assert set(outcome.answers) <= wanted
             assert (outcome.error is None) == (set(outcome.answers) == wanted)
 
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await asyncio.gather(*(check(*each) for each in checks))
             await until(lambda: not batcher._tasks)
         assert all(not lane.running for lane in batcher._lanes.values())

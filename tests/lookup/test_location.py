@@ -33,7 +33,7 @@ def far(monkeypatch):
 
 
 def ask(lookup, tier, cls=PAGE, kind=URL):
-    return lookup.ask(tier, kind, cls, [PREFIX], deadline=time.monotonic() + 1.5)
+    return lookup.ask(tier, kind, cls, [PREFIX], deadline=time.monotonic() + 30)
 
 
 def test_a_reference_proves_itself_by_authority_or_by_its_pinned_key(run, serve, authority, tmp_path):

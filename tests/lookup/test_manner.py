@@ -21,7 +21,7 @@ def number(n):
     return n.to_bytes(4)
 
 
-def ask(lookup, prefix=b"abcd", cls=PAGE, tier=Tier.INTRANET, seconds=1.5, kind=URL):
+def ask(lookup, prefix=b"abcd", cls=PAGE, tier=Tier.INTRANET, seconds=30.0, kind=URL):
     return lookup.ask(tier, kind, cls, [prefix], deadline=time.monotonic() + seconds)
 
 
@@ -54,19 +54,18 @@ def test_a_slow_answer_is_hedged_and_both_connections_stay(run, serve, make_look
         lookup = await make_lookup(
             stack,
             intranet=[{"url": first.url, "name": "h0"}, {"url": second.url, "name": "h1"}],
-            attempt_timeout=1.4,
         )
         for n in range(24):
             assert (await ask(lookup, number(n))).error is None
         assert second.asked == []
         before = sample("secondlook_lookup_hedges_total", server="h1")
-        first.delay_s = 0.5
+        first.gate = asyncio.Event()
         answer = await ask(lookup, BAD[:4])
         assert answer.answers[BAD[:4]].server == "h1"
         assert {attempt.outcome for attempt in answer.attempts} == {"answered", "overtaken"}
         assert sample("secondlook_lookup_hedges_total", server="h1") == before + 1
+        first.gate.set()
         await until(lambda: not lookup._tiers[Tier.INTRANET].losers)
-        first.delay_s = 0.0
         assert (await ask(lookup, number(77))).answers[number(77)].server == "h0"
         assert first.connections == 1
         assert {status.state for status in lookup.status()} == {"closed"}
@@ -277,7 +276,7 @@ def test_what_is_counted(run, serve, make_lookup):
         )
         server.list("bad.test/")
         server.behave = "unasked"
-        await lookup.ask(Tier.INTRANET, URL, PAGE, [b"abcd", b"efgh"], deadline=time.monotonic() + 1)
+        await lookup.ask(Tier.INTRANET, URL, PAGE, [b"abcd", b"efgh"], deadline=time.monotonic() + 30)
         server.behave = 502
         await ask(lookup)
         assert sample("secondlook_lookup_queries_total", server="counted", outcome="answered") == 1

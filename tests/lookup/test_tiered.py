@@ -62,9 +62,9 @@ def test_the_next_server_answers_when_the_first_fails_in_any_way(run, serve, mak
             lookup = await make_lookup(
                 stack,
                 intranet=[{"url": first.url, "name": "first"}, {"url": second.url, "name": "second"}],
-                attempt_timeout=0.4,
+                attempt_timeout=2.0,
             )
-            answer = await ask(lookup, soon(5))
+            answer = await ask(lookup, soon())
             assert answer.error is None, mood
             assert answer.answers[BAD[:4]].server == "second"
             assert [attempt.server for attempt in answer.attempts] == ["first", "second"], mood

@@ -113,7 +113,7 @@ def test_clients_of_both_kinds_shake_hands(proxy, tmp_path):
         context = ssl.create_default_context(cafile=tmp_path / "ca" / "mitmproxy-ca-cert.pem")
         context.maximum_version = ssl.TLSVersion.TLSv1_2
         context.set_ciphers(ciphers)
-        with socket.create_connection(("127.0.0.1", running.port), timeout=10) as plain:
+        with socket.create_connection(("127.0.0.1", running.port), timeout=60) as plain:
             plain.sendall(
                 b"CONNECT secondlook.internal:443 HTTP/1.1\r\nHost: secondlook.internal:443\r\n\r\n"
             )
@@ -133,7 +133,7 @@ def test_clients_are_sent_the_authority_s_certificate_too(proxy, tmp_path):
     authority = ssl.PEM_cert_to_DER_cert((tmp_path / "ca" / "mitmproxy-ca-cert.pem").read_text("ascii"))
     context = ssl.create_default_context(cafile=tmp_path / "ca" / "mitmproxy-ca-cert.pem")
     for _ in range(3):
-        with socket.create_connection(("127.0.0.1", running.port), timeout=10) as plain:
+        with socket.create_connection(("127.0.0.1", running.port), timeout=60) as plain:
             plain.sendall(
                 b"CONNECT secondlook.internal:443 HTTP/1.1\r\nHost: secondlook.internal:443\r\n\r\n"
             )

@@ -137,7 +137,7 @@ def test_a_certificate_that_does_not_hold_is_passed_through_to_who_lets_it_pass(
 def test_a_connection_that_is_opened_already_ends_when_its_host_is_passed_through(make_proxy, own, curl):
     proxy = make_proxy(**NO_INSECURE)
     trusting = ssl.create_default_context(cafile=proxy.ca)
-    with socket.create_connection(("127.0.0.1", proxy.port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=60) as client:
         client.sendall(f"CONNECT 127.0.0.1:{own.port} HTTP/1.1\r\n\r\n".encode())
         assert b" 200 " in client.recv(1000)
         with trusting.wrap_socket(client, server_hostname="127.0.0.1") as tls:

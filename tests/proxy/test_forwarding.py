@@ -35,7 +35,7 @@ def proxy(make_proxy):
 
 @contextlib.contextmanager
 def connected(proxy, source: str = BALANCER) -> Iterator[socket.socket]:
-    with socket.create_connection(("127.0.0.1", proxy.port), timeout=20, source_address=(source, 0)) as sock:
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=60, source_address=(source, 0)) as sock:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         yield sock
 

@@ -59,7 +59,7 @@ def test_each_request_on_a_connection_is_of_whom_it_names(make_proxy, make_origi
         answer.read()
         return answer.status
 
-    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=10)) as connection:
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=60)) as connection:
         users = [("ann", PASSWORD), ("bob", PASSWORD), ("", ""), ("ann", PASSWORD), ("bob", "wrong")]
         assert [ask(connection, *each) for each in users] == [200, 200, 407, 200, 407]
     named = [use.user for _, subject, use, _ in gatekeeper.seen if subject.kind == "url"]

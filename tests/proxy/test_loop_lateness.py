@@ -105,7 +105,7 @@ def test_no_body_holds_up_the_loop_or_a_page_beside_it(proxy, make_origin, curl)
         done = curl(proxy, f"http://127.0.0.1:{origin.port}/{name.replace(' ', '%20')}")
         assert done.stdout == bodies[name], name
     stop.set()
-    probing.result(10)
+    probing.result(60)
     assert max(late) < 0.1, sorted(late)[-5:]  # 10 ms on a quiet machine
 
 

@@ -40,7 +40,7 @@ async def hostile(asked: Asked, writer: asyncio.StreamWriter) -> None:
 
 
 def received(proxy, url: str, method: str) -> bytes:
-    with socket.create_connection(("127.0.0.1", proxy.port), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=60) as client:
         client.sendall(f"{method} {url} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
         came = b""
         while piece := client.recv(1 << 16):

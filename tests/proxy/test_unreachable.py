@@ -160,7 +160,7 @@ def test_an_origin_that_never_begins_tls_is_given_up(proxy, curl, monkeypatch):
 
 def test_a_client_that_never_ends_its_handshake_is_let_go(proxy, monkeypatch):
     monkeypatch.setattr(tls_layers, "HANDSHAKE_S", 0.3)
-    with socket.create_connection(("127.0.0.1", proxy.port), timeout=15) as client:
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=60) as client:
         client.sendall(b"CONNECT a.test:443 HTTP/1.1\r\nHost: a.test:443\r\n\r\n")
         assert b" 200 " in client.recv(1000)
         client.sendall(b"\x16\x03\x01\x01")

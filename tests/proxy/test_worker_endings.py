@@ -167,7 +167,7 @@ def test_a_connection_that_its_origin_closed_meanwhile(proxy, make_origin, closi
     served: dict[asyncio.StreamWriter, int] = {}
     origin = make_origin(once)
     client = closing.enter_context(
-        contextlib.closing(http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=20))
+        contextlib.closing(http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=60))
     )
 
     def ask_for(method: str, path: str = "/", body: bytes | None = None) -> int:

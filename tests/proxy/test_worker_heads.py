@@ -40,7 +40,7 @@ def odd(make_origin):
 
 def talk(proxy, data: bytes, *, until: bytes = b"") -> bytes:
     """Say something to the proxy; what comes back until it closes, or until some bytes have come."""
-    with socket.create_connection(("127.0.0.1", proxy.port), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=60) as client:
         client.sendall(data)
         came = b""
         while (piece := client.recv(1 << 16)) and not (until and until in came + piece):

@@ -22,7 +22,7 @@ def unpacked_by(program: str, data: bytes, folder: Path) -> Iterator[bytes]:
     packed.write_bytes(data)
     out.mkdir()
     command = [*PROGRAMS[program], str(packed), "-C", str(out)]
-    subprocess.run(command, capture_output=True, check=False, timeout=30)
+    subprocess.run(command, capture_output=True, check=False, timeout=60)
     for base, _, names in os.walk(out):
         for name in names:
             path = os.path.join(base, name)  # noqa: PTH118 - names may be anything

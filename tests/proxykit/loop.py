@@ -36,7 +36,7 @@ class LoopThread:
 
         self.call(finish())
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(10)
+        self._thread.join(60)
         self.loop.close()
 
     def _run(self) -> None:

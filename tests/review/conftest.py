@@ -15,9 +15,8 @@ from secondlook.review.session import Doorkeeper
 
 @pytest.fixture
 def ledger(tmp_path):
-    ledger = Ledger.open(
-        make_ledger(tmp_path / "ledger.sqlite3"), LedgerOptions(keeper=True, background=False)
-    )
+    patient = LedgerOptions(keeper=True, background=False, deadline_s=60.0)
+    ledger = Ledger.open(make_ledger(tmp_path / "ledger.sqlite3"), patient)
     yield ledger
     ledger.close()
 

@@ -118,14 +118,14 @@ class Family:
         for number in signals or (signal.SIGTERM,):
             self.process.send_signal(number)
         self.lines += self.process.stdout.read().splitlines()
-        return self.process.wait(20)
+        return self.process.wait(60)
 
     def facts(self):
         return read_run_file(self.state)
 
     def facts_when(self, so):
         """Give the facts once they are so: the supervisor may not have heard or written it yet."""
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while not so(facts := self.facts()):
             assert time.monotonic() < until, facts
             time.sleep(0.02)

@@ -14,7 +14,7 @@ def test_a_child_that_reads_nothing_of_what_does_not_fit_a_pipe_is_no_trouble(tm
     events = EventWriter()
     events.write("x" * (1 << 20), "{}")
     [child] = events._children
-    assert child.wait(20) == 1
+    assert child.wait(60) == 1
     events.reap()
     assert events._children == []
 

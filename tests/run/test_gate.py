@@ -18,6 +18,7 @@ def test_a_line_makes_the_events_and_flags_that_traffic_makes(tmp_path):
     raw = {
         "state": tmp_path,
         "gateway": {"enabled": True, "name": "the school's"},
+        "ledger": {"deadline": "60s"},  # however busy the disk
         "servers": {
             "embedded": {"enabled": False},
             "intranet": [{"url": "http://127.0.0.1:9", "insecure": True}],

@@ -109,12 +109,12 @@ def test_one_that_was_killed_is_not_killed_again_and_begins_anew(rounds):
     assert rounds.pass_by(600) is None
     summary = rounds.heartbeats.summary()
     assert (summary["count"], summary["last"]["process"]) == ({"gate": 1}, "gate worker 1")
-    assert rounds.child.process.wait(20) == -signal.SIGKILL
+    assert rounds.child.process.wait(60) == -signal.SIGKILL
     again = Child("gate", 1, silent_s=LIMIT_S, hung=True)
     again.start(rounds.writer, [], rounds.now)
     assert (again.silent_s, again.hung) == (0.0, False)
     again.process.kill()
-    again.process.wait(20)
+    again.process.wait(60)
     again.close_pipe()
 
 

@@ -13,7 +13,7 @@ def test_a_socket_that_cannot_be_is_told_before_anything_starts(family, plan, tm
     endpoints = replace(plan.endpoints, gateway=str(tmp_path / "none" / "gateway.sock"))
     with family(replace(plan, gates=1, endpoints=endpoints)) as running:
         out = running.process.stdout.read()
-        assert running.process.wait(20) == 1
+        assert running.process.wait(60) == 1
     assert f"cannot listen at {endpoints.gateway}: there is no folder {tmp_path / 'none'}; choose" in out
 
 
@@ -22,7 +22,7 @@ def test_two_never_run_on_one_state(family, plan):
     try:
         with family() as second:
             out = second.process.stdout.read()
-            assert second.process.wait(20) == 1
+            assert second.process.wait(60) == 1
     finally:
         lock.release()
     assert out.startswith(f"secondlook: another Second Look runs on {plan.state}; stop it")
@@ -31,7 +31,7 @@ def test_two_never_run_on_one_state(family, plan):
 def test_no_authority_no_start(family):
     with family(authority=["1"]) as running:
         out = running.process.stdout.read()
-        assert running.process.wait(20) == 1
+        assert running.process.wait(60) == 1
     assert "authority ecdsa" in out
     assert "secondlook: cannot make the certificate authority in" in out
 

@@ -60,7 +60,7 @@ def test_a_family_that_can_start_nobody_says_so_and_ends(family):
         with running.short_of(*NO_DESCRIPTOR):
             os.kill(pid, signal.SIGKILL)
             running.lines += running.process.stdout.read().splitlines()
-            assert running.process.wait(20) == 1
+            assert running.process.wait(60) == 1
     assert (
         "secondlook: worker 1 cannot be started (Too many open files) 5 times before it was ready; stopping"
         in running.lines
@@ -138,7 +138,7 @@ def test_a_state_that_cannot_be_prepared_is_said_at_the_start(family, plan):
     metrics.write_text("no folder")
     with family() as running:
         out = running.process.stdout.read()
-        assert running.process.wait(20) == 1
+        assert running.process.wait(60) == 1
     assert out == f"secondlook: cannot start: [Errno 17] File exists: '{metrics}'\n"
 
 

@@ -35,7 +35,7 @@ async def test_publishers_of_one_store_that_load_at_the_same_time_do_not_overrul
             await write_table(generation, *arguments)
             sign = f"secondlook:{generation.number}:being-loaded"
             await asyncio.to_thread(node.cli, "del", sign)
-            async with asyncio.timeout(30):  # it is renewed, however long a loading takes
+            async with asyncio.timeout(60):  # it is renewed, however long a loading takes
                 while int(await asyncio.to_thread(node.cli, "pttl", sign)) <= 0:
                     await asyncio.sleep(0.01)
             seen_lost.append(await first.lost(1))

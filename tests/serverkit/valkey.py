@@ -11,6 +11,8 @@ import pytest
 
 from serverkit.ports import free_port
 
+PATIENCE_S = 60.0
+
 
 def _program(*names: str) -> str:
     """Return the path of the first that is installed, or skip the test."""
@@ -59,7 +61,7 @@ class Node:
             [self._client, "-p", str(self.port), *words],
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=PATIENCE_S,
             check=False,
         )
         return done.stdout
@@ -70,11 +72,10 @@ class Node:
             self.cli("del", name)
 
     def wait(self) -> None:
-        for _ in range(500):
-            if "PONG" in self.cli("ping"):
-                return
+        end = time.monotonic() + PATIENCE_S
+        while "PONG" not in self.cli("ping"):
+            assert time.monotonic() < end, "the server does not answer"
             time.sleep(0.01)
-        raise AssertionError("the server does not answer")
 
     def kill(self) -> None:
         self.process.kill()
@@ -100,9 +101,9 @@ def cluster(folder: Path) -> Iterator[tuple[str, list[Node]]]:
             nodes.append(Node(folder / str(len(nodes)), free_port(bus=10_000), cluster=True))
         places = [f"127.0.0.1:{node.port}" for node in nodes]
         nodes[0].cli("--cluster", "create", *places, "--cluster-yes")
-        for _ in range(1000):
-            if all("cluster_state:ok" in node.cli("cluster", "info") for node in nodes):
-                break
+        end = time.monotonic() + PATIENCE_S
+        while not all("cluster_state:ok" in node.cli("cluster", "info") for node in nodes):
+            assert time.monotonic() < end, "the servers do not come together"
             time.sleep(0.02)
         yield f"valkey+cluster://{','.join(places)}", nodes
     finally:
