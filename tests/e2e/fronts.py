@@ -17,6 +17,7 @@ from secondlook.wire import safebrowsing_pb2 as pb
 
 type Manner = Literal["relay", "hang", "slow", "error", "garbage", "short", "drop"]
 FAULTS: tuple[Manner, ...] = ("hang", "slow", "error", "garbage", "short", "drop")
+PATIENCE_S = 60.0
 SLOW_S = 5.0  # longer than anybody waits
 
 
@@ -36,12 +37,12 @@ class Front:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(PATIENCE_S)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(20)
+        self._thread.join(PATIENCE_S)
         assert not self._thread.is_alive()
 
     @property

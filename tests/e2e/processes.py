@@ -174,13 +174,36 @@ class Proxy(Running):
         return command(*arguments, "-c", self.config, "--state", self.state, check=check)
 
     def json(self, *arguments: str) -> list[dict[str, Any]]:
-        """Run a command with `--json` on its state; of the log, what workers write a moment later too."""
+        """Run a command with `--json` on its state; of the log, what workers write a moment later too.
+
+        That is for what is expected not to come: what is to come is waited for (`json_when`).
+        """
+        began = time.monotonic()
         found = self._objects(*arguments)
         for _ in range(LOG_LOOKS if arguments[0] == "log" else 0):
-            time.sleep(LOG_GROUP_S)
-            before, found = found, self._objects(*arguments)
+            time.sleep(
+                max(LOG_GROUP_S, time.monotonic() - began)
+            )  # a machine that is slow in this is so in all
+            began, before = time.monotonic(), found
+            found = self._objects(*arguments)
             if found == before:
                 break
+        return found
+
+    def json_when(
+        self, right: Callable[[list[dict[str, Any]]], object], *arguments: str
+    ) -> list[dict[str, Any]]:
+        """Run a command with `--json` again until what it gives is right: log, queue and counts follow behind."""
+        found: list[dict[str, Any]] = []
+
+        def look() -> bool:
+            found[:] = self._objects(*arguments)
+            return bool(right(found))
+
+        try:
+            wait_for(look, f"what `{' '.join(arguments)}` is to give")
+        except AssertionError as error:
+            raise AssertionError(f"{error}, last {found}") from None
         return found
 
     def _objects(self, *arguments: str) -> list[dict[str, Any]]:

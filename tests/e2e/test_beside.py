@@ -48,6 +48,7 @@ def read(descriptor):
 status = pty.spawn([sys.executable, "-c", *sys.argv[2:]], read)
 sys.exit(os.waitstatus_to_exitcode(status))
 """
+ROUNDS = 5  # a worker counts after a second: a figure may rise between the two, yet not always
 ALONE = "import sys; from secondlook.cli.program import run; run(sys.argv[1:])"
 CHANGING = re.compile(
     r"""\d+\.\d\d\ ms|(?<="created":\ )"[^"]*"|(?<="elapsed_ms":\ )[\d.]+|(?<=_age_s":\ )[\d.]+|\d+\ (?:s|min)(?:\ \d+\ s)?\ (?:ago|old)"""
@@ -175,13 +176,18 @@ def beside(tmp_path_factory):
 def test_the_proxy_answers_with_what_the_command_prints_by_itself(beside):
     for words in SAID:
         beside.quick(*words)
-    commands = [*SAID, *COMMANDS]
-    quick = [beside.quick(*words) for words in commands]
-    for words, first, (out, err, status) in zip(commands, quick, beside.ordinary(commands), strict=True):
-        # A worker counts after a second, and the figure may have risen between the two.
-        one = first if plain(first.stdout) == plain(out) else beside.quick(*words)
-        assert plain(one.stdout) == plain(out), words
-        assert (one.stderr, one.returncode) == (err, status), words
+    left = [*SAID, *COMMANDS]
+    for _ in range(ROUNDS):
+        quick = [beside.quick(*words) for words in left]
+        both = [
+            (words, (plain(one.stdout), one.stderr, one.returncode), (plain(out), err, status))
+            for words, one, (out, err, status) in zip(left, quick, beside.ordinary(left), strict=True)
+        ]
+        differ = [each for each in both if each[1] != each[2]]
+        left = [words for words, *_ in differ]
+        if not left:
+            break
+    assert differ == []
 
 
 def plain(printed: str) -> str:
@@ -292,5 +298,5 @@ def test_the_socket_is_its_owners_alone_and_the_next_service_answers_on_its_own(
     assert path.stat().st_mode & 0o777 == 0o600
     service = beside.proxy.fresh_facts()["service"]
     os.kill(service, 9)
-    wait_for(lambda: beside.quick("status").returncode == 0, "the next service")
-    assert beside.proxy.fresh_facts()["service"] != service
+    wait_for(lambda: beside.proxy.fresh_facts()["service"] not in {service, None}, "the next service")
+    wait_for(lambda: beside.quick("status").returncode == 0, "its answer")

@@ -124,7 +124,7 @@ def test_fifty_downloads_at_once(own_proxy, site, mb):
     with ThreadPoolExecutor(50) as pool:
         assert set(pool.map(get, enumerate(roads))) == {whole}
     assert memory.grown() <= 50 * 2 * MIB
-    assert list((own_proxy.state / "spool").iterdir()) == []
+    wait_for(lambda: not list((own_proxy.state / "spool").iterdir()), "the spool to be empty again")
 
 
 def _unread(proxy: Proxy, site: Nginx, road: str, http2: bool, path: str) -> socket.socket:

@@ -109,8 +109,9 @@ def test_every_fault_of_every_server_under_traffic(  # noqa: PLR0915 - one story
 
             first.kill()
             watch.opened("first")
-            assert watch.circuit("second") == 0
-            assert not proxy.json("queue", "list"), "one intranet server is enough"
+            watch.closed("second")
+            # one intranet server is enough: what a busy machine had flagged is looked at again, and no more comes
+            proxy.json_when(lambda queue: not queue, "queue", "list")
 
             front.manner = "hang"  # now both are gone: the network server takes over
             watch.opened("second")
@@ -146,9 +147,10 @@ def test_every_fault_of_every_server_under_traffic(  # noqa: PLR0915 - one story
             wait_for(lambda: len(traffic.since(back)) > len(during) + 20 or None, "traffic after it")
         assert_flowing(traffic.visits, traffic)
 
-    cleared = {event["url"] for event in proxy.json("log", "--kind", "cleared")}
-    assert unverified <= cleared, f"{len(unverified - cleared)} flagged subjects were lost"
-    assert proxy.json("queue", "list") == []
+    proxy.json_when(
+        lambda events: unverified <= {event["url"] for event in events}, "log", "--kind", "cleared"
+    )
+    proxy.json_when(lambda queue: not queue, "queue", "list")
     told = proxy.json("log", "--kind", "server")
     for name, faults in (("first", 2), ("second", len(FAULTS) + 1), ("third", 1)):
         of_server = [event["detail"] for event in told if event["server"] == name]

@@ -64,7 +64,7 @@ def test_what_is_blocked_at_one_is_refused_at_the_other(office, plain_origin):
     wait_for(lambda: two.curl(url).status == 403, "the block at the other proxy")
     (late,) = wait_for(lambda: two.json("log", "--kind", "late_verdict") or None, "the late verdict")
     assert late["url"] == url
-    (blocked,) = two.json("log", "--kind", "blocked", "--limit", "1")
+    (blocked,) = two.json_when(bool, "log", "--kind", "blocked", "--limit", "1")
     assert (blocked["list"], blocked["server"] or "office") == ("mw-8b", "office")
     (event,) = wait_for(
         lambda: [each for each in one.json("log", "--kind", "action") if each["server"] == "office"] or None,

@@ -124,12 +124,13 @@ def test_one_queue_without_double_work_and_no_flag_lost_when_postgresql_restarts
         return {each["url"] for each in proxy.json("queue", "list")}
 
     wait_for(lambda: passed <= queued(north), "the journals' replay into the queue")
-    assert queued(north) == queued(south)
+    wait_for(lambda: queued(north) == queued(south), "the same queue at both")
 
     front.manner = "relay"
     wait_for(lambda: not queued(north), "the second look", 150)
-    closings = Counter(each["url"] for each in south.json("log", "--kind", "cleared,confirmed"))
-    assert passed <= closings.keys()
+    closed = ("log", "--kind", "cleared,confirmed")
+    south.json_when(lambda events: passed <= {each["url"] for each in events}, *closed)
+    closings = Counter(each["url"] for each in south.json(*closed))
     assert {url: count for url, count in closings.items() if count > 1} == {}
     twice = [url for url in passed if front.times[url_subject(url, suffixes).identity[:4]] > 1]
     assert twice == []
@@ -162,7 +163,10 @@ def test_while_the_database_is_away_a_proxy_starts_and_its_processes_are_replace
             serves()
             # the database is no reason not to be ready; that no server answers and there are no lists is one
             wait_for(lambda: b"no lists, and no server answers" in curl(f"{proxy.url}/healthz").body, "503")
-            told = proxy.command("status").stdout
+            told = wait_for(
+                lambda: found if "attention: ledger" in (found := proxy.command("status").stdout) else None,
+                "the alert",
+            )
             assert "attention: ledger postgresql://" in told
             assert "the rules read last stay in force" in told
             for role in ("worker", "worker", "service"):
@@ -176,7 +180,7 @@ def test_while_the_database_is_away_a_proxy_starts_and_its_processes_are_replace
     passed = {visit.url for visit in traffic.visits if visit.let_through}
     wait_for(lambda: passed <= {each["url"] for each in proxy.json("queue", "list")}, "the journal's replay")
     wait_for(lambda: proxy.json("log", "--kind", "error"), "the event that the ledger is back")
-    assert "attention: ledger" not in proxy.command("status").stdout
+    wait_for(lambda: "attention: ledger" not in proxy.command("status").stdout, "the alert's end")
     proxy.command("rules", "remove", proxy.json("rules", "list")[0]["id"])
     wait_for(lambda: proxy.curl(listed).status == 200, "the end of the rule")
 

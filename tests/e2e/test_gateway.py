@@ -31,6 +31,15 @@ def event_of(answer):
     return event
 
 
+def blocked(site, url):
+    """Wait for the events of a refused URL."""
+
+    def of_it(events):
+        return [each for each in events if each["url"] == url]
+
+    return of_it(site.agent.json_when(of_it, "log", "--kind", "blocked"))
+
+
 def test_the_check_of_the_command_finds_what_works(site):
     words = ["setup", "squid", "--check", "--bump", "--squid", f"127.0.0.1:{site.squid.port}", "--json"]
     done = site.agent.command(*words, check=False)
@@ -53,16 +62,16 @@ def test_a_listed_page_is_refused_with_our_page_and_its_origin_hears_nothing(sit
     assert answer.headers["content-type"].startswith("text/html")
     assert event.encode() in answer.body
     assert there.connections == before
-    found = [each for each in site.agent.json("log", "--kind", "blocked") if each["url"] == url]
-    assert [(each["id"], each["client"], each["class"]) for each in found] == [(event, "127.0.0.2", "page")]
-    assert found[0]["gateway"] == "squid"
+    (found,) = blocked(site, url)
+    assert (found["id"], found["client"], found["class"]) == (event, "127.0.0.2", "page")
+    assert found["gateway"] == "squid"
 
 
 def test_log_and_statistics_know_by_which_gateway_it_came(site):
     """What its helper asks about and what comes by ICAP is of one gateway."""
     url = f"http://malware.secondlook.test:{site.plain.port}/statistics"
     event = event_of(site.squid.curl(url))
-    assert event in {each["id"] for each in site.agent.json("log", "--gateway", "squid")}
+    site.agent.json_when(lambda events: event in {each["id"] for each in events}, "log", "--gateway", "squid")
     assert site.agent.json("log", "--gateway", "another") == []
 
     def counted():
@@ -89,7 +98,7 @@ def test_an_upload_to_a_listed_host_is_refused_before_it_is_sent(site):
 def test_the_user_is_whom_squid_names(site):
     url = f"http://malware.secondlook.test:{site.plain.port}/user"
     answer = site.squid.curl(url, login="anna")
-    (found,) = [each for each in site.agent.json("log", "--kind", "blocked") if each["url"] == url]
+    (found,) = blocked(site, url)
     assert (found["id"], found["user"]) == (event_of(answer), "anna")
     assert site.squid.curl(f"http://malware.secondlook.test:{site.plain.port}/nobody", login=":").status in {
         403,
@@ -105,8 +114,7 @@ def test_a_host_that_is_passed_through_keeps_its_certificate_and_a_listed_one_ge
     refused = site.squid.curl(f"https://bad.malware.secondlook.test:{site.tls.port}/", *own)
     assert refused.exit != 0
     assert site.tls.connections == before
-    hosts = {each["host"] for each in site.agent.json("log", "--kind", "blocked")}
-    assert "bad.malware.secondlook.test" in hosts
+    site.agent.json_when(bool, "log", "--kind", "blocked", "--host", "bad.malware.secondlook.test")
 
 
 def test_a_piece_of_a_judged_file_is_asked_for_by_its_blocks(site):
@@ -132,7 +140,10 @@ def test_an_exception_is_made_from_the_block_page_through_squid(site):
     assert site.squid.curl(page, "--data-urlencode", f"token={token}").status == 404  # another client
     done = site.squid.curl(page, "--data-urlencode", f"token={token}", "--interface", "127.0.0.3")
     assert done.status == 200
-    assert site.squid.curl(url, "--interface", "127.0.0.3").body == b"<h1>origin</h1>"
+    wait_for(
+        lambda: site.squid.curl(url, "--interface", "127.0.0.3").body == b"<h1>origin</h1>",
+        "the exception in both gate workers",
+    )
     event_of(site.squid.curl(url, "--interface", "127.0.0.4"))  # for whom it was not made
 
 

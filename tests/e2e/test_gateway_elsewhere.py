@@ -123,8 +123,8 @@ def test_pages_downloads_and_tunnels_go_by_what_second_look_says(office):
     download = office.fetch(f"http://inside.test:{office.site.port}/eicar.com", *own)
     assert (download.status, "x-second-look" in download.headers) == (403, True)
     with inside(office.here):
-        events = [each for each in office.agent.json("log", "--kind", "blocked") if each["url"] == url]
-    assert [(each["client"], each["gateway"]) for each in events] == [("127.0.0.1", THERE)]
+        (event,) = office.agent.json_when(bool, "log", "--kind", "blocked", "--search", "/elsewhere")
+    assert (event["url"], event["client"], event["gateway"]) == (url, "127.0.0.1", THERE)
 
 
 def test_clients_of_other_machines_reach_nothing_inside_the_gateway_but_our_pages(office):

@@ -186,7 +186,10 @@ def test_it_runs_without_a_configuration_and_blocks_with_a_page_in_ones_language
     page = curl(f"http://{facts['review']}/?token={facts['token']}", *jar)
     assert (page.status, b"Second Look" in page.body) == (200, True)
     assert curl(f"http://{facts['review']}/static/page.js", *jar).status == 200
-    events = installed.run("secondlook", "log", "--decision", "block", "--json")
-    assert json.loads(events.splitlines()[0])["host"] == "malware.secondlook.test"
+    events = wait_for(
+        lambda: installed.run("secondlook", "log", "--decision", "block", "--json").splitlines() or None,
+        "the event",
+    )
+    assert json.loads(events[0])["host"] == "malware.secondlook.test"
     assert "state" in installed.run("secondlook", "status")
     assert not list(installed.home.glob("*.yaml"))

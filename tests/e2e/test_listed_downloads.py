@@ -253,10 +253,8 @@ def test_listed_files_never_arrive_whole(start_proxy, site, shared_data, test_da
             _judge(cell, (_curl if client == "curl" else _wget)(proxy, _url(site, cell), cell, tmp_path))
     _plain_http2_is_no_way_around(proxy, site)
 
-    told: dict[str, dict[str, Any]] = {}
-    for each in proxy.json("log", "--kind", "blocked", "--limit", "10000"):
-        if each["subject"] == "file":
-            told.setdefault(each["url"], each)
+    refused = {_url(site, cell) for cell in CELLS if cell.file != "clean.exe"} | {first}
+    told = _told(proxy, refused)
     assert "digests" not in told[first]["extra"]
     for cell in CELLS:
         if cell.file != "clean.exe":
@@ -264,6 +262,20 @@ def test_listed_files_never_arrive_whole(start_proxy, site, shared_data, test_da
     for kind in ("sha256", "md5"):  # it is the real list that names them
         event = told[_url(site, Cell("curl", "http2", f"small-{kind}.com"))]
         assert lists[kind][0].name in event["detail"]
+
+
+def _told(proxy: Proxy, urls: set[str]) -> dict[str, dict[str, Any]]:
+    """Wait for an event about the file at each of the URLs; give the newest of each."""
+    told: dict[str, dict[str, Any]] = {}
+
+    def all_told(events: list[dict[str, Any]]) -> bool:
+        for each in events:
+            if each["subject"] == "file":
+                told.setdefault(each["url"], each)
+        return urls <= told.keys()
+
+    proxy.json_when(all_told, "log", "--kind", "blocked", "--limit", "10000")
+    return told
 
 
 def _explains(event: dict[str, Any], cell: Cell, site: Nginx) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.processes import BIN, Answer, Running, curl, wait_for
+from e2e.processes import BIN, START_S, Answer, Running, curl, wait_for
 from proxykit.pieces import tls_in_pieces
 from proxykit.samples import EICAR, program, prose, tarred, zipped
 from serverkit.ports import free_port
@@ -37,7 +37,7 @@ class Dump(Running):
         super().__init__(
             command, folder / "mitmdump.log", env={**os.environ, "SECONDLOOK_CONFIG": str(config)}
         )
-        wait_for(self._serves, "mitmdump")
+        wait_for(self._serves, "mitmdump", START_S)
 
     def _serves(self) -> bool:
         assert self.process.poll() is None, self.output

@@ -76,8 +76,7 @@ def test_a_client_that_refuses_our_certificate_is_passed_through_for_that_host_a
     cut = program.get("localhost")
     assert (cut.status, cut.exit in {35, 56}) == (0, True), cut
     assert site.connections == connections
-    told = [event for event in proxy.json("log", "--decision", "block") if event["host"] == "localhost"]
-    assert told
+    told = proxy.json_when(bool, "log", "--decision", "block", "--host", "localhost")
     assert {event["stage"] for event in told} == {"rules"}
 
 

@@ -61,7 +61,9 @@ def test_every_client_gets_the_policy_of_its_group(start_proxy, plain_origin, me
     found = wait_for(would, "what would have been blocked")
     # the URL of a bad file is refused for a while too
     assert set(found) <= {("url", bad), ("file", eicar), ("url", eicar)}
-    assert {event["client"] for event in proxy.json("log", "--kind", "blocked")} == {COMMON, HIGH, UNTESTED}
+    blocked = ("log", "--kind", "blocked")
+    proxy.json_when(lambda events: len({event["client"] for event in events}) == 3, *blocked)
+    assert {event["client"] for event in proxy.json(*blocked)} == {COMMON, HIGH, UNTESTED}
 
     # a rule that does not exist yet, a level and a list, tried on what really happened
     def tried(text: str) -> dict[str, object]:
@@ -72,7 +74,7 @@ def test_every_client_gets_the_policy_of_its_group(start_proxy, plain_origin, me
     assert tried(game)["clients"] == [{"client": COMMON, "count": 3}, {"client": ASSESS, "count": 3}]
     assert tried(game)["often_visited"] == ["127.0.0.1"]
     assert tried("mw-s-8b")["newly_blocked"] == 0  # suspicious is not blocked at this level
-    assert tried("high")["newly_blocked"] == 9  # what HIGH alone was refused
+    wait_for(lambda: tried("high")["newly_blocked"] == 9, "what HIGH alone was refused")
     assert tried("never.example")["newly_blocked"] == 0
     told = proxy.command("rules", "backtest", game).stdout
     assert "6 would be blocked in addition, 0 no longer" in told
@@ -101,7 +103,7 @@ def test_assessment_decides_the_same_and_enforces_nothing(start_proxy, plain_ori
 
     assert wait_for(told, "the event")[url]["stage"] == "unverifiable"
     # let through unverified all the same: it waits for its second look
-    assert url in {entry["url"] for entry in proxy.json("queue", "list")}
+    proxy.json_when(lambda queue: url in {entry["url"] for entry in queue}, "queue", "list")
 
     def ruled() -> bool | None:
         assert proxy.curl(plain_origin.url("/ruled")).status == 200

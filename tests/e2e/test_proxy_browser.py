@@ -177,11 +177,11 @@ def test_a_block_is_opened_for_a_while_by_its_form(start_proxy, browser, plain_o
     # a rule of the operator is not for users to lift
     assert page.get_by_text("Let me through").count() == 0
     page.get_by_text("This is a mistake").click()
-    assert "No exception can be made here" in page.content()
+    page.get_by_text("No exception can be made here").wait_for()
     page.goto("http://phishing.secondlook.test/login")
     page.get_by_text("Let me through for 10 minutes").click()
     page.get_by_role("button", name="Open it").click()
-    assert "Open for you for 10 minutes" in page.content()
+    page.get_by_text("Open for you for 10 minutes").first.wait_for()
     (rule,) = [rule for rule in proxy.json("rules", "list") if rule["action"] == "allow"]
     assert rule["client"] == "127.0.0.1"
     assert rule["expires"]
@@ -227,7 +227,7 @@ def test_a_certificate_that_does_not_hold_is_let_pass_and_the_browser_warns(
             page.wait_for_selector("#details-button")
             page.keyboard.type("thisisunsafe")  # its way past, which needs its own script
             page.get_by_role("heading", name="origin").wait_for()
-        (told,) = proxy.json("log", "--kind", "overridden")
+        (told,) = proxy.json_when(bool, "log", "--kind", "overridden")
         assert (told["client"], told["host"], told["stage"]) == ("127.0.0.1", "127.0.0.1", "passthrough")
         assert "passed through unopened until 2" in told["detail"]
         (passage,) = proxy.json("status")[0]["passed_through"]

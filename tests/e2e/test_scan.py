@@ -4,6 +4,7 @@ wrapping. 20 s.
 
 import signal
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
@@ -63,7 +64,11 @@ def test_what_no_list_knows_is_found(start_proxy, plain_origin, tmp_path, way):
         cut = curl(plain_origin.url("/streamed.exe"), "-x", by)
         assert cut.exit != 0
         assert len(cut.body) < len(PLANTED)
-    events = {event["filename"]: event for event in proxy.json("log", "--kind", "blocked")}
+    names = {*FILES, "encoded.exe"} - {"clean.exe", "small.exe"}
+    found = proxy.json_when(
+        lambda events: names == {event["filename"] for event in events}, "log", "--kind", "blocked"
+    )
+    events = {event["filename"]: event for event in found}
     assert {(event["stage"], event["list"]) for event in events.values()} == {("scan", "yara")}
     streamed, nested = events["streamed.exe"], events["nested.zip"]
     assert (streamed["rule"], streamed["risk"], streamed["detail"]) == (
@@ -72,11 +77,11 @@ def test_what_no_list_knows_is_found(start_proxy, plain_origin, tmp_path, way):
         "family: Planted",
     )
     assert nested["extra"]["member"] == "in.tar.gz/unpacked/in.zip/b.sh"
-    (looked,) = [
-        event
-        for event in proxy.json("log", "--kind", "check")
-        if event["filename"] == "small.exe" and event["subject"] == "file"
-    ]
+
+    def small(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return [each for each in events if each["filename"] == "small.exe" and each["subject"] == "file"]
+
+    (looked,) = small(proxy.json_when(small, "log", "--kind", "check"))
     assert ("scan", "miss") in [(step["stage"], step["outcome"]) for step in looked["extra"]["steps"]]
 
 
@@ -104,17 +109,19 @@ def test_clamd_finds_is_missed_and_comes_back(start_proxy, plain_origin, tmp_pat
             assert (answer.status, "stage=scan" in answer.headers["x-second-look"]) == (403, True), name
         assert proxy.curl(plain_origin.url("/large.exe")).exit != 0
         assert proxy.curl(plain_origin.url("/clean.exe")).status == 200
-        found = proxy.json("log", "--kind", "blocked")
+        names = {"small.exe", "packed.zip", "large.exe"}
+        found = proxy.json_when(
+            lambda events: names == {event["filename"] for event in events}, "log", "--kind", "blocked"
+        )
         assert {(event["list"], event["rule"]) for event in found} == {("clamd", "Own.Mark")}
-        assert {event["filename"] for event in found} == {"small.exe", "packed.zip", "large.exe"}
         assert "engine clamd" in proxy.command("doctor", check=False).stdout
         clamd.stop(signal.SIGTERM)
         for number in range(4):
             answer = proxy.curl(plain_origin.url(f"/fresh.exe?{number}"))
             assert (answer.status, len(answer.body)) == (200, (3 << 20) + len(LATE))
-        (waiting,) = proxy.json("queue", "list")
+        (waiting,) = proxy.json_when(lambda queue: [each["count"] for each in queue] == [4], "queue", "list")
         assert waiting["reason"].startswith("scan: clamd: ")
-        assert (waiting["filename"], waiting["count"]) == ("fresh.exe", 4)
+        assert waiting["filename"] == "fresh.exe"
 
         def told(what: str) -> list[str] | None:
             events = [event for event in proxy.json("log", "--kind", "server") if event["server"] == "clamd"]
@@ -132,7 +139,7 @@ def test_clamd_finds_is_missed_and_comes_back(start_proxy, plain_origin, tmp_pat
         assert (confirmed["stage"], confirmed["list"], confirmed["rule"]) == ("scan", "clamd", "Own.Late")
         wait_for(lambda: not (downloads / "fresh.exe").exists() or None, "the quarantine")
         assert (downloads / "clean.exe").exists()
-        assert proxy.json("queue", "list") == []
+        proxy.json_when(lambda queue: not queue, "queue", "list")
         assert proxy.curl(plain_origin.url("/fresh.exe?4")).exit != 0  # cut, as it streams
         plain_origin.pages["/again.exe"] = ("application/octet-stream", large)
         assert proxy.curl(plain_origin.url("/again.exe")).exit != 0

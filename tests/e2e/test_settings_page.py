@@ -68,7 +68,7 @@ def test_a_feed_is_added_tried_switched_on_and_blocks(page, proxy, feed):
     page.get_by_role("button", name="Show the difference").first.press("Enter")
     assert "expected" in page.get_by_role("alert").inner_text()
     assert page.get_by_label("Address", exact=True).input_value() == feed
-    assert page.evaluate("document.activeElement.name") == "every"
+    page.wait_for_function("document.activeElement.name === 'every'")  # it has the focus once it is drawn
     page.keyboard.press("Control+A")
     page.keyboard.type("1d")
 

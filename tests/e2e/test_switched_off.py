@@ -53,7 +53,7 @@ def test_off_is_off_in_every_worker_and_on_again_needs_no_fetch(start_proxy):
         assert proxy.curl("http://malware.secondlook.test/").status == 403
         wait_for(lambda: alerts() or None, "the alert that nothing protects")
         assert alerts() == ["no list protects any more: story is switched off, and nothing else is in force"]
-        (event,) = proxy.json("log", "--kind", "action")
+        (event,) = proxy.json_when(bool, "log", "--kind", "action")
         assert event["detail"].startswith("feed story switched off: what it brought (1,500) is out of force")
         (status,) = json_lines("server", "status", "--state", proxy.state)
         assert "what it brought is kept" in status["feeds"][0]["off"]

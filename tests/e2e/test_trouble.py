@@ -130,6 +130,6 @@ def test_a_damaged_ledger_is_set_aside(start_proxy):
     ledger.write_bytes(b"this is no database at all, " * 400)
     again: Proxy = start_proxy()
     assert again.curl("http://malware.secondlook.test/").status == 403
-    assert "ledger" in again.output
+    wait_for(lambda: "ledger" in again.output, "the line about the ledger")
     kept = [path for path in again.state.iterdir() if "ledger" in path.name and "damaged" in path.name]
     assert kept, sorted(path.name for path in again.state.iterdir())

@@ -72,10 +72,6 @@ def _killed(proxy: Proxy, role: str) -> None:
     wait_for(lambda: (now := proxy.fresh_facts()[role]) and pid not in now, f"another of {role}")
 
 
-def _queued(proxy: Proxy, port: int) -> set[str]:
-    return {each["url"].partition(f":{port}")[2] for each in proxy.json("queue", "list")}
-
-
 def test_a_worker_killed_in_a_page_load_and_a_held_download(start_proxy, behind):
     origin, port = behind
     proxy: Proxy = start_proxy(f"workers: 1\nmitmproxy: {{ssl_insecure: true}}\n{AWAY}")
@@ -96,7 +92,8 @@ def test_a_worker_killed_in_a_page_load_and_a_held_download(start_proxy, behind)
         assert client.over
         assert not [path for path, stream in streams.items() if client.got[stream].whole]
         assert {client.got[stream].status for stream in listed} == {403}
-    assert {*wanted} <= _queued(proxy, port)  # all of it was on its way before
+    urls = {f"https://127.0.0.1:{port}{path}" for path in wanted}  # all of it was on its way before
+    proxy.json_when(lambda queue: urls <= {each["url"] for each in queue}, "queue", "list")
     origin.halves = False
     with Client(proxy.port, port, proxy.ca) as client:
         assert {client.get(path, accept="text/html").status for path in pages} == {200}
@@ -149,8 +146,8 @@ def test_a_gate_worker_killed_between_answers_and_in_a_held_body(start_proxy):
         gateway.sendall(bodied + chunked(EICAR[: len(EICAR) // 2]))
         _killed(proxy, "gates")
         assert not [each for each in _answers(gateway) if each.whole]
-    queued = {each["url"] for each in proxy.json("queue", "list")}
-    assert {f"http://site.test/undrained/{number}" for number in range(PAGES)} <= queued
+    urls = {f"http://site.test/undrained/{number}" for number in range(PAGES)}
+    proxy.json_when(lambda queue: urls <= {each["url"] for each in queue}, "queue", "list")
     [refused] = _exchange(icap, bodied + chunked(EICAR) + b"0\r\n\r\n")
     assert refused.head.startswith(b"HTTP/1.1 403")
     assert EICAR not in refused.body

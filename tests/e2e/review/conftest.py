@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from e2e.browser import chromium
-from e2e.processes import Proxy
+from e2e.processes import Proxy, wait_for
 from e2e.review.visits import BLOCKED, curl, review
 
 
@@ -19,6 +19,7 @@ def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
     config.write_text("workers: 1\nlog: {all: true}\nfeeds: []\n")
     running = Proxy(folder / "state", config)
     curl(running, BLOCKED)
+    running.json_when(bool, "log", "--kind", "blocked")
     yield running
     running.stop()
 
@@ -35,8 +36,10 @@ def signed_in(proxy: Proxy, browser: Browser) -> Any:
     """Sign in by the link; give what the browser keeps of it."""
     context = browser.new_context()
     page = context.new_page()
-    page.goto(f"{review(proxy)}/?token={proxy.fresh_facts()['token']}")
+    token = proxy.fresh_facts()["token"]
+    page.goto(f"{review(proxy)}/?token={token}")
     assert page.url == f"{review(proxy)}/"
+    wait_for(lambda: proxy.fresh_facts()["token"] != token, "run.json to hold a fresh one")
     state = context.storage_state()
     context.close()
     return state

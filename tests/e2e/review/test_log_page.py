@@ -24,13 +24,13 @@ def test_the_log_follows_live_without_a_gap(page, proxy, complaints):
     page.goto("/log")
     visit(1)  # after the page was made, before it is followed
     page.get_by_role("button", name="Follow live").click()
-    seen(1).first.wait_for(timeout=10_000)
+    seen(1).first.wait_for(timeout=60_000)
     visit(2)
-    seen(2).first.wait_for(timeout=10_000)
+    seen(2).first.wait_for(timeout=60_000)
     page.get_by_role("button", name="Stop following").click()
     visit(3)
     page.get_by_role("button", name="Follow live").click()
-    seen(3).first.wait_for(timeout=10_000)
+    seen(3).first.wait_for(timeout=60_000)
     assert [seen(number).count() for number in (1, 2, 3)] == [1, 1, 1]
     assert complaints == []
 
@@ -202,7 +202,7 @@ def test_allow_from_an_entry_and_undo(page, proxy):
     page.get_by_text("Allowed for everybody, ").wait_for()
     wait_for(lambda: "blocked" not in curl(proxy, BLOCKED) or None, "the rule to be in force")
     page.goto("/rules")
-    assert page.locator("[data-until]").inner_text() == "60 min left"
+    assert re.fullmatch(r"(60|5\d) min left", page.locator("[data-until]").inner_text())
     page.go_back()
     page.get_by_role("button", name="Undo").click()
     wait_for(lambda: "403 blocked" in curl(proxy, BLOCKED) or None, "the rule to be gone")
@@ -217,5 +217,5 @@ def test_a_rejected_form_keeps_what_was_typed(page):
     field = page.get_by_label("Host, URL, digest")
     assert field.input_value() == "10.0.0.0/8"
     assert page.get_by_label("Reason").input_value() == "the whole network"
-    assert page.evaluate("document.activeElement.name") == "subject"
+    page.wait_for_function("document.activeElement.name === 'subject'")  # it has the focus once it is drawn
     assert field.get_attribute("aria-invalid") == "true"

@@ -1,5 +1,6 @@
 """What the stories of the review page share: its address, requests through its proxy, sites beside it."""
 
+import re
 import subprocess
 
 from playwright.sync_api import Page
@@ -27,4 +28,5 @@ def first_event(page: Page) -> str:
     """Open the entry of a block; return the identifier of its event."""
     page.goto("/log?decision=block&host=malware.secondlook.test")
     page.locator("tbody a").first.click()
+    page.wait_for_url(re.compile("/log/[0-9A-Z]{26}$"))
     return page.url.rpartition("/")[2]
