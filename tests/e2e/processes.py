@@ -40,7 +40,7 @@ def wait_for[T](look: Callable[[], T | None], what: str, timeout_s: float = PATI
     end, pause_s = time.monotonic() + timeout_s, FIRST_PAUSE_S
     while True:
         found = look()
-        if found is not None and found is not False:
+        if found:
             return found
         assert time.monotonic() < end, f"waited {timeout_s:g} s in vain for {what}"
         time.sleep(pause_s)
@@ -181,9 +181,8 @@ class Proxy(Running):
         began = time.monotonic()
         found = self._objects(*arguments)
         for _ in range(LOG_LOOKS if arguments[0] == "log" else 0):
-            time.sleep(
-                max(LOG_GROUP_S, time.monotonic() - began)
-            )  # a machine that is slow in this is so in all
+            # a machine that is slow in this is slow in all
+            time.sleep(max(LOG_GROUP_S, time.monotonic() - began))
             began, before = time.monotonic(), found
             found = self._objects(*arguments)
             if found == before:

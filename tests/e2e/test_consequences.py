@@ -43,7 +43,7 @@ class Poller:
     def assert_changed(self, at: float, *, before: int, after: int) -> None:
         """Nothing that began a second after `at` got the old answer, and every worker comes to give the new one."""
         wait_for(
-            lambda: self.seen and self.seen[-1][1] == after and self.seen[-1][0] > at + IN_FORCE_S,
+            lambda: bool(self.seen) and self.seen[-1][1] == after and self.seen[-1][0] > at + IN_FORCE_S,
             f"status {after}",
         )
         wait_for(lambda: self._answers() == {after}, f"status {after} of every worker")
