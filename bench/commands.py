@@ -1,9 +1,9 @@
 """Processor time and imported modules of commands, and of the family of processes until it is ready (P18).
 
 `python bench/commands.py [--rounds N]`. Seconds are user and system time of the process and of what it waited
-for, with bytecode in place; `loops` is their median in loops of 3,000,000 steps that the same Python
-runs in each round. The commands read a ledger that a proxy has made, first with no proxy running, then beside
-one, which answers them.
+for, with bytecode in place: each is run once before it is timed. `loops` is the median of what that is in
+each round, in loops of 3,000,000 steps that the same Python runs right after it. The commands read a ledger
+that a proxy has made, first with no proxy running, then beside one, which answers them.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from operator import truediv
 from pathlib import Path
 
 SECONDLOOK = [sys.executable, "-m", "secondlook"]
@@ -91,16 +92,16 @@ def measured(name: str, words: list[str], rounds: int) -> dict[str, object]:
 def taken(
     name: str, command: list[str], counted: list[str], rounds: int, environ: dict[str, str]
 ) -> dict[str, object]:
-    """Measure a command; `counted` is the same, and prints how many modules it came to."""
+    """Measure a command; `counted` is the same, run before it, and prints how many modules it came to."""
+    told = subprocess.run(counted, capture_output=True, text=True, check=False, env=environ)
     times, loops = [], []
     for _ in range(rounds):
         times.append(spent(command, environ))
         loops.append(float(subprocess.check_output([sys.executable, "-c", LOOP])))
-    told = subprocess.run(counted, capture_output=True, text=True, check=False, env=environ)
     return {
         "bench": name,
         "seconds": spread(times),
-        "loops": round(statistics.median(times) / statistics.median(loops), 2),
+        "loops": round(statistics.median(map(truediv, times, loops)), 2),
         "modules": int(told.stderr.splitlines()[-1]),
     }
 
@@ -148,6 +149,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
+    os.environ["PYTHONDONTWRITEBYTECODE"] = ""
     with tempfile.TemporaryDirectory() as folder:
         config, state = Path(folder) / "proxy.yaml", Path(folder) / "state"
         config.write_text(CONFIG)

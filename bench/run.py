@@ -70,7 +70,11 @@ def drive(name: str, arguments: list[str]) -> list[dict[str, object]]:
     print(f"== {name}", file=sys.stderr)
     done = subprocess.run(
         [sys.executable, str(HERE / f"{name}.py"), *arguments],
-        env={**os.environ, "PYTHONPATH": str(HERE.parent / "tests")},  # what they share with the tests
+        env={
+            **os.environ,
+            "PYTHONPATH": str(HERE.parent / "tests"),  # what they share with the tests
+            "PYTHONDONTWRITEBYTECODE": "",  # else what changed since `make` is compiled at every start
+        },
         stdout=subprocess.PIPE,
         text=True,
         check=True,

@@ -79,3 +79,12 @@ def test_what_is_compared_with_another_checkout_is_only_printed(run, monkeypatch
     assert "| P1 pages | --against ../before --rounds 7 --rows P1 |" in capsys.readouterr().out
     assert not page.exists()
     assert not list(run.RESULTS.glob("*.jsonl"))
+
+
+def test_what_a_driver_starts_keeps_its_bytecode(run, monkeypatch):
+    """Else each start compiles what changed since `make`, and that is what is measured."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    (run.HERE / "scan.py").write_text(
+        "import json, sys; print(json.dumps({'bench': 'S1', 'kept': not sys.dont_write_bytecode}))"
+    )
+    assert run.drive("scan", []) == [{"bench": "S1", "kept": True}]
