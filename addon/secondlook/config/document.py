@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
 from secondlook.config.value import Quoted
 from secondlook.ground.errors import ConfigError
+from secondlook.ground.lazily import dataclass
 
 _VARIABLE = re.compile(r"\$(\$|\{([^}]*)\})")
 _MAX_FILE_BYTES = 16 << 20

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 from secondlook.core.subject import RequestContext, UrlSubject
@@ -11,6 +10,7 @@ from secondlook.download.body.cutting import Cut
 from secondlook.download.body.ranges import Wanted, WantedRange
 from secondlook.download.gate.gate import BodyGate
 from secondlook.download.judged_files import Blocks, Lead
+from secondlook.ground.lazily import dataclass
 
 
 class Asked(Protocol):

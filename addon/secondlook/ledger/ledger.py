@@ -19,7 +19,7 @@ Ledger ─┬─ recorder · counts ──────── log ──┐
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import sqlalchemy as sa
 
@@ -31,7 +31,6 @@ from secondlook.ledger.engine.database import Place, find_place
 from secondlook.ledger.engine.journal import Journal
 from secondlook.ledger.engine.salvage import open_or_repair
 from secondlook.ledger.engine.store import Store
-from secondlook.ledger.last_known import LastKnown
 from secondlook.ledger.log.append import Appender
 from secondlook.ledger.log.counts import Counts
 from secondlook.ledger.log.event_log import EventLog
@@ -51,6 +50,9 @@ from secondlook.ledger.queue.flag_store import FlagRows, FlagStore
 from secondlook.ledger.queue.recheck_queue import RecheckQueue
 from secondlook.ledger.snapshots import Snapshots
 from secondlook.ledger.upkeep.housekeeping import Upkeep
+
+if TYPE_CHECKING:
+    from secondlook.ledger.last_known import LastKnown
 
 __all__ = ["EventFilter", "Ledger", "LedgerOptions", "Page"]
 
@@ -96,8 +98,7 @@ class Ledger:
         self.pauses = Pauses(self.store, self.recorder)
         self.quarantine = QuarantineIndex(self.store)
         self.shared_keys = SharedKeys(self.store)
-        known = None if options.known is None or place.sqlite else LastKnown(options.known, place)
-        self.snapshots = Snapshots(self.store, known)
+        self.snapshots = Snapshots(self.store, _last_known(place, options))
         self.upkeep = Upkeep(self.store, self.counts, self.flags, self.history)
 
     @classmethod
@@ -180,11 +181,20 @@ class Ledger:
         return f"{error}; flags go to the journal, and the rules read last stay in force"
 
 
+def _last_known(place: Place, options: LedgerOptions) -> "LastKnown | None":
+    """Return the copy of a ledger that may be away; a file of SQLite is there or is not."""
+    if options.known is None or place.sqlite:
+        return None
+    from secondlook.ledger.last_known import LastKnown  # noqa: PLC0415 - makes tables of its own
+
+    return LastKnown(options.known, place)
+
+
 def _may_begin_without(place: Place, options: LedgerOptions, error: LedgerError) -> bool:
     """Return whether a database gave no access, and what was read of it last is kept here."""
+    known = _last_known(place, options)
     return (
-        not place.sqlite
+        known is not None
         and isinstance(error.__cause__, sa.exc.OperationalError)
-        and options.known is not None
-        and LastKnown(options.known, place).read() is not None
+        and known.read() is not None
     )

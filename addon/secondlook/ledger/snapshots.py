@@ -8,16 +8,18 @@ begins with what was last known here (`ledger.last_known`).
 import threading
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from secondlook.core.event import ConfirmedEntry
 from secondlook.core.rules.rule import Pause, Rule
 from secondlook.ground.errors import LedgerError
 from secondlook.ledger.engine.change import Mark
 from secondlook.ledger.engine.store import Store
-from secondlook.ledger.last_known import LastKnown
 from secondlook.ledger.operator import rule_table
 from secondlook.ledger.queue import confirmed
+
+if TYPE_CHECKING:
+    from secondlook.ledger.last_known import LastKnown
 
 _RELOAD_S: Final = 3_600.0  # the confirmed set is read whole after this long without a look
 
@@ -29,7 +31,7 @@ class Snapshots:
     LedgerError.
     """
 
-    def __init__(self, store: Store, known: LastKnown | None = None) -> None:
+    def __init__(self, store: Store, known: "LastKnown | None" = None) -> None:
         self._store = store
         self._known = known
         self._keep = known if store.options.keeper else None

@@ -10,7 +10,9 @@ import gettext
 import io
 import re
 import struct
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from secondlook.ground.lazily import dataclass
 
 _LINE = re.compile(r'(?:(msgid|msgid_plural|msgstr(?:\[\d\])?) )?("(?:[^"\\]|\\[n"\\])*")')
 _MAGIC = 0x950412DE

@@ -16,7 +16,6 @@ import stat
 import tempfile
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,6 +30,7 @@ from secondlook.ground.clock import Clock
 from secondlook.ground.errors import ConfigError, SecondLookError
 from secondlook.ground.files import rewrite
 from secondlook.ground.lanes import COMMANDS
+from secondlook.ground.lazily import dataclass
 from secondlook.ground.ulid import make_id
 from secondlook.ledger.log.recorder import Recorder
 from secondlook.review.operations.refused import Refused

@@ -5,17 +5,15 @@ Each store is an adapter with `present`, `add` and `remove`; the tools are the p
 """
 
 import contextlib
-import hashlib
 import os
 import re
-import sqlite3
 import sys
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from secondlook.ground.lazily import dataclass
 from secondlook.ground.lock import locked_folder
 from secondlook.setup import tool
 from secondlook.setup.journal import CERTIFICATE, Change, Journal, Outcome
@@ -59,10 +57,11 @@ FIREFOX_HOMES = (
 
 def fingerprint(certificate: Path, algorithm: str = "sha256") -> str:
     """Return the digest of a PEM certificate's DER form, in hexadecimal."""
-    from ssl import PEM_cert_to_DER_cert  # noqa: PLC0415 - slow to import, and no help needs it
+    from hashlib import new  # noqa: PLC0415 - slow to import, and no help needs it
+    from ssl import PEM_cert_to_DER_cert  # noqa: PLC0415
 
     der = PEM_cert_to_DER_cert(certificate.read_text(encoding="ascii"))
-    return hashlib.new(algorithm, der).hexdigest()
+    return new(algorithm, der).hexdigest()
 
 
 def nickname(certificate: Path) -> str:
@@ -141,12 +140,13 @@ class LinuxStore:
 def _is_bundled(sha1: str) -> bool:
     """Return whether programs of this system trust the authority of that digest."""
     from base64 import b64decode  # noqa: PLC0415 - no help needs it
+    from hashlib import sha1 as sha1_of  # noqa: PLC0415
 
     for path in LINUX_BUNDLES:
         with contextlib.suppress(OSError):
             for body in _PEM.findall(Path(path).read_text(encoding="utf-8", errors="replace")):
                 with contextlib.suppress(ValueError):  # one that is damaged is trusted by nobody
-                    if hashlib.sha1(b64decode(body), usedforsecurity=False).hexdigest() == sha1:
+                    if sha1_of(b64decode(body), usedforsecurity=False).hexdigest() == sha1:
                         return True
     return False
 
@@ -220,6 +220,8 @@ def _nss_is_empty(folder: Path) -> bool:
 
     Its tables are counted: `certutil -L` and `-K` list neither revocation lists nor secret keys.
     """
+    import sqlite3  # noqa: PLC0415 - no help needs it
+
     try:
         for file, table in NSS_TABLES:
             with contextlib.closing(

@@ -17,7 +17,6 @@ import signal
 import stat
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -65,8 +64,10 @@ def lasts(profile: Path, seconds: float = 1.0) -> bool:
 
 def sweep() -> tuple[list[Path], list[Path]]:
     """Remove this user's stale profiles; return those that went and those that a browser still uses."""
+    from tempfile import gettempdir  # noqa: PLC0415 - no help needs it
+
     gone, used = [], []
-    for profile in sorted(Path(tempfile.gettempdir()).glob(f"{PREFIX}*")):
+    for profile in sorted(Path(gettempdir()).glob(f"{PREFIX}*")):
         with contextlib.suppress(OSError):
             found = profile.lstat()
             if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
@@ -98,8 +99,10 @@ def _opened(profile: Path) -> int:
 
 
 def _make() -> tuple[Path, int]:
+    from tempfile import mkdtemp  # noqa: PLC0415 - no help needs it
+
     while True:
-        profile = Path(tempfile.mkdtemp(prefix=PREFIX))
+        profile = Path(mkdtemp(prefix=PREFIX))
         with contextlib.suppress(FileNotFoundError):  # swept away before it was locked
             lock = _opened(profile)
             fcntl.flock(lock, fcntl.LOCK_EX)

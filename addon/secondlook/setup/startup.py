@@ -1,6 +1,5 @@
 """Starting at log-in: a systemd user unit, and words for launchd and a task of Windows."""
 
-import html
 import re
 import sys
 from collections.abc import Sequence
@@ -76,8 +75,10 @@ def _quoted(word: str) -> str:
 def instructions(words: list[str]) -> str | None:
     """Return how to start at log-in on macOS and on Windows (from WSL); None where a systemd unit does."""
     if sys.platform == "darwin":
+        from html import escape  # noqa: PLC0415 - no help needs it
+
         return LAUNCHD.format(
-            words="".join(f"<string>{html.escape(word, quote=False)}</string>" for word in words)
+            words="".join(f"<string>{escape(word, quote=False)}</string>" for word in words)
         )
     if distribution := tool.windows():
         command = tool.shown(["wsl.exe", "-d", distribution, "-e", *words])

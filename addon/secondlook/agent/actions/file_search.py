@@ -8,8 +8,10 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
+
+from secondlook.ground.lazily import dataclass
 
 MOST_FILES = 200_000
 DEEPEST = 8  # folders below a download folder

@@ -16,11 +16,12 @@ becomes an allow, or a flag where nobody could answer, marked as one that would 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Final, assert_never
 
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Verdict
+from secondlook.ground.lazily import dataclass
 
 
 class Level(StrEnum):

@@ -4,7 +4,8 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+
+from secondlook.ground.lazily import dataclass
 
 
 @dataclass(slots=True, eq=False)

@@ -1,11 +1,12 @@
 """What the operator decided, in rows: rules and pauses. Matching them is `core.rules.rulebook`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import sqlalchemy as sa
 
 from secondlook.core.rules.rule import Pause, Rule
+from secondlook.ground.lazily import dataclass
 from secondlook.ground.ulid import make_id
 from secondlook.ledger.engine.change import bump
 from secondlook.ledger.engine.codec import clean, row_pause, row_rule, rule_row

@@ -6,9 +6,10 @@ inherited by its descriptor, and every child reads it from the beginning.
 
 import json
 import os
-import tempfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from typing import Any
+
+from secondlook.ground.lazily import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,9 @@ class Plan:
 
 def write_plan(plan: Plan) -> int:
     """Write a plan to an anonymous file and return its descriptor, to be inherited."""
-    with tempfile.TemporaryFile(mode="w+b") as file:
+    from tempfile import TemporaryFile  # noqa: PLC0415 - only who writes one needs it
+
+    with TemporaryFile(mode="w+b") as file:
         file.write(json.dumps(asdict(plan)).encode())
         file.flush()
         descriptor = os.dup(file.fileno())

@@ -1,6 +1,5 @@
 """Whether the configuration file still holds what the running proxy has read. Standard library only."""
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,12 @@ def changed(config: str | None, reload: str, refused: str | None = None) -> str:
 
 def digest_of(config: str | None) -> str | None:
     """Return the SHA-256 (hex) of a configuration file; None where there is none or it cannot be read."""
+    from hashlib import sha256  # noqa: PLC0415 - loads OpenSSL, of which no help of a command has a use
+
     if config is None:
         return None
     try:
-        return hashlib.sha256(Path(config).read_bytes()).hexdigest()
+        return sha256(Path(config).read_bytes()).hexdigest()
     except OSError:
         return None
 

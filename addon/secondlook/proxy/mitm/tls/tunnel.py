@@ -16,7 +16,6 @@ A mode decides what stands before the tunnel; `own_top` and `own_tunnel` put our
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 
 from mitmproxy import flow as mitm_flow
@@ -28,6 +27,8 @@ from mitmproxy.proxy.layers.tcp import TcpErrorHook, TCPLayer, TcpStartHook
 from mitmproxy.proxy.layers.tls import HTTP_ALPNS
 from mitmproxy.proxy.mode_specs import ReverseMode
 from mitmproxy.proxy.tunnel import TunnelLayer
+
+from secondlook.ground.lazily import dataclass
 
 type Commands = layer.CommandGenerator[None]
 

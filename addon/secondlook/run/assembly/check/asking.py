@@ -102,9 +102,6 @@ async def asking(settings: Settings, ledger: Ledger, *, offline: bool = False) -
 
 async def _serve_for_a_moment(settings: Settings, stack: contextlib.AsyncExitStack) -> str | None:
     """Serve what is published in the state folder until the stack ends; None where nothing is."""
-    from secondlook.server.http.app import AppSettings, ServerApp  # noqa: PLC0415
-    from secondlook.server.http.serving import Serving  # noqa: PLC0415
-    from secondlook.server.reader import FileReader  # noqa: PLC0415
     from secondlook.server.store.store import ServerStore  # noqa: PLC0415
 
     folder = settings.state / SERVER_FOLDER
@@ -116,6 +113,10 @@ async def _serve_for_a_moment(settings: Settings, stack: contextlib.AsyncExitSta
             return None
     except PatternError:
         return None
+    from secondlook.server.http.app import AppSettings, ServerApp  # noqa: PLC0415 - only what serves needs it
+    from secondlook.server.http.serving import Serving  # noqa: PLC0415
+    from secondlook.server.reader import FileReader  # noqa: PLC0415
+
     sock = socket.create_server(("127.0.0.1", 0))
     serving = Serving(ServerApp(FileReader(store), AppSettings()), [sock])
     await serving.start()
