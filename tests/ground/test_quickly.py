@@ -3,7 +3,7 @@
 import copy
 import inspect
 import pickle
-from dataclasses import FrozenInstanceError, field, fields, replace
+from dataclasses import FrozenInstanceError, dataclass, field, fields, replace
 
 import pytest
 
@@ -12,7 +12,6 @@ from secondlook.core.subject import FileSubject, RequestContext, SubjectKind, Ur
 from secondlook.core.verdict import Decision, Evidence
 from secondlook.download.body.body_type import Declared
 from secondlook.gateway.request import GatewayRequest
-from secondlook.ground.lazily import dataclass
 from secondlook.ground.quickly import quickly_made
 
 
@@ -67,10 +66,10 @@ def test_it_can_be_copied_and_sent_to_another_process():
 
 @pytest.mark.parametrize("cls", MADE)
 def test_classes_of_this_program_take_what_their_fields_say(cls):
-    values = {each.name: object() for each in fields(cls)}
-    made = cls(**values)
     parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
     assert [each.name for each in parameters] == [each.name for each in fields(cls)]
+    values = {each.name: object() for each in fields(cls)}
+    made = cls(**values)
     assert type(made) is cls
     assert {name: getattr(made, name) for name in values} == values
     with pytest.raises(FrozenInstanceError):

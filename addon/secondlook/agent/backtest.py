@@ -7,7 +7,7 @@ how often each host was visited, so that a change that hurts shows before it is 
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from secondlook.core.event import Event, EventKind
@@ -16,7 +16,6 @@ from secondlook.core.rules.policy import BLOCKED, Level
 from secondlook.core.rules.rulebook import RuleBook
 from secondlook.core.subject import FileSubject, Subject, SubjectKind, UrlSubject
 from secondlook.core.verdict import Action, Risk, Verdict
-from secondlook.ground.lazily import dataclass
 
 _VISITS = frozenset({EventKind.CHECK, EventKind.BLOCKED, EventKind.FLAGGED, EventKind.WOULD_BLOCK})
 _BAD = frozenset({Verdict.MALICIOUS, Verdict.SUSPICIOUS})

@@ -5,10 +5,10 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from secondlook.ground.called import called
-from secondlook.ground.lazily import dataclass
 
 if TYPE_CHECKING:
     from secondlook.run.assembly.answers.answering import Running  # most commands have no use for it

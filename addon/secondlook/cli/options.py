@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
@@ -19,7 +20,6 @@ from secondlook.cli.output import fail
 from secondlook.core.rules.client import ClientNameError, client_name
 from secondlook.ground.errors import ConfigError, SecondLookError
 from secondlook.ground.files import give_to_owner
-from secondlook.ground.lazily import dataclass
 from secondlook.run.supervisor.plan import Invocation
 from secondlook.run.supervisor.runfile import is_of_a_proxy, last_run
 

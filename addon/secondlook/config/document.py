@@ -2,13 +2,12 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from secondlook.config.value import Quoted
 from secondlook.ground.errors import ConfigError
-from secondlook.ground.lazily import dataclass
 
 _VARIABLE = re.compile(r"\$(\$|\{([^}]*)\})")
 _MAX_FILE_BYTES = 16 << 20

@@ -1,10 +1,10 @@
 """Answers of Smart Protection Servers about 4-byte prefixes; also what the cache keeps."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from secondlook.core.verdict import Risk, Threat
-from secondlook.ground.lazily import dataclass
 
 MOST_PREFIXES: Final = 1000  # in one request, by the protocol
 MIN_EXPIRY_S: Final = 10.0  # how long a server's answer may hold at the least, and at the most

@@ -4,13 +4,13 @@ Field names are the contract's (`log --json`, `queue list --json`, `rules list -
 unknown values are None, never missing. Instants are Unix seconds (UTC) here and RFC 3339 outside.
 """
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Final, NamedTuple
 
 from secondlook.core.event_field import Field, Form, Reveals, fields_of
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import SubjectClass
-from secondlook.ground.lazily import dataclass
 from secondlook.ground.quickly import quickly_made
 
 

@@ -5,11 +5,9 @@ model of the API and the label on the page of an entry (`review`), and what each
 """
 
 from collections.abc import Iterator
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, dataclass, fields
 from enum import Enum, auto
 from typing import Any, get_args
-
-from secondlook.ground.lazily import dataclass
 
 
 class Form(Enum):

@@ -13,10 +13,9 @@ balancer's own (a health check), and its address stands.
 """
 
 import struct
+from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
-
-from secondlook.ground.lazily import dataclass
 
 LONGEST_BYTES: Final = 4096  # with the extensions of version 2
 _LONGEST_V1: Final = 107

@@ -6,10 +6,10 @@ unverifiable. An engine that was not asked to look at such a file (`skipped`) le
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from secondlook.core.verdict import SEVERITY, Risk, Threat
-from secondlook.ground.lazily import dataclass
 
 CLAMD: Final = "clamd"
 YARA: Final = "yara"

@@ -4,11 +4,11 @@ A URL subject can only be made by `core.url.canonical.url_subject`; its first ex
 canonical one and gives the subject its identity. A file subject's identity is its SHA-256.
 """
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
 from secondlook.core.verdict import SubjectClass
-from secondlook.ground.lazily import dataclass
 from secondlook.ground.quickly import quickly_made
 
 

@@ -9,10 +9,10 @@ Such an event has this stage, a client and a host; it holds from its time on, by
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from secondlook.core.event import Event, EventKind
-from secondlook.ground.lazily import dataclass
 
 PASSTHROUGH: Final = "passthrough"  # the stage of the event
 ORIGIN_TLS: Final = "tls"  # of an error: an origin's TLS cannot be opened, and passing it through would help

@@ -4,10 +4,10 @@ Every value is the stable string stored in the ledger and shown in every interfa
 *Evidence* is what the stages of a check found; the policy turns it into a *Decision*.
 """
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from secondlook.ground.lazily import dataclass
 from secondlook.ground.quickly import quickly_made
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from secondlook.core.subject import RequestContext, UrlSubject
@@ -10,7 +11,6 @@ from secondlook.download.body.cutting import Cut
 from secondlook.download.body.ranges import Wanted, WantedRange
 from secondlook.download.gate.gate import BodyGate
 from secondlook.download.judged_files import Blocks, Lead
-from secondlook.ground.lazily import dataclass
 
 
 class Asked(Protocol):

@@ -19,6 +19,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
+from dataclasses import dataclass
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
@@ -31,7 +32,6 @@ from secondlook.download.body.cutting import Cut
 from secondlook.download.body.ranges import Piece, read_content_range
 from secondlook.download.body.response_facts import ResponseFacts, coding_of, is_multipart
 from secondlook.ground.files import write_whole
-from secondlook.ground.lazily import dataclass
 from secondlook.ground.lock import take_lock
 
 logger = logging.getLogger(__name__)

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Self
 
 from secondlook.config import DownloadsSettings, Settings
@@ -32,7 +32,6 @@ from secondlook.download.gate.gate_state import Fate, GateLimits, Tap
 from secondlook.download.gate.spool import SpoolRoom
 from secondlook.download.judged_files import Blocks, JudgedFile, JudgedFiles
 from secondlook.download.ports import Gatekeeper
-from secondlook.ground.lazily import dataclass
 
 PARTIAL = "partial: a piece of a file that nobody here has seen whole"
 _DECODERS = 2  # threads, for bodies of which much is to be decoded

@@ -11,6 +11,7 @@ The client and the user are those that the gateway names: whoever may connect to
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import urlsplit
 
@@ -20,7 +21,6 @@ from secondlook.core.subject import RequestContext, UrlSubject
 from secondlook.core.url.address import is_loopback
 from secondlook.core.url.canonical import canonical_host
 from secondlook.core.verdict import SubjectClass
-from secondlook.ground.lazily import dataclass
 from secondlook.ground.quickly import quickly_made
 
 LONGEST_URL_BYTES = 64 << 10

@@ -6,11 +6,9 @@ object is of an open class with the same slots while its fields are set, and is 
 seen it. Classes of one layout may take each other's place so (`object.__class__` in Python's data model).
 """
 
-from dataclasses import MISSING, Field, fields
-from functools import partial
+from dataclasses import MISSING, fields
+from functools import update_wrapper
 from typing import Any, NoReturn
-
-from secondlook.ground.lazily import when_called
 
 
 def quickly_made[T](cls: type[T]) -> type[T]:
@@ -20,15 +18,6 @@ def quickly_made[T](cls: type[T]) -> type[T]:
     """
     frozen: Any = cls
     given = sorted(fields(frozen), key=lambda field: bool(field.kw_only))
-    for field in given:
-        if not field.init or field.default_factory is not MISSING or hasattr(frozen, "__post_init__"):
-            raise TypeError(f"{frozen.__name__} does more than take its fields: {field.name}")
-    when_called(frozen, "__init__", partial(_written, frozen, given))
-    frozen.__init_subclass__ = classmethod(_no_subclass)
-    return cls
-
-
-def _written(frozen: Any, given: list[Field[Any]]) -> Any:
     layout = {"__slots__": tuple(field.name for field in fields(frozen))}
     names = {
         "_become": vars(object)["__class__"].__set__,
@@ -37,6 +26,8 @@ def _written(frozen: Any, given: list[Field[Any]]) -> Any:
     }
     parameters = []
     for field in given:
+        if not field.init or field.default_factory is not MISSING or hasattr(frozen, "__post_init__"):
+            raise TypeError(f"{frozen.__name__} does more than take its fields: {field.name}")
         if field.kw_only and "*" not in parameters:
             parameters.append("*")
         if field.default is MISSING:
@@ -56,9 +47,9 @@ def _written(frozen: Any, given: list[Field[Any]]) -> Any:
     )
     made: dict[str, Any] = {}
     exec(source, made)  # noqa: S102 - made of the names of fields alone, as `dataclasses` does it
-    method = made["make"](**names)
-    method.__qualname__ = f"{frozen.__qualname__}.__init__"
-    return method
+    frozen.__init__ = update_wrapper(made["make"](**names), frozen.__init__)
+    frozen.__init_subclass__ = classmethod(_no_subclass)
+    return cls
 
 
 def _no_subclass(cls: type, /, **_: object) -> NoReturn:

@@ -8,6 +8,7 @@ begin with it. It is a SQLite file with the same tables; beside each topic stand
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +16,6 @@ import sqlalchemy as sa
 
 from secondlook.core.event import ConfirmedEntry
 from secondlook.core.rules.rule import Pause, Rule
-from secondlook.ground.lazily import dataclass
 from secondlook.ledger.engine.codec import confirmed_row, rule_row
 from secondlook.ledger.engine.database import Place, is_damage, make_engine
 from secondlook.ledger.engine.tables import confirmed as confirmed_table

@@ -1,10 +1,9 @@
 """How a ledger behaves: plain values, so that the room needs no configuration model."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-
-from secondlook.ground.lazily import dataclass
 
 DAY_S: Final = 86_400.0
 

@@ -16,11 +16,10 @@ in both leaves with whichever lane comes first.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Final
 
 from secondlook.core.answer import MOST_PREFIXES, Attempt, PrefixAnswer
-from secondlook.ground.lazily import dataclass
 from secondlook.lookup.pace import Share
 
 WINDOW_S: Final = 0.002

@@ -10,6 +10,7 @@ import asyncio
 import base64
 import ssl
 from collections.abc import Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import quote, urlencode, urlsplit
@@ -22,7 +23,6 @@ from secondlook.core.answer import GOOGLE, MAX_EXPIRY_S, MIN_EXPIRY_S, MOST_PREF
 from secondlook.core.url.address import is_loopback
 from secondlook.ground.clock import Clock, SystemClock
 from secondlook.ground.lanes import LISTS
-from secondlook.ground.lazily import dataclass
 from secondlook.lookup.failure import Remedy, ServerFailure, bad_answer, failure_of, failure_of_status
 from secondlook.lookup.reading import SearchResult, read_search
 from secondlook.lookup.transport import make_transport, user_agent

@@ -15,6 +15,7 @@ The outcome texts are those shown in explanations and in the log.
 import email.utils
 import socket
 import ssl
+from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Final
@@ -22,7 +23,6 @@ from typing import Final
 import httpx
 
 from secondlook.ground.errors import ServiceError
-from secondlook.ground.lazily import dataclass
 
 MAX_RETRY_AFTER_S: Final = 3600.0  # longer, and a server could switch us off
 

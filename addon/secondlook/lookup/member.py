@@ -3,13 +3,13 @@
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from secondlook.config import CircuitSettings
 from secondlook.core.answer import Tier
 from secondlook.core.asking.circuit import Circuit, CircuitState
 from secondlook.core.asking.plan import LatencyWindow
 from secondlook.core.asking.schedule import GOOGLE_BACKOFF, Backoff
-from secondlook.ground.lazily import dataclass
 from secondlook.lookup.client import ServerClient
 from secondlook.lookup.failure import LOST, Remedy, ServerFailure
 from secondlook.lookup.measure import (

@@ -7,7 +7,7 @@ mention is an answer too: nothing is listed under it.
 """
 
 from collections.abc import Collection, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from google.protobuf.message import DecodeError
@@ -15,7 +15,6 @@ from google.protobuf.message import DecodeError
 from secondlook.core.answer import GOOGLE_FRESH_S, MAX_EXPIRY_S, MIN_EXPIRY_S, ListedHash, PrefixAnswer
 from secondlook.core.digest import FULL_HASH_BYTES, PREFIX_BYTES
 from secondlook.core.verdict import SEVERITY, Risk, Threat
-from secondlook.ground.lazily import dataclass
 from secondlook.lookup.failure import bad_answer
 from secondlook.wire import safebrowsing_pb2 as pb
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final, assert_never
 
 from secondlook.core.answer import Attempt, Tier
@@ -16,7 +17,6 @@ from secondlook.core.asking.plan import (
     Limits,
     arrange,
 )
-from secondlook.ground.lazily import dataclass
 from secondlook.lookup.batch import QueryOutcome
 from secondlook.lookup.failure import Remedy, ServerFailure
 from secondlook.lookup.measure import HEDGES

@@ -10,6 +10,7 @@
 import logging
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from secondlook.config import RemoteServer, ServersSettings, UpstreamProxySettings
@@ -19,7 +20,6 @@ from secondlook.core.event import Event, EventKind
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import SubjectClass
 from secondlook.ground.clock import Clock, SystemClock
-from secondlook.ground.lazily import dataclass
 from secondlook.lookup.batch import Batcher, QueryOutcome
 from secondlook.lookup.client import ServerClient
 from secondlook.lookup.location import Location

@@ -1,10 +1,11 @@
 """What the proxy knows of a request that was let through, besides what every front knows."""
 
+from dataclasses import dataclass
+
 from mitmproxy import http
 
 from secondlook.download.exchange import Exchange
 from secondlook.download.judged_files import Proof
-from secondlook.ground.lazily import dataclass
 from secondlook.proxy.ahead import Ahead
 from secondlook.proxy.request import RequestFacts
 

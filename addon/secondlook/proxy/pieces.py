@@ -13,7 +13,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from mitmproxy import http
 
@@ -30,7 +30,6 @@ from secondlook.download.body.response_facts import UNSATISFIABLE_STATUS, Respon
 from secondlook.download.judged_files import JudgedFile, JudgedFiles, Lead, Proof
 from secondlook.download.pieces import judge_again
 from secondlook.download.ports import Gatekeeper
-from secondlook.ground.lazily import dataclass
 from secondlook.proxy.ahead import Ahead, has_a_place
 from secondlook.proxy.flow_state import FlowState
 from secondlook.proxy.response import make_partial

@@ -5,6 +5,7 @@ the request names another host in `Host` or `:authority` (a front that hides the
 name is checked as well: origins answer by it.
 """
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 from mitmproxy import http
@@ -18,7 +19,6 @@ from secondlook.core.url.address import parse_address
 from secondlook.core.url.canonical import canonical_host
 from secondlook.core.verdict import SubjectClass
 from secondlook.download.ports import Gatekeeper
-from secondlook.ground.lazily import dataclass
 
 _WEB_PORTS = {"http": 80, "https": 443}
 _READ = frozenset(

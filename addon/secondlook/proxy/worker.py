@@ -8,6 +8,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from mitmproxy.proxy import mode_servers, mode_specs
@@ -16,7 +17,6 @@ from secondlook.agent.signin import RefusedPasswords
 from secondlook.config import ClientsSettings, Settings
 from secondlook.download.ports import Gatekeeper
 from secondlook.ground.clock import SystemClock
-from secondlook.ground.lazily import dataclass
 from secondlook.ground.ulid import Identifiers
 from secondlook.ledger.log.privacy import Discretion
 from secondlook.proxy.access.access import Access

@@ -10,9 +10,7 @@ import gettext
 import io
 import re
 import struct
-from dataclasses import field
-
-from secondlook.ground.lazily import dataclass
+from dataclasses import dataclass, field
 
 _LINE = re.compile(r'(?:(msgid|msgid_plural|msgstr(?:\[\d\])?) )?("(?:[^"\\]|\\[n"\\])*")')
 _MAGIC = 0x950412DE

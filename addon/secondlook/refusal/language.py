@@ -5,13 +5,12 @@ their translations in `languages/CODE.po`. tests/refusal/test_language.py holds 
 """
 
 import gettext
-from dataclasses import field
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from typing import get_args
 
 from secondlook.config.record import PageLanguage
-from secondlook.ground.lazily import dataclass
 from secondlook.refusal.catalog import translations
 
 SOURCE = "en"

@@ -6,13 +6,13 @@ Contract: status 403, `X-Second-Look: blocked; event=ID; stage=STAGE; threat=THR
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, assert_never
 
 from secondlook.core.neutralize import inert
 from secondlook.core.subject import RequestContext
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Verdict
-from secondlook.ground.lazily import dataclass
 from secondlook.refusal.block_page import BlockPage
 from secondlook.refusal.language import ENGLISH, Language
 from secondlook.refusal.wording import explanation, title

@@ -6,7 +6,7 @@ alone is midnight UTC. What is left out stands there as `not=NAME:VALUE`, as oft
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from urllib.parse import urlencode
 
@@ -18,7 +18,6 @@ from secondlook.core.event import EventKind
 from secondlook.core.rules.client import ClientNameError, recorded_client
 from secondlook.core.url.canonical import host_filter
 from secondlook.core.verdict import Action, Stage, Threat
-from secondlook.ground.lazily import dataclass
 from secondlook.ledger.log.filter import EventFilter
 
 LONGEST = 512

@@ -10,6 +10,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
@@ -21,7 +22,6 @@ from starlette.responses import Response
 
 from secondlook.core.tries import Tries
 from secondlook.ground.files import write_whole
-from secondlook.ground.lazily import dataclass
 
 COOKIE = "second_look_session"
 SESSION_S = 30 * 24 * 3600

@@ -5,13 +5,13 @@ harmless where it is put into a template (render.py), and nowhere else.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from secondlook.core.display import as_sentence
 from secondlook.core.event import EventKind
 from secondlook.core.rules.subject import subject_of
 from secondlook.core.verdict import Action, Stage
-from secondlook.ground.lazily import dataclass
 
 type Json = Mapping[str, Any]
 

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +18,6 @@ from secondlook.agent.metrics import count_events
 from secondlook.core.lists.pattern import Pattern
 from secondlook.ground.errors import LedgerError
 from secondlook.ground.lanes import STATE
-from secondlook.ground.lazily import dataclass
 from secondlook.ground.tasks import Tasks
 from secondlook.ledger.ledger import Ledger
 from secondlook.run.assembly.check.opening import open_ledger

@@ -9,12 +9,12 @@ import select
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from secondlook.config import Settings
 from secondlook.ground import collector
 from secondlook.ground.errors import ConfigError, LedgerError
-from secondlook.ground.lazily import dataclass
 from secondlook.run.supervisor.child import FATAL_EXIT, name_of
 from secondlook.run.supervisor.heartbeat import BEAT_S
 from secondlook.run.supervisor.parent_death import tether

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from secondlook.config import Group, Settings
@@ -9,7 +10,6 @@ from secondlook.config.document import Key
 from secondlook.config.edit import append_item, set_value, values_of
 from secondlook.config.service import RULES
 from secondlook.config.value import parse_span
-from secondlook.ground.lazily import dataclass
 from secondlook.review.operations.refused import Refused
 
 UNVERIFIABLE: Final = ("page", "subresource", "download", "malformed")

@@ -16,6 +16,7 @@ import stat
 import tempfile
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,7 +31,6 @@ from secondlook.ground.clock import Clock
 from secondlook.ground.errors import ConfigError, SecondLookError
 from secondlook.ground.files import rewrite
 from secondlook.ground.lanes import COMMANDS
-from secondlook.ground.lazily import dataclass
 from secondlook.ground.ulid import make_id
 from secondlook.ledger.log.recorder import Recorder
 from secondlook.review.operations.refused import Refused

@@ -6,10 +6,10 @@ and a chunk of no length ends it. Whatever else comes is a fault, never a clean 
 
 import struct
 from calendar import timegm
+from dataclasses import dataclass
 from time import strptime
 
 from secondlook.core.scan import Detection, from_clamav
-from secondlook.ground.lazily import dataclass
 
 BEGIN = b"zINSTREAM\0"
 END = bytes(4)

@@ -9,13 +9,13 @@ import os
 import resource
 from codecs import BOM_UTF8
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from secondlook.ground.children import ChildFailedError, answer_order, ask_child
 from secondlook.ground.errors import PatternError
 from secondlook.ground.files import replacing
-from secondlook.ground.lazily import dataclass
 from secondlook.scan.samples import known_good
 from secondlook.scan.yara_look import OWN_RULES
 

@@ -18,6 +18,7 @@ import contextlib
 import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from hashlib import file_digest, sha256
 from pathlib import Path
 
@@ -25,7 +26,6 @@ from secondlook.ground.children import ChildFailedError
 from secondlook.ground.errors import PatternError
 from secondlook.ground.files import write_whole
 from secondlook.ground.lanes import LISTS
-from secondlook.ground.lazily import dataclass
 from secondlook.scan.compiling import RuleSource, compile_in_child
 from secondlook.scan.rule_set import FOLDER, NAME, VERSION_CHARS, engine_version
 from secondlook.scan.yara_look import OWN_RULES

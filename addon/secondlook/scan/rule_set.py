@@ -6,13 +6,13 @@ Without it our own rules are in force, which every process compiles by itself.
 
 import json
 import logging
+from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
 from secondlook.config.extra import has
-from secondlook.ground.lazily import dataclass
 from secondlook.scan.yara_look import OWN_RULES
 
 logger = logging.getLogger(__name__)

@@ -10,10 +10,10 @@ import re
 import sys
 import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from secondlook.ground.lazily import dataclass
 from secondlook.ground.lock import locked_folder
 from secondlook.setup import tool
 from secondlook.setup.journal import CERTIFICATE, Change, Journal, Outcome

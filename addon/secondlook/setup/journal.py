@@ -7,13 +7,12 @@ in between leaves a record whose undoing does nothing, never a change that nobod
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from secondlook.ground.errors import SecondLookError
 from secondlook.ground.files import write_whole
-from secondlook.ground.lazily import dataclass
 from secondlook.ground.lock import locked_folder
 
 CERTIFICATE = "ca"  # the kind of change by which the authority is trusted

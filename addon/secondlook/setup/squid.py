@@ -16,9 +16,9 @@ Squid connects to an ICAP that hangs and waits for it (`icap_io_timeout` is one 
 too), so in the open form it is not asked about a body where the helper could not tell.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
-from secondlook.ground.lazily import dataclass
 from secondlook.refusal.refusal import INTERNAL_HOST
 
 ASKED_AT_ONCE = 1000  # questions under way to one helper

@@ -20,12 +20,12 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from secondlook.ground.called import typed
-from secondlook.ground.lazily import dataclass
 from secondlook.refusal.refusal import INTERNAL_HOST, MARK
 
 LISTED = "malware.secondlook.test"

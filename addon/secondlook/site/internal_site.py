@@ -12,12 +12,12 @@ import hmac
 import json
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qs
 
 from secondlook.core.event import Event
-from secondlook.ground.lazily import dataclass
 from secondlook.refusal.block_page import Pages
 from secondlook.refusal.language import Language, phrase
 from secondlook.refusal.refusal import INTERNAL_HOST, Asked, Form, Override, fitting_form, is_internal

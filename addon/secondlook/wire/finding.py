@@ -11,12 +11,12 @@ The answer has an `outcomes` list, in the order of the findings.
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
 from secondlook.core.lists.name import RISKS
 from secondlook.core.verdict import Risk
-from secondlook.ground.lazily import dataclass
 from secondlook.wire.fault import BadRequest
 
 MOST_FINDINGS: Final = 100  # in one report

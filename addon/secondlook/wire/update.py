@@ -9,14 +9,13 @@ without a checksum; a checksum of another length or of other entries; malformed 
 """
 
 from collections.abc import Buffer
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from secondlook.ground.lazily import dataclass
 from secondlook.wire import rice
 from secondlook.wire import safebrowsing_pb2 as pb
 from secondlook.wire.fault import BadUpdate

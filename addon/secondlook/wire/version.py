@@ -16,9 +16,8 @@ on; such a version goes on with the old generation (0: nothing), its checksum, a
 """
 
 import struct
+from dataclasses import dataclass
 from typing import Self
-
-from secondlook.ground.lazily import dataclass
 
 FORMAT = 1
 TAG_BYTES = 8

@@ -12,6 +12,7 @@ never skips them. A notice never holds anything up.
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from secondlook.agent import metrics
@@ -27,7 +28,6 @@ from secondlook.core.url.address import is_loopback
 from secondlook.core.verdict import Evidence
 from secondlook.ground.clock import Clock
 from secondlook.ground.errors import LedgerError
-from secondlook.ground.lazily import dataclass
 from secondlook.ground.ulid import Identifiers
 
 logger = logging.getLogger(__name__)

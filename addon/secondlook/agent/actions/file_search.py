@@ -8,10 +8,8 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
-
-from secondlook.ground.lazily import dataclass
 
 MOST_FILES = 200_000
 DEEPEST = 8  # folders below a download folder

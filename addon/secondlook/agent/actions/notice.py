@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
@@ -23,7 +23,6 @@ from secondlook.core.event import ConfirmedEntry, Event
 from secondlook.core.neutralize import inert
 from secondlook.core.rules.client import ERASED, mention, network_of
 from secondlook.core.subject import SubjectKind
-from secondlook.ground.lazily import dataclass
 
 logger = logging.getLogger(__name__)
 

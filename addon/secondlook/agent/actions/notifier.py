@@ -13,7 +13,7 @@ which nobody knows then whether it arrived is sent again, as is one around a cra
 import asyncio
 import contextlib
 import logging
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,6 @@ from secondlook.agent.actions.notice import (
 )
 from secondlook.ground.clock import Clock
 from secondlook.ground.lanes import OUTSIDE, STATE
-from secondlook.ground.lazily import dataclass
 
 logger = logging.getLogger(__name__)
 

@@ -4,6 +4,7 @@ Pure functions: rule, confirmed entry, pattern hit or answers in, `Evidence` out
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from secondlook.core.answer import Attempt, ListedHash, PrefixAnswer, Tier
 from secondlook.core.event import ConfirmedEntry
@@ -12,7 +13,6 @@ from secondlook.core.rules.rule import Rule
 from secondlook.core.scan import Detection, EngineReport
 from secondlook.core.subject import Subject, UrlSubject
 from secondlook.core.verdict import SEVERITY, Evidence, Risk, Stage, Step, SubjectClass, Threat, Verdict
-from secondlook.ground.lazily import dataclass
 
 _NAMES_SHOWN = 3  # of the signatures that one engine found
 _MALICIOUS = frozenset({Risk.DANGEROUS, Risk.HIGHLY_SUSPICIOUS})

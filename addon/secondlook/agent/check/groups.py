@@ -4,12 +4,12 @@ A client is named by its IP address, a network it lies in, or its user name.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from secondlook.core.rules.client import names_client
 from secondlook.core.rules.policy import BLOCKED, Policy
 from secondlook.core.rules.rule import Pause
 from secondlook.core.verdict import Risk
-from secondlook.ground.lazily import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ What was learnt is in the questions and stays there when the budget of a check c
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 
 from secondlook.agent.check.evidence import attempt_steps
 from secondlook.agent.ports import Lookup
@@ -22,7 +22,6 @@ from secondlook.core.asking.cache import AnswerCache
 from secondlook.core.digest import PREFIX_BYTES
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import Step, SubjectClass
-from secondlook.ground.lazily import dataclass
 
 type Known = tuple[Tier, PrefixAnswer, bool]  # who answered, what, whether it is past its expiry
 

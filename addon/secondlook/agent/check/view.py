@@ -11,7 +11,7 @@ A check reads `view.current` once and works on that snapshot to its end.
 
 import bisect
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from secondlook.agent.check.groups import Policies
 from secondlook.core.answer import GOOGLE, GOOGLE_FRESH_S
@@ -22,7 +22,6 @@ from secondlook.core.lists.pattern import ListInfo, Pattern, PatternHit
 from secondlook.core.rules.rule import SET_BACK_S, Pause
 from secondlook.core.rules.rulebook import RuleBook
 from secondlook.core.subject import SubjectKind
-from secondlook.ground.lazily import dataclass
 
 REBLOCK = "reblock"  # source of a confirmed entry that merely follows a bad file; ends by itself
 

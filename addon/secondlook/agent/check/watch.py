@@ -8,6 +8,7 @@ and swapped in. What cannot be read stays as it was, is logged once and tried ag
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 from secondlook.agent import metrics
 from secondlook.agent.check.checker import Checker
@@ -20,7 +21,6 @@ from secondlook.core.rules.rulebook import RuleBook
 from secondlook.ground.clock import Clock
 from secondlook.ground.errors import SecondLookError
 from secondlook.ground.lanes import PATTERN, VIEW
-from secondlook.ground.lazily import dataclass
 
 logger = logging.getLogger(__name__)
 

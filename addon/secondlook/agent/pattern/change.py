@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from secondlook.agent.pattern.alerts import read_alerts
@@ -23,7 +23,6 @@ from secondlook.core.lists.format import Corrupt
 from secondlook.ground.called import typed
 from secondlook.ground.errors import PatternError
 from secondlook.ground.files import write_whole
-from secondlook.ground.lazily import dataclass
 from secondlook.ground.lock import locked
 
 type Title = Callable[[str], str]

@@ -16,7 +16,7 @@ million entries takes milliseconds and no private memory. No numpy here: workers
 import json
 import mmap
 from collections.abc import Mapping
-from dataclasses import asdict, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -26,7 +26,6 @@ from secondlook.core.lists.hashlist import HashList
 from secondlook.core.lists.name import parse_list_name
 from secondlook.core.lists.pattern import ListInfo, Mirror, Pattern
 from secondlook.ground.errors import PatternError
-from secondlook.ground.lazily import dataclass
 
 FORMAT: Final = 1
 FOLDER: Final = "pattern"

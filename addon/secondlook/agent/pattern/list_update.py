@@ -19,6 +19,7 @@ whichever server it came from: what one member may not take away another may not
 
 import mmap
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import BinaryIO
@@ -35,7 +36,6 @@ from secondlook.core.subject import SubjectKind
 from secondlook.ground.called import typed
 from secondlook.ground.errors import PatternError
 from secondlook.ground.files import replacing
-from secondlook.ground.lazily import dataclass
 from secondlook.wire import safebrowsing_pb2 as pb
 from secondlook.wire.signature import list_is_signed, reduction_is_signed
 from secondlook.wire.version import ListVersion

@@ -1,7 +1,7 @@
 """Where lists come from: a server that has some, what it has, and when it is looked at next."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -10,7 +10,6 @@ from secondlook.agent.pattern.members import MIN_WIDTH
 from secondlook.core.answer import Tier
 from secondlook.core.asking.schedule import GOOGLE_BACKOFF, Backoff
 from secondlook.core.lists.name import ListName, parse_list_name
-from secondlook.ground.lazily import dataclass
 from secondlook.wire import safebrowsing_pb2 as pb
 
 GOOGLE_LISTS = ("mw-4b", "se-4b", "uws-4b")

@@ -17,7 +17,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import batched
 
 from secondlook.agent import metrics
@@ -32,7 +32,6 @@ from secondlook.core.event import Event, EventKind, QueueEntry
 from secondlook.core.verdict import Evidence
 from secondlook.ground.clock import Clock, SettledTime
 from secondlook.ground.errors import LedgerError
-from secondlook.ground.lazily import dataclass
 from secondlook.ground.ulid import Identifiers
 
 logger = logging.getLogger(__name__)

@@ -13,12 +13,12 @@ import hashlib
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 import httpx
 
 from secondlook.core.subject import FileSubject
 from secondlook.ground.errors import SecondLookError
-from secondlook.ground.lazily import dataclass
 from secondlook.reach import Depth, depth, get
 from secondlook.resolver import Place, Resolver
 

@@ -9,7 +9,7 @@ others list the file.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from secondlook.agent.check.evidence import from_entry, is_listed, worse_of
 from secondlook.agent.check.record import closing_event, finding_of
@@ -21,7 +21,6 @@ from secondlook.core.scan import ENGINES
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import Evidence, SubjectClass
 from secondlook.ground.clock import Clock
-from secondlook.ground.lazily import dataclass
 from secondlook.ground.ulid import Identifiers
 
 PATTERN_RENEWAL_S = 86_400.0  # what a list holds is looked at with each generation, and at least so often

@@ -1,6 +1,7 @@
 """Where a server command works: settings, store, and what every one of them takes as options."""
 
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,6 @@ from secondlook.cli.output import fail
 from secondlook.core.lists.name import RISKS, list_name
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import Threat
-from secondlook.ground.lazily import dataclass
 from secondlook.run.supervisor.runfile import SERVER_FOLDER, is_of_a_proxy
 from secondlook.server.store.names import BASE_LISTS, THREATS
 from secondlook.server.store.store import ServerStore

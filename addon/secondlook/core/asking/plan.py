@@ -34,9 +34,8 @@ done       any                                 -                                
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
-
-from secondlook.ground.lazily import dataclass
 
 PAUSE_S: Final = 0.05
 SAMPLES: Final = 64  # latencies remembered for each server

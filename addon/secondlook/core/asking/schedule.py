@@ -5,9 +5,8 @@ hurt it together. So waits double with each failure in a row up to a cap, and ea
 randomness, which the caller passes in.
 """
 
+from dataclasses import dataclass
 from typing import Final
-
-from secondlook.ground.lazily import dataclass
 
 MAX_DOUBLINGS: Final = 64
 

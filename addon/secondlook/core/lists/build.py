@@ -6,6 +6,7 @@ entries nor the number of runs matters to memory. Workers never load this module
 """
 
 from collections.abc import Buffer, Iterable, Iterator
+from dataclasses import dataclass
 from hashlib import sha256
 from itertools import batched, chain
 from typing import BinaryIO, Final
@@ -24,7 +25,6 @@ from secondlook.core.lists.format import (
     WIDTHS,
     Corrupt,
 )
-from secondlook.ground.lazily import dataclass
 
 RUN_BYTES: Final = 64 << 20  # of entries sorted at once
 COPY_BYTES: Final = 1 << 20

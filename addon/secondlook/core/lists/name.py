@@ -5,12 +5,12 @@
 """
 
 import re
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import Risk, Threat
-from secondlook.ground.lazily import dataclass
 
 
 class Role(StrEnum):

@@ -4,7 +4,7 @@ Stages 3, 4 and 5 of the query process. An instance is immutable: a new generati
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Final
 
@@ -14,7 +14,6 @@ from secondlook.core.lists.hashlist import HashList, hash_keys
 from secondlook.core.lists.name import Role
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import SEVERITY, Risk, Threat
-from secondlook.ground.lazily import dataclass
 
 MIRROR_WIDTH: Final = 8  # bytes: a shorter entry cannot decide alone
 

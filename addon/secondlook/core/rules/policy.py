@@ -16,12 +16,11 @@ becomes an allow, or a flag where nobody could answer, marked as one that would 
 """
 
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, assert_never
 
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Verdict
-from secondlook.ground.lazily import dataclass
 
 
 class Level(StrEnum):

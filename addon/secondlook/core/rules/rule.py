@@ -1,9 +1,8 @@
 """Operator rules as records. Matching them is `core.rules.rulebook`."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Literal
-
-from secondlook.ground.lazily import dataclass
 
 SHORTEST_S: Final = 1.0  # of a timed rule or a pause: less is over before it is in force
 LONGEST_RULE_S: Final = 10 * 365 * 86_400.0

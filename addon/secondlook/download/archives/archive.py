@@ -19,7 +19,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from typing import IO, cast
 
 from secondlook.download.archives import archive_ar, archive_zip
@@ -28,7 +28,6 @@ from secondlook.download.archives.archive_tar import TarHeader
 from secondlook.download.body.body_type import ZIP_END_BYTES, ends_like_zip
 from secondlook.download.body.decoding import Decoder, DecodeState
 from secondlook.download.body.signatures import BEHIND_WITHIN_BYTES, archive_behind, archive_kinds
-from secondlook.ground.lazily import dataclass
 from secondlook.ground.zstd import begin_frame
 from secondlook.scan.yara_look import YaraLook
 

@@ -15,10 +15,10 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import IO, Protocol, cast
 
 from secondlook.download.body.body_type import ZIP_END_BYTES
-from secondlook.ground.lazily import dataclass
 from secondlook.ground.zstd import begin_frame
 
 _INPUT_BYTES = 16 << 10

@@ -7,12 +7,12 @@ show. Whatever the headers say, the first bytes are judged too (`signatures.py`)
 
 import re
 import struct
+from dataclasses import dataclass
 from urllib.parse import unquote
 
 from secondlook.agent.check.request_context import DOWNLOAD_EXTENSIONS, extension_of
 from secondlook.core.neutralize import inert
 from secondlook.core.verdict import SubjectClass
-from secondlook.ground.lazily import dataclass
 from secondlook.ground.quickly import quickly_made
 
 ZIP_END_BYTES = 22 + 0xFFFF  # its fixed part and the longest comment

@@ -12,11 +12,11 @@ piece.
 """
 
 import re
+from dataclasses import dataclass
 
 from lru import LRU
 
 from secondlook.core.verdict import Decision
-from secondlook.ground.lazily import dataclass
 
 _REMEMBERED = 8192
 _MOST_RANGES = 64  # in one request

@@ -1,9 +1,8 @@
 """What a response claims about its body, read in one pass over its headers."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
-
-from secondlook.ground.lazily import dataclass
 
 WHOLE_STATUS: Final = 200
 PARTIAL_STATUS: Final = 206

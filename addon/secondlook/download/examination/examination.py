@@ -15,7 +15,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,6 @@ from secondlook.download.examination.turns import Turns
 from secondlook.download.gate.gate import BodyGate
 from secondlook.download.gate.gate_state import Tap
 from secondlook.download.gate.spool import Spool, SpoolFullError
-from secondlook.ground.lazily import dataclass
 from secondlook.scan.clamd import Clamd, ClamdStream
 from secondlook.scan.results import NAME, Results
 from secondlook.scan.rule_set import FOLDER

@@ -9,7 +9,7 @@ time of the file's, and goes on for the next one when whoever wanted it is gone.
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import IO, Any, Protocol
 
 from lru import LRU
@@ -22,7 +22,6 @@ from secondlook.download.examination import reader as reading
 from secondlook.download.examination.reader import Reader
 from secondlook.download.examination.turns import Turns
 from secondlook.download.gate.spool import SpoolFullError
-from secondlook.ground.lazily import dataclass
 from secondlook.scan.rule_set import RuleSet, RulesInForce, engine_version, own_rules
 
 logger = logging.getLogger(__name__)

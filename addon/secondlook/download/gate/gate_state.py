@@ -1,14 +1,13 @@
 """The states of a body gate: what each of them holds of the body, and where."""
 
 from collections import deque
-from dataclasses import field
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar, Final, Protocol
 
 from secondlook.download.body.inspection import BodyLook
 from secondlook.download.body.signatures import READ_ARCHIVES
 from secondlook.download.gate.spool import PIECE_BYTES, Spool, SpoolRoom
-from secondlook.ground.lazily import dataclass
 
 TAIL_MEMORY_BYTES: Final = 16 << 20  # of a tail that waits in memory: without a length, or without a disk
 LAST_MEMORY_BYTES: Final = 1 << 20  # of the last bytes received, which always wait in memory

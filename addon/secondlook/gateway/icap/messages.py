@@ -1,9 +1,9 @@
 """What an ICAP connection reports (events) and is to send (commands)."""
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from secondlook.gateway.icap.heads import Fields, HttpRequest, HttpResponse, IcapHead
-from secondlook.ground.lazily import dataclass
 
 
 class Request(NamedTuple):

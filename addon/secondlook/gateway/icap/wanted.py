@@ -21,6 +21,7 @@ would stop in the middle of bytes of which none may go on (its bug 5352, `piece.
 
 import logging
 import time
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, assert_never
 
@@ -33,7 +34,6 @@ from secondlook.gateway.icap.heads import Fields, HttpRequest
 from secondlook.gateway.icap.messages import Request
 from secondlook.gateway.parts import Gate
 from secondlook.gateway.request import GatewayRequest
-from secondlook.ground.lazily import dataclass
 
 logger = logging.getLogger(__name__)
 

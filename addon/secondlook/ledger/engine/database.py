@@ -8,6 +8,7 @@ so everybody else switches off both the automatic checkpoint and the one at clos
 import sqlite3
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -17,7 +18,6 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.pool import NullPool, QueuePool
 
 from secondlook.ground.errors import ConfigError, LedgerError
-from secondlook.ground.lazily import dataclass
 
 BUSY_S: Final = 5.0  # waiting for another process's transaction
 CONNECT_S: Final = 3  # reaching PostgreSQL

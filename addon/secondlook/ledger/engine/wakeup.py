@@ -4,8 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
-
-from secondlook.ground.lazily import dataclass
+from dataclasses import dataclass
 
 
 @dataclass(slots=True, eq=False)

@@ -21,13 +21,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from secondlook.core.event import Event, FlagEntry
 from secondlook.ground.errors import LedgerError
-from secondlook.ground.lazily import dataclass
 from secondlook.ledger.engine.database import Place, explain
 from secondlook.ledger.engine.faults import (
     FileReplacedError,

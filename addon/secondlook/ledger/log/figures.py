@@ -1,10 +1,10 @@
 """Who and what has how much of the counts: read from the shares (`ledger.log.counting`)."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from secondlook.ground.lazily import dataclass
 from secondlook.ledger.engine.tables import events, shares
 from secondlook.ledger.log.counting import ANSWERED, AVAILABLE, CLIENT, EVERYBODY, GATEWAY, STEPS
 

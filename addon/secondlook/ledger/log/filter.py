@@ -1,12 +1,12 @@
 """Which events of the log are wanted, and that as conditions of SQL."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from secondlook.core.rules.client import network_of
-from secondlook.ground.lazily import dataclass
 from secondlook.ledger.engine.codec import clean
 from secondlook.ledger.engine.tables import events
 from secondlook.ledger.log import search

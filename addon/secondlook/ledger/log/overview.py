@@ -1,9 +1,10 @@
 """Counts for charts, from the tallies of hours that are kept as events come in."""
 
+from dataclasses import dataclass
+
 import sqlalchemy as sa
 
 from secondlook.core.event import EventKind
-from secondlook.ground.lazily import dataclass
 from secondlook.ledger.engine.tables import tallies
 from secondlook.ledger.log.counting import HOUR_S, OUTCOMES
 

@@ -9,13 +9,12 @@ rarest leads; the others are conditions on the rows it finds. A page that is not
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from secondlook.core.event import Event
-from secondlook.ground.lazily import dataclass
 from secondlook.ledger.engine.codec import row_event
 from secondlook.ledger.engine.tables import events, marks
 from secondlook.ledger.log import search

@@ -1,12 +1,11 @@
 """What the operator decided, in rows: rules and pauses. Matching them is `core.rules.rulebook`."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
 from secondlook.core.rules.rule import Pause, Rule
-from secondlook.ground.lazily import dataclass
 from secondlook.ground.ulid import make_id
 from secondlook.ledger.engine.change import bump
 from secondlook.ledger.engine.codec import clean, row_pause, row_rule, rule_row

@@ -3,9 +3,9 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 
 from secondlook.core.event import Event
-from secondlook.ground.lazily import dataclass
 from secondlook.ledger.ledger import EventFilter, Ledger
 from secondlook.ledger.log.shape import event_json
 from secondlook.review.program import Json

@@ -1,10 +1,9 @@
 """Statistics of a range of time, of everybody or of one client: what pages draw and the API returns."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Final
 
-from secondlook.ground.lazily import dataclass
 from secondlook.ledger.log.counting import DAY_S, HOST, HOUR_S, LIST, SERVER, SLOT_S, THREAT, WAY
 from secondlook.ledger.log.shape import rfc3339
 from secondlook.ledger.log.statistics import Statistics

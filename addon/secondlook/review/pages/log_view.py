@@ -5,12 +5,11 @@ again and again in the same way.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
 from secondlook.core.subject import SubjectKind
-from secondlook.ground.lazily import dataclass
 from secondlook.review import words
 from secondlook.review.filters import NAMES, NOT, LogFilter, Query, UnusableFilterError
 from secondlook.review.pages.render import query_string

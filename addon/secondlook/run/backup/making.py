@@ -17,6 +17,7 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -26,7 +27,6 @@ from secondlook.agent.pattern.change import folder_lock
 from secondlook.agent.pattern.files import FOLDER, PAST, read_stamp
 from secondlook.config import Settings
 from secondlook.ground.errors import PatternError
-from secondlook.ground.lazily import dataclass
 from secondlook.ground.lock import locked, take_lock
 from secondlook.ledger.engine.database import find_place
 from secondlook.ledger.engine.migration import HEAD

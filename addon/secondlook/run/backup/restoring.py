@@ -16,7 +16,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +24,6 @@ from secondlook.agent.pattern.files import FOLDER
 from secondlook.config import Settings, load_settings
 from secondlook.ground.errors import ConfigError
 from secondlook.ground.files import give_to_owner, replacing, rewrite, sync_folder, write_whole
-from secondlook.ground.lazily import dataclass
 from secondlook.ledger.engine.database import find_place
 from secondlook.ledger.engine.migration import HEAD, known_revisions, migrate
 from secondlook.ledger.upkeep.copying import holds_same, is_empty, put_in, single_file

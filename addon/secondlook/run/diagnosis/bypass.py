@@ -13,10 +13,9 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-
-from secondlook.ground.lazily import dataclass
 
 PROC: Final = Path("/proc")
 _HTTPS: Final = 443

@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 from secondlook.config import Settings
 from secondlook.config.extra import has
 from secondlook.ground.lanes import STATE
-from secondlook.ground.lazily import dataclass
 from secondlook.scan.clamd import Clamd
 from secondlook.scan.clamd_wire import ClamdError
 from secondlook.scan.rule_keeper import refused

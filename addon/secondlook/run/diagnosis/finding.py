@@ -1,8 +1,7 @@
 """What a check of `doctor` finds."""
 
+from dataclasses import dataclass
 from typing import Literal
-
-from secondlook.ground.lazily import dataclass
 
 NETWORK_TIMEOUT_S = 5.0  # for an answer from anybody who is asked
 

@@ -16,12 +16,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import FrameType
 
 from secondlook.agent import metrics
 from secondlook.core.event import Event, EventKind
 from secondlook.ground.clock import Clock
-from secondlook.ground.lazily import dataclass
 from secondlook.ground.ulid import make_id
 from secondlook.ledger.log.recorder import Recorder
 

@@ -12,10 +12,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from typing import Any
-
-from secondlook.ground.lazily import dataclass
 
 FATAL_EXIT = 3  # the child reported why; trying again will not help
 _FIRST_DELAY_S = 0.1

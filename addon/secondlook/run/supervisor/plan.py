@@ -6,10 +6,8 @@ inherited by its descriptor, and every child reads it from the beginning.
 
 import json
 import os
-from dataclasses import asdict, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
-
-from secondlook.ground.lazily import dataclass
 
 
 @dataclass(frozen=True, slots=True)

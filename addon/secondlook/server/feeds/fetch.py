@@ -8,7 +8,7 @@ import shutil
 import socket
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
@@ -23,7 +23,6 @@ from secondlook.feeds.unpacking.stream import ENCODINGS, PIECE_BYTES, decoded
 from secondlook.ground.errors import ServiceError
 from secondlook.ground.files import replacing, write_whole
 from secondlook.ground.lanes import LISTS
-from secondlook.ground.lazily import dataclass
 from secondlook.ground.trust import trust
 from secondlook.reach import Depth, depth, get
 from secondlook.resolver import Place, Resolver, is_own_name

@@ -10,7 +10,7 @@ import logging
 import tempfile
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from random import random
@@ -23,7 +23,6 @@ from secondlook.ground.children import ChildFailedError
 from secondlook.ground.clock import Clock, SettledTime
 from secondlook.ground.errors import PatternError, SecondLookError
 from secondlook.ground.lanes import LISTS
-from secondlook.ground.lazily import dataclass
 from secondlook.resolver import Resolver
 from secondlook.server.feeds.child import (
     publish_in_child,

@@ -14,13 +14,12 @@ import json
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from secondlook.ground.called import typed
 from secondlook.ground.errors import PatternError
 from secondlook.ground.files import write_whole
-from secondlook.ground.lazily import dataclass
 
 FOLDER = "rules"
 KEEP = 5  # versions of a feed

@@ -7,11 +7,11 @@ Who publishes then, the server itself or a command, leaves out what feeds brough
 import shutil
 from collections.abc import Collection, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from secondlook.config import FeedSettings
 from secondlook.config.service import RULES
-from secondlook.ground.lazily import dataclass
 from secondlook.server.feeds.fetch import read_state
 from secondlook.server.feeds.rule_versions import FOLDER, rules_folder
 from secondlook.server.store.feed_alerts import not_published_yet

@@ -6,13 +6,12 @@ here, so that the next agent that finds the same does not list it again.
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Literal
 
 from secondlook.ground.errors import PatternError
 from secondlook.ground.files import write_whole
-from secondlook.ground.lazily import dataclass
 from secondlook.server.store.manual_entries import BY_AGENT, ManualScope
 from secondlook.server.store.store import ServerStore, dump_json
 

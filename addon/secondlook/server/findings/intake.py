@@ -15,7 +15,7 @@ IPv6: one /64) has at most half of an hour and of what waits: who floods leaves 
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from secondlook.config import PublishSettings
@@ -24,7 +24,6 @@ from secondlook.core.subject import SubjectKind
 from secondlook.core.url.address import counted_address
 from secondlook.core.url.expression import Suffixes
 from secondlook.core.verdict import Threat
-from secondlook.ground.lazily import dataclass
 from secondlook.server.findings.book import (
     MOST_KEPT,
     FindingState,

@@ -1,11 +1,11 @@
 """Answers in protobuf or JSON, and errors as google.rpc.Status."""
 
 import json
+from dataclasses import dataclass
 
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
 
-from secondlook.ground.lazily import dataclass
 from secondlook.wire import safebrowsing_pb2 as pb
 
 PROTOBUF = "application/x-protobuf"

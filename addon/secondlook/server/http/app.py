@@ -7,7 +7,7 @@ everything else goes through Starlette. One gate (client token, rate) stands bef
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import field
+from dataclasses import dataclass, field
 from random import random
 from typing import Any
 
@@ -20,7 +20,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from secondlook.config import LimitsSettings, PublishSettings
 from secondlook.ground.errors import SecondLookError
-from secondlook.ground.lazily import dataclass
 from secondlook.server.http.access import Balancers, Rate, Tokens
 from secondlook.server.http.answer import Answer, error_answer, message_answer
 from secondlook.server.http.findings import FindingTaker, take_report

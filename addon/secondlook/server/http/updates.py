@@ -19,9 +19,9 @@ only answers searches.
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from secondlook.ground.lazily import dataclass
 from secondlook.server.publish.generation import Generation, PublishedList
 from secondlook.wire import safebrowsing_pb2 as pb
 from secondlook.wire.version import TAG_BYTES, ListVersion

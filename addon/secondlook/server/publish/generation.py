@@ -6,13 +6,13 @@ replica can fetch them from any web server and know that it has all of them.
 
 import hashlib
 import json
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 from secondlook.core.lists.name import ListName, parse_list_name
 from secondlook.ground.errors import PatternError
-from secondlook.ground.lazily import dataclass
 from secondlook.server.publish.table import Table, map_file
 from secondlook.wire.version import TAG_BYTES, ListVersion
 

@@ -5,11 +5,9 @@ A feed that begins to name known-good sites may be poisoned: whoever reads this 
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-from secondlook.ground.lazily import dataclass
 
 HELD_BACK = "held-back"  # in the server's folder
 NEWS_S = 86_400.0  # so long a feed that named new ones is an alert

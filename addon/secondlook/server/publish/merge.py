@@ -11,7 +11,7 @@ import struct
 from collections import Counter
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,7 +20,6 @@ import numpy.typing as npt
 
 from secondlook.core.lists.name import ListName, Role
 from secondlook.core.subject import SubjectKind
-from secondlook.ground.lazily import dataclass
 from secondlook.server.publish import table as columns
 from secondlook.server.publish.detail import pack_detail
 from secondlook.server.publish.guard import among

@@ -9,7 +9,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,6 @@ from secondlook.core.lists.name import ListName, Role
 from secondlook.core.subject import SubjectKind
 from secondlook.ground.errors import PatternError
 from secondlook.ground.files import write_whole
-from secondlook.ground.lazily import dataclass
 from secondlook.server.publish.generation import FORMAT, MANIFEST, SIGNATURE, Generation, PublishedList
 from secondlook.server.publish.guard import Exceptions, guard_of, lines_of, sorted_keys
 from secondlook.server.publish.held_back import HELD_BACK, dump_held_back, held_back_now, read_held_back

@@ -6,14 +6,13 @@ cannot see why: a list that lost what such feeds had names that reduction, signe
 
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from secondlook.config import PublishSettings
 from secondlook.core.lists.name import Role
 from secondlook.ground.errors import PatternError
-from secondlook.ground.lazily import dataclass
 from secondlook.server.publish.generation import Generation, PublishedList, Reduction
 from secondlook.wire.signature import sign_reduction
 

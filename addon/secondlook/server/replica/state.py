@@ -1,10 +1,9 @@
 """How replication from the publisher goes: kept in its folder, so that a restart forgets nothing."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 
 from secondlook.ground.files import write_whole
-from secondlook.ground.lazily import dataclass
 from secondlook.server.store.store import ServerStore, dump_json
 
 STATE_FILE = "upstream.json"

@@ -6,7 +6,7 @@ Everything works on the folder, beside a running server; it takes effect with th
 
 import mmap
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,6 @@ from secondlook.core.url.expression import Suffixes
 from secondlook.ground.called import typed
 from secondlook.ground.errors import PatternError
 from secondlook.ground.files import write_whole
-from secondlook.ground.lazily import dataclass
 from secondlook.server.feeds.fetch import read_state
 from secondlook.server.publish.generation import Generation
 from secondlook.server.publish.held_back import HeldBack, read_held_back

@@ -11,12 +11,11 @@
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from secondlook.ground.files import write_whole
-from secondlook.ground.lazily import dataclass
 
 FEEDS_OFF = "feeds-off.json"  # in the server's folder
 FEEDS_TURNED = (

@@ -3,7 +3,7 @@
 import hashlib
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from shutil import rmtree
 
@@ -19,7 +19,6 @@ from secondlook.feeds.entries.guard import Exceptions
 from secondlook.feeds.entries.inexact import InexactExceptions
 from secondlook.feeds.reader import Reading, read
 from secondlook.ground.files import replacing
-from secondlook.ground.lazily import dataclass
 from secondlook.server.publish.guard import sorted_keys
 from secondlook.server.store.names import block_list, import_list, list_of
 from secondlook.server.store.records import (

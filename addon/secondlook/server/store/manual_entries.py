@@ -9,7 +9,7 @@ when one is left.
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Literal
 
 from secondlook.core.digest import file_hash, sha256
@@ -19,7 +19,6 @@ from secondlook.core.url.canonical import url_subject
 from secondlook.core.url.expression import Suffixes, listing_expression
 from secondlook.feeds.entries.maker import EMPTY_FILE
 from secondlook.ground.files import write_whole
-from secondlook.ground.lazily import dataclass
 from secondlook.server.store.names import list_of
 from secondlook.server.store.store import ServerStore, dump_json
 

@@ -23,14 +23,13 @@ import shutil
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
-from dataclasses import field
+from dataclasses import dataclass, field
 from pathlib import Path
 from string import digits
 from typing import Any, Literal, Self
 
 from secondlook.ground.errors import ConfigError, PatternError
 from secondlook.ground.files import write_whole
-from secondlook.ground.lazily import dataclass
 from secondlook.ground.lock import take_lock
 
 logger = logging.getLogger(__name__)

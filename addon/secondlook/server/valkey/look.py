@@ -1,10 +1,10 @@
 """What is served from a Valkey store, for commands: on a machine whose own folder has no generation, too."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from secondlook.core.url.expression import Suffixes
 from secondlook.ground.errors import PatternError, SecondLookError, ServiceError
-from secondlook.ground.lazily import dataclass
 from secondlook.server.publish.generation import Generation
 from secondlook.server.store.administration import Listed, asked_of, listed_of
 from secondlook.server.valkey.publisher import ValkeyPublisher

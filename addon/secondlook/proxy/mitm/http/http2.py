@@ -11,6 +11,7 @@ The origin's side is `http2_origin.py`.
 """
 
 import time
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import h2.errors
@@ -31,7 +32,6 @@ from mitmproxy.proxy.layers.http._http2 import Http2Connection as MitmHttp2Conne
 from mitmproxy.proxy.layers.http._http2 import Http2Server, StreamState
 
 from secondlook.config import TrafficLimitsSettings
-from secondlook.ground.lazily import dataclass
 from secondlook.proxy.mitm.http.http2_connection import HeadTooLarge, Http2Connection, StreamFailed
 from secondlook.proxy.mitm.http.http2_head import split_authority
 from secondlook.proxy.mitm.streams.stream_events import (

@@ -13,6 +13,7 @@ What `h2` 4.4 does otherwise, and why it is changed here:
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from h2.config import H2Configuration
@@ -47,7 +48,6 @@ from hyperframe.frame import (
     WindowUpdateFrame,
 )
 
-from secondlook.ground.lazily import dataclass
 from secondlook.proxy.mitm.http.header_coding import Field, HeadDecoder, HeadEncoder
 from secondlook.proxy.mitm.http.http2_head import MalformedHeadError, read_answer, read_request, read_trailers
 from secondlook.proxy.mitm.http.http2_sending import SendingConnection

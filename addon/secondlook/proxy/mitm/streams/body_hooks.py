@@ -1,9 +1,9 @@
 """Hooks of ours that a body waits for; `proxy/held_bodies.py` and `proxy/addon.py` answer them."""
 
+from dataclasses import dataclass
+
 from mitmproxy import http
 from mitmproxy.proxy import commands
-
-from secondlook.ground.lazily import dataclass
 
 
 @dataclass

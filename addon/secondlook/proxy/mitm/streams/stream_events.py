@@ -1,10 +1,10 @@
 """Events between a stream and the connections of its client and its origin, beside mitmproxy's."""
 
+from dataclasses import dataclass
+
 from mitmproxy import http
 from mitmproxy.proxy.layers.http._base import HttpEvent
 from mitmproxy.proxy.layers.http._events import RequestProtocolError, ResponseProtocolError
-
-from secondlook.ground.lazily import dataclass
 
 GOING_AWAY = "secondlook_going_away"  # attribute of a server connection that takes no new requests
 

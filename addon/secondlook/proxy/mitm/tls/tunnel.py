@@ -16,6 +16,7 @@ A mode decides what stands before the tunnel; `own_top` and `own_tunnel` put our
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
 
 from mitmproxy import flow as mitm_flow
@@ -27,8 +28,6 @@ from mitmproxy.proxy.layers.tcp import TcpErrorHook, TCPLayer, TcpStartHook
 from mitmproxy.proxy.layers.tls import HTTP_ALPNS
 from mitmproxy.proxy.mode_specs import ReverseMode
 from mitmproxy.proxy.tunnel import TunnelLayer
-
-from secondlook.ground.lazily import dataclass
 
 type Commands = layer.CommandGenerator[None]
 

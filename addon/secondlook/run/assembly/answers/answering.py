@@ -10,13 +10,13 @@ import json
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from secondlook.agent.check.watch import Watcher
 from secondlook.config import Settings
 from secondlook.ground.lanes import COMMANDS
-from secondlook.ground.lazily import dataclass
 from secondlook.ledger.ledger import Ledger
 from secondlook.run.assembly.answers.explaining import Json, explained, subject_from
 from secondlook.run.assembly.check.parts import Parts

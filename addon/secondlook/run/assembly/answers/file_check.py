@@ -1,7 +1,7 @@
 """The check of a file on this machine: by its digests, those of what lies in it, and by the engines."""
 
 from collections.abc import Coroutine, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,7 +12,6 @@ from secondlook.core.subject import FileSubject, RequestContext
 from secondlook.core.verdict import Action, Decision
 from secondlook.download.examination.file_scanner import FileScanner
 from secondlook.ground.lanes import FILES
-from secondlook.ground.lazily import dataclass
 from secondlook.run.assembly.answers.explaining import subject_of_file, use_of
 from secondlook.run.assembly.check.parts import Parts
 from secondlook.run.assembly.check.scanning import make_scanner

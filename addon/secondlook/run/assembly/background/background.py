@@ -8,6 +8,7 @@ import contextlib
 import logging
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 from secondlook.agent.actions.kept_notices import KeptNotices
@@ -19,7 +20,6 @@ from secondlook.core.answer import EMBEDDED
 from secondlook.core.event import Event, EventKind
 from secondlook.core.lists.pattern import Pattern
 from secondlook.ground.errors import LedgerError, PatternError
-from secondlook.ground.lazily import dataclass
 from secondlook.ground.tasks import Tasks
 from secondlook.ground.ulid import Identifiers
 from secondlook.run.assembly.background.looks import watch_servers

@@ -1,6 +1,7 @@
 """The second look, put together: who judges, what follows, who is notified."""
 
 import random
+from dataclasses import dataclass
 
 from secondlook.agent.actions.enforcement import Enforcement
 from secondlook.agent.actions.notice import AppriseSender
@@ -14,7 +15,6 @@ from secondlook.agent.recheck.retro_check import RetroCheck
 from secondlook.config import Settings
 from secondlook.core.event import Event, EventKind
 from secondlook.download.examination.file_scanner import FileScanner
-from secondlook.ground.lazily import dataclass
 from secondlook.ledger.ledger import EventFilter
 from secondlook.lookup.tiered import is_recovery
 from secondlook.proxy.event_follower import Follower

@@ -12,7 +12,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -34,7 +34,6 @@ from secondlook.ground import keyfile
 from secondlook.ground.clock import Clock, SystemClock
 from secondlook.ground.errors import LedgerError
 from secondlook.ground.files import write_whole
-from secondlook.ground.lazily import dataclass
 from secondlook.ground.ulid import Identifiers, make_id
 from secondlook.ledger.ledger import EventFilter, Ledger
 from secondlook.ledger.log.shape import rfc3339
