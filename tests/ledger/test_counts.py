@@ -12,7 +12,7 @@ from secondlook.core.event import EventKind
 from secondlook.ground.errors import LedgerError
 from secondlook.ledger.engine.tables import shares, tallies
 from secondlook.ledger.ledger import Ledger, LedgerOptions
-from secondlook.ledger.log import append
+from secondlook.ledger.log import append, counts
 
 pytestmark = pytest.mark.anyio
 
@@ -87,3 +87,20 @@ async def test_a_flag_counts_once_however_often_it_was_tried(ledger, monkeypatch
     ledger.store.commit_now(lambda _: None)
     (hour,) = ledger.statistics.hourly(START, START)
     assert (hour.checked, hour.flagged) == (2, 2)
+
+
+async def test_an_erasure_whose_counts_went_back_into_memory_is_none(ledger, monkeypatch):
+    ledger.upkeep.stop()
+    await ledger.flags.flag(*make_flag("one", client="10.0.0.1"))
+
+    def broken(*_: object) -> None:
+        raise ValueError("no counts today")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(counts, "add_counts", broken)
+        with pytest.raises(ValueError, match="no counts"):
+            ledger.upkeep.erase_client("10.0.0.1")
+    ledger.upkeep.erase_client("10.0.0.1")
+    ledger.counts.flush()
+    query = sa.select(shares.c.client)
+    assert "10.0.0.1" not in ledger.store.read(lambda connection: connection.execute(query).scalars().all())

@@ -77,14 +77,14 @@ class Counts:
         with self._lock:
             self._looks[Look(int(self._clock.now() // SLOT_S), server, answered)] += 1
 
-    def flush(self) -> None:
-        """Hand the counts to the writer; they go back into memory when it fails."""
+    def flush(self) -> Future[None] | None:
+        """Hand the counts to the writer; they go back into memory when it fails. None: there are none."""
         with self._lock:
             checks, self._checks = self._checks, Counter()
             hits, self._hits = self._hits, Counter()
             looks, self._looks = self._looks, Counter()
         if not checks and not hits and not looks:
-            return
+            return None
 
         def work(connection: sa.Connection) -> None:
             add_counts(connection, checks, self._admission, looks)
@@ -100,3 +100,4 @@ class Counts:
                     self._looks.update(looks)
 
         future.add_done_callback(give_back)
+        return future

@@ -311,10 +311,9 @@ class Upkeep:
         """Erase a client (`ledger.upkeep.erasure`) and the bytes that held it; return how many events."""
         store = self._store
         self._flags.replay(whole=True)
-        self._counts.flush()
-        waiting = self._history.flush()
-        if waiting is not None:
-            waiting.result()
+        for waiting in (self._counts.flush(), self._history.flush()):
+            if waiting is not None:
+                waiting.result()  # what fails is in memory again, and would come after the erasure
         while store.writer.waiting:
             store.commit_now(lambda _: None)
         gone = erase(store, client, self._delete_events)
