@@ -1,6 +1,7 @@
 """What was let through is remembered, within a bound, and every visit is named; over each engine and the fake."""
 
 import pytest
+import sqlalchemy as sa
 
 from ledgerkit.contract import remembered, settle
 from ledgerkit.samples import START, identity_of, make_event, make_flag
@@ -62,6 +63,41 @@ async def test_a_visit_that_yields_leaves_the_client_of_the_earlier_one(any_ledg
     assert [part async for part in any_ledger.history.remembered(since=0)]
     [entry] = await any_ledger.history.recall([identity])
     assert (entry.client, entry.time) == ("child", START + 3)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize(
+    ("first", "stays"), [("child", "first"), (None, "later")], ids=["a name", "may be anybody"]
+)
+async def test_who_stays_in_history_stays_beside_where_he_was(any_ledger, first, stays, at_once):
+    file = identity_of("file")
+    for after, (client, host) in enumerate([(first, "first"), ("hall", "later")]):
+        url, name = f"https://{host}/f", f"{host}.zip"
+        event = make_event(EventKind.CHECK, START + after, client=client, host=host, url=url, filename=name)
+        any_ledger.history.remember(file, (file,), SubjectKind.FILE, event, yields=client == "hall")
+        if not at_once:
+            assert [part async for part in any_ledger.history.remembered(since=0)]
+    assert [part async for part in any_ledger.history.remembered(since=0)]
+    [entry] = await any_ledger.history.recall([file])
+    assert (entry.client, entry.time) == (first, START + 1)
+    assert (entry.url, entry.host, entry.filename) == (f"https://{stays}/f", stays, f"{stays}.zip")
+
+
+def test_visits_of_every_kind_are_written_with_statements_that_are_there(ledger):
+    """A statement built anew costs a hundred times its row; with groups the kinds alternate."""
+    built = []
+
+    def work(connection):
+        sa.event.listen(connection, "before_execute", lambda *_: built.append(1))
+        event = make_event(EventKind.CHECK)
+        names = [identity_of(number) for number in range(50)]
+        rows = [(name, (name,), SubjectKind.URL, event, number % 2 == 0) for number, name in enumerate(names)]
+        history.put(connection, rows)
+        connection.execute(sa.select(1))
+        return connection.exec_driver_sql("SELECT count(*) FROM history").scalar()
+
+    assert ledger.store.commit_now(work) == 50
+    assert len(built) == 1
 
 
 async def test_memory_of_history_is_bounded(tmp_path, open_ledger):

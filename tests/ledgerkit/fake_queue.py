@@ -239,18 +239,20 @@ class History:
     ) -> None:
         known = self.recent.get(identity) or self.written.get(identity)
         cls = event.cls or SubjectClass.PAGE
+        stays = yields and known is not None and known.client is not None
+        place = known if stays else event
         self.recent[identity] = FlagEntry(
             identity=identity,
             kind=kind,
             cls=cls if known is None else stricter(kind, known.cls, cls),
             hashes=tuple(hashes) if known is None else united(known.hashes, hashes),
-            url=event.url,
-            host=event.host,
+            url=place.url,
+            host=place.host,
             client=known.client if yields and known is not None else event.client,
             time=event.time,
             reason="allowed earlier",
             sha256=event.sha256,
-            filename=event.filename,
+            filename=place.filename,
             size=event.size,
         )
 

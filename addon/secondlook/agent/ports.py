@@ -242,7 +242,7 @@ class Memory(Protocol):
         """Note an allowed subject in memory; written in batches, at most 5 s late.
 
         One visit of each subject is remembered, the last; one that `yields` leaves the client of an earlier
-        one in place, who may be kept from more.
+        one in place, who may be kept from more, and where it was.
         """
         ...
 

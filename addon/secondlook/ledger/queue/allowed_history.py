@@ -147,5 +147,8 @@ def _joined(earlier: _Visit, later: _Visit) -> _Visit:
     if kind is SubjectKind.FILE:  # those of a URL follow from it
         hashes = united(known, hashes)
     cls = stricter(kind, before.cls or SubjectClass.PAGE, event.cls or SubjectClass.PAGE)
-    client = before.client if yields else event.client
-    return hashes, kind, replace(event, cls=cls, client=client), yields and before_yields
+    event = replace(event, cls=cls)
+    if yields:
+        kept = ("client", *(history.WHERE if before.client is not None else ()))
+        event = replace(event, **{name: getattr(before, name) for name in kept})
+    return hashes, kind, event, yields and before_yields

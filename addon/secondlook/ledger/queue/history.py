@@ -6,16 +6,17 @@ Until then a *lease* keeps a second service off it; the lease of one that was ki
 
 import json
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import batched, groupby
 from operator import itemgetter
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from secondlook.core.event import Event, EventKind, FlagEntry, Remembered
 from secondlook.core.subject import SubjectKind
 from secondlook.ledger.engine.codec import history_row, row_history, split_hashes
-from secondlook.ledger.engine.statements import upsert
+from secondlook.ledger.engine.statements import Insert, Prepared
 from secondlook.ledger.engine.tables import events, flagged, history
 from secondlook.ledger.queue.flagged import is_leased
 from secondlook.ledger.queue.sighting import add_digests, is_stricter
@@ -31,7 +32,32 @@ LET_THROUGH: Final = tuple(
 )
 """Kinds of events that stand for a request, and so, unless they blocked it, of a visit."""
 
+WHERE: Final = ("url", "host", "filename")
+"""What of a remembered visit shows where it was."""
+
 _REPORTS: Final = (str(EventKind.CONFIRMED), str(EventKind.LATE_VERDICT))
+
+
+def _replacing(statement: Insert, *, keeps_client: bool) -> sa.Executable:
+    new, old = statement.excluded, history.c
+    place: dict[str, sa.ColumnElement[Any]] = {name: new[name] for name in ("client", *WHERE)}
+    if keeps_client:  # with where it was: nobody is named beside a place where somebody else was
+        place = {name: sa.case((old.client.is_(None), new[name]), else_=old[name]) for name in WHERE}
+    return statement.on_conflict_do_update(
+        index_elements=[old.identity],
+        set_={name: new[name] for name in ("kind", "time", "sha256", "size")}
+        | place
+        | {
+            "class": sa.case((is_stricter(new, old), new["class"]), else_=old["class"]),
+            "hashes": sa.case((old.kind == SubjectKind.FILE.value, old.hashes), else_=new.hashes),
+        },
+    )
+
+
+_COLUMNS: Final = [column.name for column in history.c if column.name != "lease_until"]
+_PUT: Final = {
+    yields: Prepared(history, _COLUMNS, partial(_replacing, keeps_client=yields)) for yields in (False, True)
+}
 
 
 def put(
@@ -39,34 +65,13 @@ def put(
 ) -> None:
     """Remember subjects; a later visit replaces the earlier one, but for what is asked about and a lease.
 
-    One that yields (the last value) also leaves the earlier client in place.
+    One that yields (the last value) also leaves the earlier client in place, and where that one was.
     """
     ordered = sorted(rows, key=itemgetter(0))  # so that two who write at once never wait for each other
     for yields, part in groupby(ordered, key=itemgetter(4)):
-        _put(connection, [row[:4] for row in part], keeps_client=yields)
-
-
-def _put(
-    connection: sa.Connection,
-    rows: Sequence[tuple[bytes, Sequence[bytes], SubjectKind, Event]],
-    *,
-    keeps_client: bool,
-) -> None:
-    statement = upsert(connection, history)
-    new, old = statement.excluded, history.c
-    kept = ("identity", "lease_until", *(("client",) if keeps_client else ()))
-    columns = [column.name for column in old if column.name not in kept]
-    statement = statement.on_conflict_do_update(
-        index_elements=[old.identity],
-        set_={name: new[name] for name in columns}
-        | {
-            "class": sa.case((is_stricter(new, old), new["class"]), else_=old["class"]),
-            "hashes": sa.case((old.kind == SubjectKind.FILE.value, old.hashes), else_=new.hashes),
-        },
-    )
-    for part in batched(rows, 1000):
-        connection.execute(statement, [history_row(*row) for row in part])
-        add_digests(connection, history, ((identity, kind, hashes, ()) for identity, hashes, kind, _ in part))
+        _PUT[yields].run(connection, [history_row(*row[:4]) for row in part])
+    seen = ((identity, kind, hashes, ()) for identity, hashes, kind, *_ in ordered)
+    add_digests(connection, history, seen)
 
 
 def outline(connection: sa.Connection, *, since: float, after: bytes, size: int) -> list[Remembered]:
