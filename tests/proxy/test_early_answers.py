@@ -396,6 +396,24 @@ def test_an_upload_whose_answer_is_refused_is_waited_for_by_no_origin(
     assert origin.left.wait(TIMEOUT_S)
 
 
+def test_an_upload_whose_answer_is_refused_ends_over_http1(proxy, gatekeeper):
+    """A client that does not end it itself would have its connection, and send into nothing, for long."""
+    gatekeeper.bad = {hashlib.sha256(SHELL).hexdigest()}
+    answer = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s" % (len(SHELL), SHELL)
+    with (
+        Hasty(answer, AGAIN) as origin,
+        socket.create_connection(("127.0.0.1", proxy.port), TIMEOUT_S) as client,
+    ):
+        client.sendall(
+            b"POST http://127.0.0.1:%d/ HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\nsome"
+            % origin.port
+        )
+        got = b""
+        while piece := client.recv(4096):
+            got += piece
+        assert got.startswith(b"HTTP/1.1 403 ")
+
+
 def test_an_upload_that_is_given_up_while_its_answer_is_judged_is_waited_for_by_no_origin(
     make_http2_origin, connect_http2, gatekeeper
 ):

@@ -110,9 +110,11 @@ class ResponseStream(AnsweringStream):
     def _refuse(self) -> Commands:
         assert self.flow.response is not None
         self._free()
+        over = self.client_state == self.state_done
         yield from self.leave_upload()
         yield from self.answer(self.flow.response)
-        yield DropStream(self.stream_id)
+        if over:  # else it goes with the end of the upload, or of the time for that
+            yield DropStream(self.stream_id)
 
     def _free(self) -> None:
         state = state_of(self.flow)
