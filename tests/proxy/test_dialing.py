@@ -107,10 +107,44 @@ def test_who_waits_for_long_for_its_turn_is_connected(listening, monkeypatch):
         )
         assert await handler.errors.get() is None
         await one
-        assert turns.locked()
-        turns.release()
+        assert not turns.locked()  # those that last count no more
         await dialer.open(handler, commands.OpenConnection(Server(address=("127.0.0.1", listening))))
         assert not turns.locked()
+
+    asyncio.run(scene())
+
+
+def test_those_who_wait_for_long_are_not_connected_at_once(listening, monkeypatch):
+    """A page of many pictures would come upon its origin with all of them, when the first second is over."""
+    monkeypatch.setattr(dialing, "TURN_S", 0.01)
+    begun = []
+
+    class Noting(Resolver):
+        async def places(self, host, **asker):
+            begun.append(host)
+            monkeypatch.setattr(dialing, "TURN_S", 1000)  # for whoever is next
+            return await super().places(host, **asker)
+
+    async def scene():
+        handler, dialer = Handler(), Dialer(Open(), Noting())
+        handler.handle_connection = lambda _: go_on.wait()
+        go_on = asyncio.Event()
+        turns = handler.max_conns["127.0.0.1", listening]
+        for _ in range(5):
+            await turns.acquire()
+        all_of_them = [
+            asyncio.ensure_future(
+                dialer.open(handler, commands.OpenConnection(Server(address=("127.0.0.1", listening))))
+            )
+            for _ in range(3)
+        ]
+        assert await handler.errors.get() is None
+        assert len(begun) == 1
+        go_on.set()
+        await asyncio.gather(*all_of_them)
+        assert len(begun) == 3
+        for io in handler.transports.values():
+            io.writer.close()
 
     asyncio.run(scene())
 

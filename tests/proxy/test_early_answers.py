@@ -399,9 +399,9 @@ def test_an_upload_whose_answer_is_refused_is_waited_for_by_no_origin(
 def test_an_upload_whose_answer_is_refused_ends_over_http1(proxy, gatekeeper):
     """A client that does not end it itself would have its connection, and send into nothing, for long."""
     gatekeeper.bad = {hashlib.sha256(SHELL).hexdigest()}
-    answer = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s" % (len(SHELL), SHELL)
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n" % len(SHELL)
     with (
-        Hasty(answer, AGAIN) as origin,
+        Hasty(head + SHELL, AGAIN) as origin,
         socket.create_connection(("127.0.0.1", proxy.port), TIMEOUT_S) as client,
     ):
         client.sendall(

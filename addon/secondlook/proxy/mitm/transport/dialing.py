@@ -8,8 +8,9 @@ Several addresses are tried as in RFC 8305: families in turn, the next one when 
 not answered for a quarter of a second.
 
 A client has five connections at a time to the same address, about as many as a browser has. Over HTTP/2 it
-may ask for more, and each request to an HTTP/1 origin has its own: those beyond wait for a turn, but for no
-more than a second, as what keeps the others busy so long are answers that are meant to last.
+may ask for more, and each request to an HTTP/1 origin has its own: those beyond wait for a turn. Where none
+has come for a second, what keeps the others busy are answers that are meant to last: there is one turn more
+then. Not one for everybody who waits, or a page of many pictures would come upon its origin at once.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ import contextlib
 import errno
 import socket
 import time
+import weakref
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from itertools import chain, zip_longest
 from typing import Final, Protocol
@@ -33,7 +35,7 @@ from secondlook.proxy.request import listening, peer_text
 from secondlook.resolver import Place, Resolver
 
 STAGGER_S: Final = 0.25  # RFC 8305, 8: Connection Attempt Delay
-TURN_S: Final = 1.0  # so long a connection waits for others of its client to the same address
+TURN_S: Final = 1.0  # so long the next connection waits for others of its client to the same address
 
 
 class ClosedError(OSError):
@@ -62,6 +64,7 @@ class Dialer:
         self._resolver = resolver
         self._most = most
         self._open = 0
+        self._next: weakref.WeakKeyDictionary[asyncio.Semaphore, asyncio.Lock] = weakref.WeakKeyDictionary()
 
     async def open(self, handler: ConnectionHandler, command: commands.OpenConnection) -> None:
         """Do what `ConnectionHandler.open_connection` does, to an address that was judged."""
@@ -76,7 +79,7 @@ class Dialer:
         if server.error:
             await self._fail(handler, command, data, f"Connection killed: {server.error}")
             return
-        async with _turn(handler.max_conns[server.address]):
+        async with self._turn(handler.max_conns[server.address]):
             with contextlib.ExitStack() as held:
                 try:
                     server.timestamp_start = time.time()
@@ -96,6 +99,18 @@ class Dialer:
                     sock = io.writer.get_extra_info("socket", None)
                     held.callback(fair_selector.assign(sock, peer_text(handler.client.peername)))
                     await self._serve(handler, command, data, io)
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, turns: asyncio.Semaphore) -> AsyncIterator[None]:
+        """Wait for a turn, but not for good: five long polls would keep their client from all else there."""
+        async with self._next.setdefault(turns, asyncio.Lock()):  # who is next; the others wait behind it
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TURN_S):
+                    await turns.acquire()
+        try:
+            yield
+        finally:
+            turns.release()  # where none was free in time, there is one more from now on
 
     @contextlib.contextmanager
     def _one_more(self) -> Iterator[None]:
@@ -174,21 +189,6 @@ class Dialer:
             sock.close()
             raise
         return ConnectionIO(handler=task, reader=reader, writer=writer)
-
-
-@contextlib.asynccontextmanager
-async def _turn(turns: asyncio.Semaphore) -> AsyncIterator[None]:
-    """Wait for a turn, but not for good: five long polls would keep their client from all else there."""
-    try:
-        async with asyncio.timeout(TURN_S):
-            await turns.acquire()
-    except TimeoutError:
-        yield
-        return
-    try:
-        yield
-    finally:
-        turns.release()
 
 
 async def connect(
