@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 from collections.abc import Callable, Iterable
 from types import SimpleNamespace
 
@@ -131,6 +132,33 @@ def test_a_layer_that_breaks_closes_the_connection(caplog):
     assert LOG == [b"go", "a protocol layer failed", b"before"]
     assert made.client.error == "a protocol layer failed"
     assert "a protocol layer failed, closing the connection: ZeroDivisionError()" in caplog.text
+
+
+def test_what_is_sent_behind_the_end_of_a_side_harms_nothing():
+    """TLS knows nothing of that end, and sends alerts: the connection, and its descriptor, stayed for good."""
+
+    def script(client):
+        return {
+            b"ask": lambda: [
+                commands.SendData(client, b"answer"),
+                commands.CloseTcpConnection(client, half_close=True),
+            ],
+            b"no TLS": lambda: [commands.SendData(client, b"alert")],
+        }
+
+    async def story():
+        ours, theirs = socket.socketpair()
+        with theirs:
+            _, writer = await asyncio.open_connection(sock=ours)
+            made = scene(script)
+            made.transports[made.client].writer = writer
+            come(made, b"ask", b"no TLS", b"more")
+            assert LOG == [b"ask", b"no TLS", b"more"]
+            writer.close()
+            await writer.wait_closed()
+            assert theirs.recv(100) == b"answer"
+
+    asyncio.run(story())
 
 
 def test_an_origin_is_pressed_as_long_as_one_of_its_streams_is():

@@ -285,7 +285,10 @@ class Connection(ProxyConnectionHandler):
         for peer, pieces in outgoing.items():
             io = self.transports.get(peer)
             if io is not None and io.writer is not None and not io.writer.is_closing():
-                io.writer.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+                try:
+                    io.writer.write(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+                except RuntimeError:  # its side has ended, of which TLS, that sends an alert, knows nothing
+                    self.log(f"nothing more can be sent to {peer}", logging.DEBUG)
 
     async def _finish_hook(self, hook: commands.StartHook, rest: Coroutine[Any, Any, None]) -> None:
         with self.timeout_watchdog.disarm():
