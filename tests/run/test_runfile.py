@@ -69,8 +69,13 @@ def test_that_of_one_that_ended_counts_not_though_nobody_has_waited_for_it(tmp_p
 @contextmanager
 def _secondlook():
     """A process whose command line is one of ours."""
-    child = subprocess.Popen([sys.executable, "-c", "input()", "secondlook"], stdin=subprocess.PIPE)
+    child = subprocess.Popen(
+        [sys.executable, "-c", "print(flush=True); input()", "secondlook"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
     try:
+        child.stdout.readline()  # before its program runs it has no command line
         yield child
     finally:
         child.communicate(b"\n")
