@@ -107,6 +107,20 @@ def test_a_body_that_only_looks_wrapped_is_read_in_both_ways():
     assert not layer.waiting
 
 
+@pytest.mark.parametrize("behind", [b"", zstandard.compress(TEXT), b"what belongs to nothing"])
+@pytest.mark.parametrize("claimed", [b"\x1c", b"\0"], ids=["more", "none"])
+def test_a_zstd_frame_that_claims_another_length_ends_alike_in_any_pieces(claimed, behind):
+    """Python compares the length only of a frame that comes at once: a client that reads byte by byte goes on."""
+    frame = b"\x28\xb5\x2f\xfd\x20" + claimed + b"\1\0\0"  # one empty block
+    results = []
+    for step in (1, 2, 7, 1 << 20):
+        try:
+            results.append(undone("zstd", zstandard.compress(b"a") + frame + behind, step))
+        except BrokenEncodingError:
+            results.append(None)
+    assert results == results[:1] * 4
+
+
 def test_an_unknown_encoding_has_no_layer():
     with pytest.raises(ValueError, match="unknown encoding dcb"):
         layer_of("dcb")

@@ -330,9 +330,8 @@ class _Zstd:
                 start += len(piece) - len(self._machine.unused_data if self.done else b"")
         except ZstdError as error:
             self._failed = error
-            return self._retry(error)
         self.waiting = self.waiting[start:]
-        return out
+        return out if self._failed is None else self._retry(self._failed)
 
     def _note(self, piece: bytes) -> None:
         self._seen_bytes += len(piece)
@@ -346,22 +345,31 @@ class _Zstd:
         if self.busy:
             return b""
         seen, self._seen = self._seen, None
-        out = self._again(seen) if seen else b""
-        if not out:
+        out, length = self._again(seen) if seen else (b"", None)
+        if length is not None:
+            self._failed, self.done = None, True
+            self.waiting = self.waiting[length:]
+            self.busy = not out
+        elif not out:
             raise BrokenEncodingError(str(error)) from error
         return out
 
-    def _again(self, seen: list[bytes]) -> bytes:
-        """Return what the last piece holds before its fault."""
+    def _again(self, seen: list[bytes]) -> tuple[bytes, int | None]:
+        """Return what the last piece holds before its fault, and where in it the frame ends if it does.
+
+        The length that a frame claims is only compared where all of it comes at once, not byte by byte.
+        """
         machine, out = begin_frame(), b""
         try:
             for piece in seen[:-1]:
                 machine.decompress(piece)
-            for byte in seen[-1]:
+            for at, byte in enumerate(seen[-1], 1):
                 out += machine.decompress(bytes((byte,)))
+                if machine.eof:
+                    return out, at
         except ZstdError:
             pass
-        return out
+        return out, None
 
 
 def layer_of(name: str) -> Layer:
