@@ -122,7 +122,7 @@ def test_a_piece_of_another_file_does_not_pass_and_the_whole_is_judged_anew(
 
     def written() -> list[str] | None:
         events = json_lines("log", "--state", agent.state, "--kind", "error")
-        return [each["stage"] for each in events if each["url"].endswith(file.target)] or None
+        return [each["stage"] for each in events if (each["url"] or "").endswith(file.target)] or None
 
     assert wait_for(written, "the event") == ["pieces"]
     answer = file.piece(wanted)
