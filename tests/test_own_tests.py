@@ -56,7 +56,6 @@ WITHOUT = set(
     run/worker.py
     server/feeds/child.py
     server/feeds/fetch.py
-    server/http/handshake.py
     server/http/lists.py
     server/service.py
     server/store/administration.py

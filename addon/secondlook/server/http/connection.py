@@ -123,10 +123,7 @@ class BoundedConnection(HttpToolsProtocol):
         """Close it now; what the other side does not take is dropped."""
         self._cancel()
         self.shared.drop(self)
-        if self.transport.get_write_buffer_size():
-            self.transport.abort()
-        else:
-            self.transport.close()
+        self.transport.abort()  # with TLS, `close` would wait for the other side, and nobody counts it then
 
     @override
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

@@ -28,6 +28,7 @@ class Handshake(asyncio.Protocol):
     shared: Connections  # set by `secured`
     context: ssl.SSLContext
     protocol: type[BoundedConnection]
+    _transport: asyncio.Transport  # from `connection_made` on, and nothing counts it before
     is_answering = False
     is_receiving = True
 
@@ -35,15 +36,13 @@ class Handshake(asyncio.Protocol):
         self._inner = self.protocol(*args, **options)
         self._open = options["server_state"].connections  # what is ended when the server stops
         self._early: list[bytes] = []  # came after the handshake, before that was reported
-        self._transport: asyncio.Transport | None = None
         self.address = ""
         self.since = self._inner.since
 
     def end(self) -> None:
         """Close it now."""
         self._forget()
-        if self._transport is not None:
-            self._transport.abort()
+        self._transport.abort()
 
     shutdown = end
 
@@ -77,7 +76,7 @@ class Handshake(asyncio.Protocol):
             return
         finally:
             self._forget()
-        if secured is None or secured.is_closing():
+        if secured is None or self._transport.is_closing():  # it may have made room at this very moment
             return
         secured.set_protocol(self._inner)
         self._inner.connection_made(secured)
