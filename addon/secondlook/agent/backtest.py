@@ -28,7 +28,6 @@ class ProposedChange(Protocol):
 
     def judge(self, event: Event, subject: Subject) -> Action | None:
         """Return what this change alone makes of a visit, None where it decides nothing."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

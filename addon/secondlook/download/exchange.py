@@ -19,22 +19,18 @@ class Asked(Protocol):
     @property
     def dest(self) -> str | None:
         """`Sec-Fetch-Dest`."""
-        ...
 
     @property
     def mode(self) -> str | None:
         """`Sec-Fetch-Mode`."""
-        ...
 
     @property
     def range(self) -> str | None:
         """`Range`."""
-        ...
 
     @property
     def if_range(self) -> str | None:
         """`If-Range`."""
-        ...
 
 
 @dataclass(slots=True)

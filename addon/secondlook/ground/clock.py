@@ -9,15 +9,12 @@ class Clock(Protocol):
 
     def now(self) -> float:
         """Wall time in Unix seconds (UTC)."""
-        ...
 
     def monotonic(self) -> float:
         """Monotonic seconds; only differences mean anything."""
-        ...
 
     def elapsed(self) -> float:
         """Monotonic seconds, those that the machine slept included where it counts them."""
-        ...
 
 
 def _with_sleep() -> float:

@@ -42,7 +42,6 @@ class EventRecorder(Protocol):
 
     def record(self, event: Event) -> None:
         """Queue an event for writing."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,15 +16,12 @@ class Tail(Protocol):
 
     async def recent(self, since: float) -> tuple[list[Event], str]:
         """Events since then (Unix seconds), oldest first, and where the log goes on."""
-        ...
 
     async def after(self, cursor: str) -> tuple[list[Event], str]:
         """What of these was written after a cursor, and the next cursor."""
-        ...
 
     def record(self, event: Event) -> None:
         """Write an event, some time soon."""
-        ...
 
 
 class Follower:

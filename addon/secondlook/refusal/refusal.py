@@ -63,22 +63,18 @@ class Asked(Protocol):
     @property
     def dest(self) -> str | None:
         """`Sec-Fetch-Dest`."""
-        ...
 
     @property
     def accept(self) -> str | None:
         """`Accept`."""
-        ...
 
     @property
     def language(self) -> str | None:
         """`Accept-Language`."""
-        ...
 
     @property
     def referrer(self) -> str | None:
         """`Referer`."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

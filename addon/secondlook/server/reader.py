@@ -26,43 +26,34 @@ class Reader(Protocol):
     @property
     def number(self) -> int | None:
         """The generation that is served, None while there is nothing to serve."""
-        ...
 
     @property
     def lists(self) -> Mapping[str, PublishedList]:
         """The lists of that generation."""
-        ...
 
     @property
     def created_at(self) -> float:
         """When that generation was published (Unix seconds), 0 while there is none."""
-        ...
 
     @property
     def trouble(self) -> str | None:
         """What is known to be missing of what is served, None when nothing is."""
-        ...
 
     @property
     def readable(self) -> bool:
         """Return whether searches can be answered, as far as is known."""
-        ...
 
     async def search(self, prefixes: Sequence[bytes]) -> tuple[bytes, int]:
         """Return the packed `full_hashes` fields under 4-byte prefixes, and how many there are."""
-        ...
 
     async def update(self, name: str, version: bytes, max_update: int, max_database: int) -> Update:
         """Return the update of one served list for a client that has this version."""
-        ...
 
     async def refresh(self) -> bool:
         """Take up another current generation; True when there was one. PatternError when it is damaged."""
-        ...
 
     async def aclose(self) -> None:
         """Let go of connections and files."""
-        ...
 
 
 class UpdateCache:

@@ -75,15 +75,12 @@ class Store(Protocol):
     @property
     def target(self) -> str:
         """The store's name in the journal."""
-        ...
 
     def add(self, certificate: Path) -> None:
         """Trust an authority. Raises ToolError, or OSError where files may not be written."""
-        ...
 
     def remove(self, name: str, sha1: str) -> None:
         """Stop trusting the authority of that nickname and SHA-1; already gone is fine."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

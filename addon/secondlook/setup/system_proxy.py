@@ -32,19 +32,15 @@ class Desktop(Protocol):
 
     def available(self) -> bool:
         """Return whether this desktop is in use here."""
-        ...
 
     def read(self) -> dict[str, str]:
         """Read the settings that `write` would change. Raises ToolError."""
-        ...
 
     def write(self, values: Mapping[str, str]) -> None:
         """Set them. Raises ToolError."""
-        ...
 
     def wanted(self, host: str, port: int) -> dict[str, str]:
         """Return the settings for our proxy; keys that are not named stay as they are."""
-        ...
 
 
 class Gnome:

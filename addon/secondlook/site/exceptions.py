@@ -47,19 +47,15 @@ class Exceptions(Protocol):
 
     def about(self, event: Event) -> bool:
         """Return whether such a page can be about an event."""
-        ...
 
     def lasting_s(self, event: Event) -> float | None:
         """Return how long an exception would last; None where none is made."""
-        ...
 
     def shown(self, event: Event, lasting: str | None, language: Language) -> dict[str, Any]:
         """Return what the pages show."""
-        ...
 
     async def make(self, event: Event, duration_s: float) -> None:
         """Make it, in force in every worker when this returns. Raise ValueError, with the reason."""
-        ...
 
 
 class BlockExceptions:

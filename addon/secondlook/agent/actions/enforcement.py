@@ -57,7 +57,6 @@ class FileAction(Protocol):
 
     async def act(self, entry: ConfirmedEntry) -> list[FileOutcome]:
         """Do it wherever the file is found. Never raise for what a file system does."""
-        ...
 
 
 class Enforcement:

@@ -117,7 +117,6 @@ class Sender(Protocol):
 
     def send(self, title: str, body: str) -> bool:
         """Send a message in plain text; False when nobody could be reached. May raise."""
-        ...
 
 
 def message_of(notices: Sequence[Notice], more: int, privacy: int) -> tuple[str, str]:

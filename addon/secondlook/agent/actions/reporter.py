@@ -35,11 +35,9 @@ class FindingServer(Protocol):
     @property
     def name(self) -> str:
         """The name shown to people."""
-        ...
 
     async def report(self, report: Report) -> list[tuple[Outcome, str | None]]:
         """Report; what became of each finding. Raises ServiceError when it takes none."""
-        ...
 
 
 class Reporter:

@@ -53,27 +53,22 @@ class CheckLedger(Protocol):
     @property
     def recorder(self) -> EventSink:
         """Where events go."""
-        ...
 
     @property
     def counts(self) -> Counts:
         """Where checks go that leave no event."""
-        ...
 
     @property
     def flags(self) -> FlagStore:
         """Where flags are committed."""
-        ...
 
     @property
     def history(self) -> Memory:
         """Where allowed subjects are remembered."""
-        ...
 
     @property
     def confirmed(self) -> ConfirmedSet:
         """Where findings are put in force."""
-        ...
 
 
 class Gatekeeper:

@@ -27,11 +27,9 @@ class ComparedServer(Protocol):
 
     async def hash_lists(self) -> list[pb.HashList]:
         """Return every list with its checksum."""
-        ...
 
     async def generation(self) -> str | None:
         """Return the generation that is served, None while there is nothing to serve."""
-        ...
 
 
 class Members:

@@ -23,15 +23,12 @@ class ListServer(Protocol):
 
     async def generation(self) -> str | None:
         """Return the generation that is served."""
-        ...
 
     async def hash_lists(self) -> list[pb.HashList]:
         """Return every list with its metadata."""
-        ...
 
     async def batch_get(self, names: Sequence[str], versions: Sequence[bytes] = ()) -> list[pb.HashList]:
         """Fetch lists, or what changed since the versions."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,17 +36,14 @@ class Hashed(Protocol):
     @property
     def kind(self) -> SubjectKind:
         """Kind of subject."""
-        ...
 
     @property
     def cls(self) -> SubjectClass:
         """Class of use."""
-        ...
 
     @property
     def hashes(self) -> tuple[bytes, ...]:
         """Every full hash to ask about, identity first."""
-        ...
 
 
 class BatchCheck:

@@ -19,27 +19,21 @@ class Suffixes(Protocol):
 
     def registrable(self, host: str) -> str | None:
         """Return the public suffix and one label more; None when the host is itself a public suffix."""
-        ...
 
     def is_suffix(self, host: str) -> bool:
         """Return whether a host is a public suffix (a TLD, `co.uk`, `github.io`)."""
-        ...
 
     def is_registry(self, host: str) -> bool:
         """Return whether a host is a suffix whose names a registry gives (a TLD, `co.uk`)."""
-        ...
 
     def is_tenant(self, host: str) -> bool:
         """Return whether a host is the site of one tenant of a platform (`someone.github.io`)."""
-        ...
 
     def is_platform(self, host: str) -> bool:
         """Return whether a host itself is a platform with the sites of many, not one site below it."""
-        ...
 
     def is_shared_platform(self, host: str) -> bool:
         """Return whether unrelated people publish under this host."""
-        ...
 
 
 @lru_cache(maxsize=16_384)

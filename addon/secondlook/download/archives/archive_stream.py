@@ -17,7 +17,6 @@ class Stream(Protocol):
 
     def read(self, count: int, /) -> bytes:
         """Return at most `count` of the next bytes, none at the end."""
-        ...
 
 
 class Clocked:

@@ -36,11 +36,9 @@ class Layer(Protocol):
 
     def feed(self, data: bytes) -> None:
         """Add encoded bytes."""
-        ...
 
     def step(self) -> bytes:
         """Return what a little more of them stands for. Raises BrokenEncodingError."""
-        ...
 
 
 class _Zlib:

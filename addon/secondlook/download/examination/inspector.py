@@ -103,11 +103,9 @@ class Source(Protocol):
     @property
     def size(self) -> int:
         """Bytes."""
-        ...
 
     async def file(self) -> IO[bytes]:
         """Return it as a file. Raises SpoolFullError or OSError."""
-        ...
 
 
 class ArchiveInspector:

@@ -49,19 +49,15 @@ class Tap(Protocol):
     @property
     def congested(self) -> bool:
         """Return whether it is behind."""
-        ...
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes."""
-        ...
 
     async def settle(self) -> None:
         """Wait until it is not far behind."""
-        ...
 
     def close(self) -> None:
         """Forget the body."""
-        ...
 
 
 class State:

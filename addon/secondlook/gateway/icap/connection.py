@@ -38,19 +38,15 @@ class Front(Protocol):
 
     def admit(self, connection: "IcapConnection", peer: str) -> int | None:
         """Count a connection; return the status of its only answer where it is not wanted."""
-        ...
 
     def forget(self, connection: "IcapConnection") -> None:
         """Count one less."""
-        ...
 
     def unread(self, error: IcapError) -> None:
         """Note that something was not understood."""
-        ...
 
     def answer(self, link: "IcapConnection", request: Request) -> Awaitable[None]:
         """Answer one request."""
-        ...
 
 
 class IcapConnection(asyncio.Protocol):

@@ -34,16 +34,13 @@ class Counted(Protocol):
     @property
     def is_receiving(self) -> bool:
         """Return whether something is awaited of the other side."""
-        ...
 
     @property
     def is_answering(self) -> bool:
         """Return whether the other side awaits something."""
-        ...
 
     def end(self) -> None:
         """Close it now."""
-        ...
 
 
 class Connections:

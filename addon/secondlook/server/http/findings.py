@@ -15,11 +15,9 @@ class FindingTaker(Protocol):
     @property
     def is_open(self) -> bool:
         """Return whether reports are taken at all."""
-        ...
 
     async def take(self, report: Report, address: str) -> list[tuple[Outcome, str | None]]:
         """Decide about each finding of a report of the agent at that address. Raises SecondLookError."""
-        ...
 
 
 async def take_report(

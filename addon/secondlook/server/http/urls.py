@@ -21,7 +21,6 @@ class Duration(Protocol):
 
     def __call__(self, *, listed: bool) -> int:
         """Return seconds."""
-        ...
 
 
 class UrlMethods:

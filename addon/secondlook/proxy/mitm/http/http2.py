@@ -53,7 +53,6 @@ class Upload(Protocol):
 
     def unsent(self, theirs: int) -> int:
         """Return how many bytes of a stream's upload wait."""
-        ...
 
 
 class Streams(Protocol):
@@ -61,15 +60,12 @@ class Streams(Protocol):
 
     def is_pressed(self, stream_id: int) -> bool:
         """Return whether a stream's origin should not send more."""
-        ...
 
     def is_full(self, stream_id: int) -> bool:
         """Return whether a stream's client should not send more."""
-        ...
 
     def fill(self, stream_id: int, origin: "Upload") -> None:
         """Note that more of an upload waits for its origin than should."""
-        ...
 
 
 @dataclass

@@ -42,19 +42,15 @@ class BackPressure(Protocol):
 
     def watch(self, stream: "ResponseStream") -> None:
         """Look how much a client has left unread of a stream, after more was sent."""
-        ...
 
     def press(self, stream: "ResponseStream") -> None:
         """Pause the origin of a stream that waits."""
-        ...
 
     def ease(self, stream: "ResponseStream") -> Commands:
         """Let the origin of a stream go on."""
-        ...
 
     def is_stalled(self, stream_id: int) -> bool:
         """Return whether the client leaves too much of a stream unread."""
-        ...
 
 
 class ResponseStream(AnsweringStream):

@@ -29,11 +29,9 @@ class Counted(Protocol):
 
     def is_idle(self) -> bool:
         """Whether nobody waits for anything on it."""
-        ...
 
     def end(self) -> None:
         """Close it now."""
-        ...
 
 
 def most_clients() -> int:

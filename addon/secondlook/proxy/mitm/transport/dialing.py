@@ -53,7 +53,6 @@ class Judgement(Protocol):
         listening: tuple[str, int] | None = None,
     ) -> tuple[Sequence[Place], str]:
         """Return those addresses of a destination that are open to a client; where none is, the reason."""
-        ...
 
 
 class Dialer:

@@ -39,11 +39,9 @@ class Outlet(Protocol):
 
     async def deliver(self, events: Sequence[Event]) -> None:
         """Deliver a batch whole. Raises OSError or httpx.HTTPError when it could not."""
-        ...
 
     async def aclose(self) -> None:
         """Let go of connections."""
-        ...
 
 
 class SyslogOutlet:
