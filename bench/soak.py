@@ -13,7 +13,8 @@ worker about URLs and bodies. Meanwhile:
 * the server hangs, is slow, fails, answers garbage, drops its connections and comes back, in turn.
 
 The cache of answers is small (10,000 prefixes in each process, by default 200,000), so that it is full when
-what follows is compared with it.
+what follows is compared with it. For the same reason half of what warms up goes through Squid: a gate worker
+remembers 20,000 addresses with their decisions and 50,000 visits, and has them after some 100,000 requests.
 
 It ends with 1 when a figure at the end lies beyond its bound or an answer was none that may be.
 """
@@ -35,7 +36,7 @@ import psutil
 from e2e.fronts import FAULTS, Front
 from e2e.processes import Proxy, Server, server_import, server_publish, wait_for
 from longrun import MIB, MIXED, drive
-from peers import nginx, squid
+from peers import Peer, nginx, squid
 from scankit.clamd import real_clamd
 from serverkit.ports import free_port
 from traffic import real_lists, tell
@@ -94,21 +95,24 @@ class Beside:
         self.faults: list[str] = []
         self.requests = 0  # of mixtures, beside those of the main one
 
+    def do(self, name: str, act: Callable[[int], str | None]) -> None:
+        """Do something once; what it returns is what was wrong."""
+        number = self.done.get(name, 0)
+        try:
+            fault = act(number)
+        except Exception as error:  # noqa: BLE001 - the report names it
+            fault = repr(error)
+        self.done[name] = number + 1
+        if fault:
+            self.faults.append(f"{name} {number}: {fault}")
+            print(time.strftime("%X"), self.faults[-1], file=sys.stderr)
+
     def every(self, seconds: float, name: str, act: Callable[[int], str | None]) -> None:
-        """Do something again and again; what it returns is what was wrong."""
-        self.done[name] = 0
+        """Do something again and again."""
 
         def run() -> None:
-            for number in itertools.count():
-                if self._end.wait(seconds):
-                    return
-                try:
-                    fault = act(number)
-                except Exception as error:  # noqa: BLE001 - the report names it
-                    fault = repr(error)
-                self.done[name] += 1
-                if fault:
-                    self.faults.append(f"{name} {number}: {fault}")
+            while not self._end.wait(seconds):
+                self.do(name, act)
 
         thread = threading.Thread(target=run, name=name)
         thread.start()
@@ -169,12 +173,14 @@ def fetched(address: str, url: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
-def mixture(beside: Beside, address: str, script: Path, origin: str) -> Callable[[int], str | None]:
+def mixture(
+    beside: Beside, address: str, script: Path, origin: str, seconds: float
+) -> Callable[[int], str | None]:
     """Send the mixture for a while."""
 
     def act(_: int) -> str | None:
         try:
-            beside.requests += drive(address, script, origin, SQUID_S)
+            beside.requests += drive(address, script, origin, seconds)
         except SystemExit as errors:
             return str(errors)
         return None
@@ -196,7 +202,7 @@ def update(state: Path, folder: Path) -> Callable[[int], str | None]:
 
 
 @contextlib.contextmanager
-def everything(folder: Path, workers: int) -> Iterator[tuple[Proxy, Beside, str]]:
+def everything(folder: Path, workers: int) -> Iterator[tuple[Proxy, Peer, Beside, str]]:
     """Run origin, servers, engines, Squid, the proxy and what goes on beside the mixture."""
     with contextlib.ExitStack() as stack:
         state = real_lists(folder)
@@ -227,13 +233,12 @@ def everything(folder: Path, workers: int) -> Iterator[tuple[Proxy, Beside, str]
         beside.every(5, "page loads", page_load(proxy, tls))
         beside.every(3, "downloads", download(proxy.address, origin))
         beside.every(3, "downloads through Squid", download(gateway.address, origin))
-        beside.every(
-            SQUID_PAUSE_S, "mixtures through Squid", mixture(beside, gateway.address, script, origin)
-        )
+        mixed = mixture(beside, gateway.address, script, origin, SQUID_S)
+        beside.every(SQUID_PAUSE_S, "mixtures through Squid", mixed)
         beside.every(60, "updates", update(folder / "server", folder))
         manners = itertools.cycle(["relay", *FAULTS])
         beside.every(10, "turns of the server", lambda _: setattr(front, "manner", next(manners)))
-        yield proxy, beside, origin
+        yield proxy, gateway, beside, origin
 
 
 def main() -> None:
@@ -245,12 +250,16 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="secondlook-soak-") as name:
         folder = Path(name)
-        with everything(folder, given.workers) as (proxy, beside, origin):
+        with everything(folder, given.workers) as (proxy, gateway, beside, origin):
+            script = folder / "mixed.lua"
+            filling = mixture(beside, gateway.address, script, origin, given.slice)
             warm: dict[str, dict[str, float]] | None = None
             now: dict[str, dict[str, float]] = {}
             direct, seen, first, began = 0, 0, 0, time.monotonic()
             while warm is None or seen < first + given.requests:
-                direct += drive(proxy.address, folder / "mixed.lua", origin, given.slice)
+                direct += drive(proxy.address, script, origin, given.slice)
+                if warm is None:
+                    beside.do("mixtures that warm the gate up", filling)
                 seen = direct + beside.requests
                 now = weighed(proxy)
                 print(f"{seen:,} requests: {now}", file=sys.stderr)
