@@ -112,7 +112,9 @@ async def test_what_a_command_sweeps_away_meanwhile_is_not_put_in_force(tmp_path
 
         async def meanwhile(*arguments, **options):
             taken = await take(*arguments, **options)
-            rollback(world.state)
+            if taken.changed:
+                rollback(world.state)
+                assert not (world.updater.folder / taken.file).exists()
             return taken
 
         monkeypatch.setattr(world.updater, "_take", meanwhile)
