@@ -213,7 +213,6 @@ def test_lists_their_pages_and_health(run, serve, client):
             "se-8b",
             "mw-8b",
         ]
-        assert (await own.hash_list("x-file-mw-8b", b"v1")).version == b"x-file-mw-8b"
         assert [found.name for found in await own.hash_lists()] == sorted(server.lists)
         assert await own.health() == Health(serving=True, generation="000012")
         assert await own.generation() == "000012"
@@ -224,9 +223,6 @@ def test_lists_their_pages_and_health(run, serve, client):
         server.lists["mw-8b"] = pb.HashList(name="other")
         assert (
             await failure_of(own.batch_get(["mw-8b"]))
-        ).outcome == "bad answer: a list that was not asked for"
-        assert (
-            await failure_of(own.hash_list("mw-8b"))
         ).outcome == "bad answer: a list that was not asked for"
         server.behave = 503
         assert await own.health() == Health(serving=False, generation=None)
@@ -243,9 +239,9 @@ def test_pages_without_end_and_lists_without_bounds_are_refused(run, serve, clie
         server = await serve(stack)
         server.lists["mw-8b"] = pb.HashList(name="mw-8b", version=bytes(2 << 20))
         own = client(stack, server.url)
-        assert (await failure_of(own.hash_list("mw-8b"))).outcome == "bad answer: longer than 1048576 bytes"
+        assert (await failure_of(own.batch_get(["mw-8b"]))).outcome == "bad answer: longer than 1048576 bytes"
         roomy = client(stack, server.url, max_lists_bytes=4 << 20)
-        assert (await roomy.hash_list("mw-8b")).version == bytes(2 << 20)  # parsed off the loop
+        assert (await roomy.batch_get(["mw-8b"]))[0].version == bytes(2 << 20)  # parsed off the loop
         server._body = lambda *_: pb.ListHashListsResponse(next_page_token="again").SerializeToString()
         assert (await failure_of(own.hash_lists())).outcome == "bad answer: pages of lists without end"
 

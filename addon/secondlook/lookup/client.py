@@ -138,21 +138,6 @@ class ServerClient:
             raise bad_answer("a list that was not asked for")
         return lists
 
-    async def hash_list(
-        self, name: str, version: bytes = b"", *, max_update_entries: int = 0, timeout_s: float = 300.0
-    ) -> pb.HashList:
-        """Fetch one list, or what changed since `version`."""
-        fields: dict[str, str] = {}
-        if version:
-            fields["version"] = base64.urlsafe_b64encode(version).decode()
-        if max_update_entries:
-            fields["sizeConstraints.maxUpdateEntries"] = str(max_update_entries)
-        target = f"/v5/hashList/{quote(name, safe='')}?{urlencode(fields)}".encode().rstrip(b"?")
-        found = await _parse(pb.HashList, await self._get_lists(target, timeout_s))
-        if found.name != name:
-            raise bad_answer("a list that was not asked for")
-        return found
-
     async def hash_lists(self, *, timeout_s: float = 30.0) -> list[pb.HashList]:
         """Name and metadata of every list that the server has, all pages."""
         found: list[pb.HashList] = []
