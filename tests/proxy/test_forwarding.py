@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from http.client import HTTPResponse
 
 import pytest
+from mitmproxy.test.tflow import tclient_conn, tflow
 
 from proxy.test_login import PASSWORD, USERS
 from proxykit.origin import Asked, send
 from secondlook.proxy.access import forwarding
+from secondlook.proxy.access.access import Access
 
 BALANCER, ANN, BEN = "127.0.0.1", "127.0.0.2", "127.0.0.3"  # origins are on this machine, so clients are too
 STRANGER = "192.0.2.7"
@@ -187,6 +189,18 @@ def test_who_signed_in_is_signed_in_for_one_request(make_proxy, origin, gatekeep
         assert ask(sock, url, f"X-Forwarded-For: {ANN}").status == 403
     seen = [(use.client, use.user) for _, _, use, _ in gatekeeper.seen]
     assert seen == [(STRANGER, "ann"), (ANN, None)]
+
+
+def test_each_request_of_a_balancer_signs_in_anew():
+    signed_out: list[object] = []
+    addon = forwarding.Forwarding(Access([], tuple, balancers=[BALANCER]), lambda _: False, signed_out.append)
+    flows = [tflow(client_conn=tclient_conn()) for _ in range(2)]
+    for flow, address in zip(flows, (BALANCER, ANN), strict=True):
+        flow.client_conn.peername = (address, 1)
+        addon.client_connected(flow.client_conn)
+        for _ in range(2):
+            addon.requestheaders(flow)
+    assert signed_out == [flows[0].client_conn] * 2  # the other connection is its client's own
 
 
 def test_a_request_may_begin_letter_by_letter(proxy, gatekeeper):
