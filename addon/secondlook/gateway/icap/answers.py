@@ -13,8 +13,11 @@ from secondlook.gateway.parts import Gate
 from secondlook.gateway.request import GatewayRequest
 from secondlook.refusal.refusal import FAULT, STATUS
 
-END_LATER_S: Final = 0.01
-"""Where Squid (5.7) reads the end of an answer together with its last bytes, it hangs up on its client."""
+END_LATER_S: Final = 0.05
+"""Where Squid (5.7) reads the end of an answer together with its last bytes, it hangs up on its client.
+
+The client has the whole body by its length before that end, which only a busy Squid reads late.
+"""
 
 _AGAIN: Final = 503  # Service Unavailable: what download tools ask again after
 _AGAIN_FIELDS: Final = ((b"Content-Type", b"text/plain; charset=utf-8"), (b"Retry-After", b"1"))
