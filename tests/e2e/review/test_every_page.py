@@ -36,7 +36,7 @@ def test_every_page_is_accessible_and_fits(page, scheme, width, complaints):
             f"{path} is wider than {width}"
         )
         page.evaluate(axe)  # by the debugger: the page's own policy would refuse it
-        found = page.evaluate("axe.run()")["violations"]
+        found = page.evaluate("axe.run().then((found) => found.violations)")
         serious = [
             (fault["id"], [node["html"][:160] for node in fault["nodes"]])
             for fault in found
