@@ -164,6 +164,16 @@ async def test_the_index_is_read_page_by_page_and_holds_each_list_once():
     assert seen == ["mw-8b", "se-8b", "uws-8b", *EMPTY]
 
 
+async def test_a_page_that_holds_the_last_list_is_the_last():
+    made, _, _ = methods("mw-8b")
+    page = await index(made, b"pageSize=%d" % (1 + len(EMPTY)))
+    assert (len(page.hash_lists), page.next_page_token) == (1 + len(EMPTY), "")
+    lengths = {4: 2, 8: 3, 16: 4, 32: 5}
+    assert [each.metadata.hash_length for each in page.hash_lists[1:]] == [
+        lengths[OTHER_PUBLIC[name]] for name in EMPTY
+    ]
+
+
 async def test_the_size_of_a_page_is_bounded():
     made, reader, _ = methods()
     reader.lists = {f"{number:04}": published("mw-8b") for number in range(MAX_PAGE + 1)}
