@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import struct
 import subprocess
 import warnings
 import zipfile
@@ -170,6 +171,52 @@ def test_a_zip_behind_something_else_is_looked_into(before):
     assert report.problem is None
     assert EICAR_SHA256 in {digest for _, digest in report.members}
     assert ends_like_zip(body[-ZIP_END_BYTES:], len(body))
+
+
+def _ended(changes: dict[int, int] = {}, comment: bytes = b"") -> bytes:  # noqa: B006 - read only
+    """A zip behind other bytes, of whose end some numbers (by their places) are others."""
+    data = zipped(FILES)
+    numbers = list(struct.unpack("<4s4H2LH", data[-22:]))
+    for place, number in changes.items():
+        numbers[place] = number
+    return b"something" * 30 + data[:-22] + struct.pack("<4s4H2LH", *numbers) + comment
+
+
+ENDS = {
+    "a mark in its comment": _ended({7: 5}, b"PK\5\6x"),  # unzip, bsdtar and jar open it
+    "a whole end in its comment": _ended({7: 40}, b"PK\5\6" + bytes(36)),  # jar
+    "no members": _ended({3: 0, 4: 0}),  # unzip, bsdtar, jar, zipfile
+    "another disk": _ended({1: 1, 2: 1}),  # unzip, jar, zipfile
+    "more members on other disks": _ended({4: 9}),  # unzip, jar, zipfile
+    "a comment that is not there": _ended({7: 0xFFFF}),  # unzip, bsdtar, zipfile
+}
+
+
+@pytest.mark.parametrize("kind", ENDS)
+def test_a_zip_behind_something_else_is_one_however_its_end_is_written(kind):
+    body = ENDS[kind]
+    assert ends_like_zip(body[-ZIP_END_BYTES:], len(body))
+    assert EICAR_SHA256 in {digest for _, digest in _look(body).members}
+    if "in its comment" not in kind:
+        with zipfile.ZipFile(io.BytesIO(body)) as archive:
+            assert archive.read("folder/eicar.com") == EICAR
+
+
+def test_ends_of_a_zip_without_number_hide_none():
+    body = _ended() + b"PK\5\6" * 10_000
+    assert ends_like_zip(body[-ZIP_END_BYTES:], len(body))
+
+
+@pytest.mark.parametrize("before", [1000, 70_000])
+def test_a_7z_behind_zeros_is_looked_into(before):
+    report = _look(bytes(before) + seven(FILES))
+    assert EICAR_SHA256 in {digest for _, digest in report.members}
+
+
+@pytest.mark.parametrize("first", [b"", b"MZ", b"nothing", tarred({"a": b"b"})])
+def test_a_disk_image_is_told_whatever_stands_before_its_volumes(first):
+    report = _look(first.ljust(0x8000, b"\x11") + b"\x01CD001\x01\0" + bytes(4000))
+    assert "disk image is a kind that is not looked into" in (report.problem or "")
 
 
 def test_zips_one_after_the_other_are_all_looked_into():

@@ -8,6 +8,8 @@ from proxykit.samples import gzipped
 from secondlook.download.body.body_type import declared
 from secondlook.download.body.inspection import BodyLook
 
+VOLUME_AT = 0x8001
+
 BODY = b"MZ" + bytes(5000)
 
 
@@ -37,3 +39,21 @@ def test_each_digest_is_taken_once(encoding, monkeypatch):
     digests = {hashlib.new(kind, form).digest() for kind in ("md5", "sha256") for form in forms}
     assert {hashlib.sha256(form).digest() for form in forms} <= set(look.subject().hashes)
     assert len(look.subject().hashes) == len(digests)
+
+
+@pytest.mark.parametrize("size", [1, 7, 2048, 40_000])
+@pytest.mark.parametrize(("mark", "holds"), [(b"CD001", True), (b"BEA01", True), (b"CD002", False)])
+def test_a_disk_image_is_one_whatever_stands_before_its_volumes(mark, holds, size):
+    body = b"Q" * VOLUME_AT + mark + bytes(2000)
+    look = BodyLook(
+        declared("application/octet-stream", None, "/x"),
+        None,
+        kinds=frozenset(),
+        ratio=1,
+        layers=1,
+        multipart=False,
+    )
+    for start in range(0, len(body), size):
+        look.feed(body[start : start + size])
+    look.end()
+    assert look.holds_archive == holds

@@ -45,6 +45,7 @@ SAMPLES = {
     "bzip2": lambda: bz2.compress(b"x"),
     "xz": lambda: lzma.compress(b"x"),
     "lzma": lambda: lzma.compress(b"x", lzma.FORMAT_ALONE),
+    "uuencode": lambda: b"begin 644 a.exe\n#0V%T\n`\nend\n",
     "zstd": lambda: zstandard.ZstdCompressor().compress(b"x"),
     "rtf": lambda: rb"{\rtf1\ansi hello}",
     "hta": lambda: b"<html><head><HTA:APPLICATION id=x></head><script>x</script></html>",
@@ -86,6 +87,15 @@ def test_every_dangerous_format_is_named(kind):
             look.feed(data[:size])
             look.judge()
             assert look.undecided(), size  # while so few are there, the body waits
+
+
+@pytest.mark.parametrize("size", [1, 3, 16, 4096, 0xC000, 1 << 16, 3 << 15, 8 << 20, 3 << 30, 0xFFFFFFFF])
+def test_lzma_is_known_whatever_dictionary_it_asks_for(size):
+    data = bytearray(lzma.compress(b"hello", lzma.FORMAT_ALONE))
+    data[1:5] = size.to_bytes(4, "little")
+    opened = subprocess.run(["xz", "-dc"], input=bytes(data), capture_output=True, check=False)
+    assert opened.stdout == b"hello"
+    assert risky_signature(bytes(data)) == "lzma"
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,14 @@ from secondlook.download.archives.archive_stream import STEP_BYTES, Clocked, Pac
 from secondlook.download.archives.archive_tar import TarHeader
 from secondlook.download.body.body_type import ZIP_END_BYTES, ends_like_zip
 from secondlook.download.body.decoding import Decoder, DecodeState
-from secondlook.download.body.signatures import BEHIND_WITHIN_BYTES, archive_behind, archive_kinds
+from secondlook.download.body.signatures import (
+    BEHIND_WITHIN_BYTES,
+    VOLUME_AT,
+    VOLUME_BYTES,
+    VOLUMES,
+    archive_behind,
+    archive_kinds,
+)
 from secondlook.ground.zstd import begin_frame
 from secondlook.scan.yara_look import YaraLook
 
@@ -40,10 +47,6 @@ _PROBLEM_CHARS = 300
 _LOOK_BYTES = 2048
 _ENCODED_STEP_BYTES = 16 << 10
 _TAR_SIZE_MOST = 8 << 30  # beyond it a header has no room for a size
-_VOLUME_AT, _VOLUME_BYTES = 0x8001, 5
-_VOLUMES = frozenset(
-    {b"CD001", b"BEA01", b"NSR02", b"NSR03", b"CDROM"}
-)  # ISO 9660 (ECMA-119), UDF (ECMA-167)
 
 
 class OverLimitError(Exception):
@@ -109,16 +112,15 @@ def _kinds(file: IO[bytes]) -> tuple[str, ...]:
     """Name the kinds of archive that a file may be taken for."""
     file.seek(0)
     kinds = archive_kinds(file.read(_LOOK_BYTES))
-    if "blank" in kinds:
-        file.seek(_VOLUME_AT)
-        if file.read(_VOLUME_BYTES) in _VOLUMES:
-            kinds = ("disk image",)
+    file.seek(VOLUME_AT)
+    if "disk image" not in kinds and file.read(VOLUME_BYTES) in VOLUMES:
+        kinds = (*kinds, "disk image")
     if "zip" not in kinds:
         size = file.seek(0, io.SEEK_END)
         file.seek(max(0, size - ZIP_END_BYTES))
         if ends_like_zip(file.read(), size):  # a self-extracting one, or with a picture before it
             kinds = (*kinds, "zip")
-    if kinds in {(), ("zip",)} and (found := _behind(file)) is not None:
+    if set(kinds) <= {"blank", "zip"} and (found := _behind(file)) is not None:
         kinds = (*kinds, BEHIND if found[0] == "7z" else found[0])
     return kinds
 

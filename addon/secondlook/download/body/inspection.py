@@ -14,6 +14,9 @@ from secondlook.download.body.signatures import (
     BEHIND_WITHIN_BYTES,
     MEDIA_ENOUGH_BYTES,
     SIGNATURE_BYTES,
+    VOLUME_AT,
+    VOLUME_BYTES,
+    VOLUMES,
     archive_behind,
     is_binary,
     is_media,
@@ -283,9 +286,12 @@ class BodyLook:
         """Look for an archive that begins in the middle."""
         self._scanned += len(data)
         data = self._seam + data
+        volume = VOLUME_AT - (self._scanned - len(data))
         found = archive_behind(data)
         if found is not None:
             self.behind_other = found[0]
+        elif volume >= 0 and data[volume : volume + VOLUME_BYTES] in VOLUMES:
+            self.behind_other = "disk image"
         self._seam = data[-BEHIND_HEAD_BYTES:]
 
     def _judge_part(self) -> None:

@@ -101,6 +101,11 @@ SIGNATURES: tuple[tuple[int, bytes, str], ...] = (  # where, what, name
     (0, b"dex\n04", "dex"),
     (0, b"ANDROID BACKUP\n", "android backup"),
     (0, b"CrAU", "android update"),
+    *(
+        (0, begin + b"%d" % digit, "uuencode")
+        for begin in (b"begin ", b"begin-base64 ")
+        for digit in range(8)
+    ),
     (0, b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR", "eicar"),  # the test file is text, whatever it is called
 )
 _BY_FIRST: dict[int, tuple[tuple[int, bytes, str], ...]] = {
@@ -114,19 +119,29 @@ READ_ARCHIVES = frozenset({"zip", "7z", "gzip", "bzip2", "xz", "tar", "zstd", "l
 UNREAD_ARCHIVES = frozenset(
     """
     ace arj cab compress cpio dmg freearc installshield lha lz4 lzip lzop qcow rar rpm snappy squashfs stuffit
-    szdd vdi vhd vhdx vmdk wim xar zoo zpaq
+    szdd uuencode vdi vhd vhdx vmdk wim xar zoo zpaq
     """.split()  # noqa: SIM905 - a table to read
 ) | {"android backup", "disk image"}
 
 # Archives that unpackers find behind other bytes (self-extracting ones behind a program): where 7-Zip looks.
 BEHIND_WITHIN_BYTES = 8 << 20
 BEHIND_HEAD_BYTES = 64  # of such an archive, with at least one member in it
+VOLUME_AT, VOLUME_BYTES = 0x8001, 5
+VOLUMES = frozenset(  # ISO 9660 (ECMA-119), UDF (ECMA-167): nobody who opens them looks at what stands before
+    {b"CD001", b"BEA01", b"NSR02", b"NSR03", b"CDROM"}
+)
 _BEHIND = {b"7z\xbc\xaf\x27\x1c\x00": "7z", b"Rar!\x1a\x07\x00": "rar", b"Rar!\x1a\x07\x01\x00": "rar"}
 
 TAR_BLOCK_BYTES = 512
 _USTAR_AT, _CHECK_AT, _CHECK_END = 257, 148, 156
 _OCTAL = re.compile(rb"[ \0]*[0-7]+[ \0]*")
-_LZMA_ALONE = re.compile(rb"[\x00-\xe0]\x00\x00(?!\x00\x00)..(?:\xff{8}|.{5}\x00{3})\x00", re.DOTALL)
+_LZMA_ALONE = re.compile(rb"[\x00-\xe0](?!\x00{4})(....)(?:\xff{8}|.{5}\x00{3})\x00", re.DOTALL)
+_LZMA_DICTIONARIES = (
+    frozenset(  # the sizes that xz and 7-Zip take; files have been seen with others of 64 KiB on
+        size.to_bytes(4, "little") for power in range(31) for size in (1 << power, 3 << power)
+    )
+    | {b"\xff\xff\xff\xff"}
+)
 _BLANK_BYTES = 256  # so many zeros begin a disk image: the system area of ISO 9660 and UDF is 32 KiB of them
 _BOOT_AT, _BOOT = 510, b"\x55\xaa"
 _BOOT_JUMPS = frozenset(b"\xeb\xe9\x33\xfa\xfc\x45\x31\x0e\x8c\xb8\x00")  # what boot code begins with
@@ -243,7 +258,7 @@ def _mark(first: bytes) -> str | None:
         return "disk image"
     if first[0] == 0 and len(first) >= _BLANK_BYTES and not any(first[:_BLANK_BYTES]):
         return "blank"
-    if first[1:3] == b"\0\0" and is_lzma(first):
+    if first[13:14] == b"\0" and is_lzma(first):
         return "lzma"
     if first.lstrip(_BEFORE_MARKUP)[:1] == b"<" and _APPLICATION in first.lower():
         return "hta"
@@ -282,7 +297,8 @@ def is_tar(first: bytes) -> bool:
 
 def is_lzma(first: bytes) -> bool:
     """Return whether some bytes begin with a header of LZMA alone: properties, dictionary, length."""
-    return _LZMA_ALONE.match(first) is not None
+    found = _LZMA_ALONE.match(first)
+    return found is not None and (found[1][:2] == b"\0\0" or found[1] in _LZMA_DICTIONARIES)
 
 
 def script_signature(first: bytes) -> str | None:
