@@ -36,7 +36,7 @@ def test_the_lines_are_of_the_settings(call, tmp_path):
     done = call(config, "--bump", "--listen", "3129", "--certificates", "/var/c")
     assert done.exit_code == 0, done.output
     assert "children-max=2" in done.stdout
-    assert "helper --socket /run/x/s --budget 3.5" in done.stdout
+    assert "helper --socket /run/x/s --budget 5.5" in done.stdout  # with the journal's 2 s and a spare half
     assert "icap://127.0.0.1:1344/reqmod" in done.stdout
     assert f"tls-cert={tmp_path}/state/ca/mitmproxy-ca.pem" in done.stdout
     assert "ssl::server_name bank.example" in done.stdout

@@ -60,6 +60,7 @@ def squid(
     if check:
         _check(context, proxy, icap, opens=opens, as_json=as_json)
         return
+    from secondlook.ledger.queue.flag_store import JOURNAL_DEADLINE_S
     from secondlook.setup.squid import (
         CERTGEN,
         CERTIFICATES,
@@ -73,7 +74,7 @@ def squid(
         helper=_program(),
         socket=settings.gateway_socket.absolute(),
         icap=icap,
-        budget_s=settings.servers.budget + settings.ledger.deadline + SPARE_S,
+        budget_s=settings.servers.budget + settings.ledger.deadline + JOURNAL_DEADLINE_S + SPARE_S,
         workers=settings.gateway.workers,
         unopened=settings.passthrough.hosts,
         authority=(context.state / "ca" / AUTHORITY).absolute() if opens else None,
