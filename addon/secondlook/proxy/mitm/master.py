@@ -24,14 +24,17 @@ from mitmproxy.addons import (
     upstream_auth,
 )
 from mitmproxy.certs import CertStore
-from mitmproxy.connection import Server
+from mitmproxy.connection import Client, Server
 from mitmproxy.options import CONF_BASENAME
+from mitmproxy.proxy.layers.http import is_h3_alpn
+from mitmproxy.proxy.layers.tls import HTTP1_ALPNS
 from mitmproxy.proxy.mode_specs import ReverseMode
 from mitmproxy.tls import TlsData
 
 from secondlook.proxy.mitm.hook_table import HookTable
 from secondlook.proxy.mitm.tls.certificates import Key, SiteCertificates
 from secondlook.proxy.mitm.tls.tls_sessions import OriginSessions, TicketKeys, bind_tickets
+from secondlook.proxy.mitm.tls.tunnel import HTTP_OVER_TCP
 
 # What this machine trusts, for the proxy as for every other program on it; without one mitmproxy's own list.
 # The environment is not asked: SSL_CERT_FILE often names our own authority, for clients of the proxy.
@@ -78,13 +81,21 @@ class OwnKeyTls(tlsconfig.TlsConfig):
     def tls_start_client(self, tls_start: TlsData) -> None:
         """Begin TLS with a client."""
         self._tickets.renew()
+        client = _without_quic(tls_start)
         super().tls_start_client(tls_start)
         tls = tls_start.ssl_conn
-        if tls is not None and ctx.options.request_client_cert:
+        if tls is None:
+            return
+        if ctx.options.request_client_cert:
             bind_tickets(tls)
+        agreed: tlsconfig.AppData = tls.get_app_data()
+        if agreed["server_alpn"] is None:  # mitmproxy would agree to the first of all that it knows
+            known = HTTP_OVER_TCP if agreed["http2"] else HTTP1_ALPNS
+            agreed["server_alpn"] = next((each for each in client.alpn_offers if each in known), b"")
 
     def tls_start_server(self, tls_start: TlsData) -> None:
         """Begin TLS with an origin, with a session of an earlier connection where there is one."""
+        _without_quic(tls_start)
         super().tls_start_server(tls_start)
         server, tls = tls_start.conn, tls_start.ssl_conn
         if tls is not None and isinstance(server, Server) and not tls_start.is_dtls:
@@ -97,6 +108,13 @@ class OwnKeyTls(tlsconfig.TlsConfig):
         """Answer for the list of revoked certificates, the only file of ours that mitmproxy names in them."""
         if flow.request.data.path.endswith(_REVOKED):
             super().request(flow)
+
+
+def _without_quic(tls_start: TlsData) -> Client:
+    """Forget a client's offers of HTTP/3, which runs over QUIC alone: here TLS is agreed on."""
+    client = tls_start.context.client
+    client.alpn_offers = [each for each in client.alpn_offers if not is_h3_alpn(each)]
+    return client
 
 
 class AltSvc(update_alt_svc.UpdateAltSvc):

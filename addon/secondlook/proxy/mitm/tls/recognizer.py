@@ -12,12 +12,11 @@ from mitmproxy.proxy import layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers import HttpLayer, modes
 from mitmproxy.proxy.layers.http import HTTPMode
-from mitmproxy.proxy.layers.tls import HTTP_ALPNS
 from mitmproxy.proxy.mode_specs import ProxyMode, WireGuardMode
 
 from secondlook.core.protocol import Protocol, name_of, recognise
 from secondlook.proxy.mitm.tls.tls_layers import ClientTls, OriginTls
-from secondlook.proxy.mitm.tls.tunnel import Opening, RawTunnel
+from secondlook.proxy.mitm.tls.tunnel import HTTP_OVER_TCP, Opening, RawTunnel
 
 _ENDPOINTS = modes.HttpProxy | modes.HttpUpstreamProxy | modes.ReverseProxy  # asked themselves
 _RESOLVER = ("10.0.0.53", 53)
@@ -47,7 +46,7 @@ class Recognizer(NextLayer):
             if patient and b"\x16\x03".startswith(data[:2]) and recognise(data) is None:
                 return None
             return self._next_layer(context, data, b"")
-        if context.client.alpn in HTTP_ALPNS:
+        if context.client.alpn in HTTP_OVER_TCP:
             return HttpLayer(context, HTTPMode.transparent)
         protocol = recognise(data, patient=patient)
         if protocol is None and (patient or not greeting):

@@ -25,12 +25,13 @@ from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers import modes
 from mitmproxy.proxy.layers.tcp import TcpErrorHook, TCPLayer, TcpStartHook
-from mitmproxy.proxy.layers.tls import HTTP_ALPNS
+from mitmproxy.proxy.layers.tls import HTTP1_ALPNS, HTTP2_ALPN
 from mitmproxy.proxy.mode_specs import ReverseMode
 from mitmproxy.proxy.tunnel import TunnelLayer
 
 type Commands = layer.CommandGenerator[None]
 
+HTTP_OVER_TCP = (HTTP2_ALPN, *HTTP1_ALPNS)  # of the protocols of ALPN: those of mitmproxy's have HTTP/3 too
 SILENCE_S = 1.0  # a client that sends nothing for so long may wait for the server to begin
 BEGINNING_S = 30.0  # what a client begins to send may be so long undecided
 GREETING_BYTES = 256  # kept of what a server sends first, to name its protocol
@@ -112,7 +113,7 @@ class Opening(layer.NextLayer):
             yield self._overdue
         mode = self.context.client.proxy_mode
         waits = mode.scheme in _RAW_SCHEMES if isinstance(mode, ReverseMode) else True
-        if waits and self.context.client.alpn not in HTTP_ALPNS:
+        if waits and self.context.client.alpn not in HTTP_OVER_TCP:
             timer = commands.RequestWakeup(SILENCE_S)
             self._timers.add(timer)
             yield timer
