@@ -1,27 +1,43 @@
-"""The URL of a bad file is refused as itself, and only for a while."""
+"""A file that turned out bad is refused under the URL that it came from, for a while and everywhere."""
 
-from dataclasses import replace
+import pytest
 
-from agentkit.house import House, confirmed_about
-from secondlook.agent.check.reblock import reblock_entry
-from secondlook.agent.check.view import REBLOCK
-from secondlook.core.subject import SubjectKind
-from secondlook.core.verdict import SubjectClass
+from agentkit.house import confirmed_about
+from agentkit.looks import URL, look
+from secondlook.agent.check.gatekeeper import Gatekeeper
+from secondlook.agent.check.watch import ELSEWHERE_S
+from secondlook.core.event import EventKind
+from secondlook.core.subject import FileSubject, RequestContext
+from secondlook.core.verdict import Action, Risk, SubjectClass
 
-URL = "http://files.test/a.exe"
+
+def test_the_end_of_a_files_reblock_is_not_told_as_a_listing_that_ended(house, server):
+    entry = confirmed_about(house, URL, source="reblock", expires_at=house.clock.now() + 5)
+    house.ledger.confirmed_set[entry.identity] = entry
+    house.reload()
+    house.sleep(6)
+    look(house, everything=False)
+    (event,) = [event for event in house.ledger.recorded if event.kind is EventKind.WITHDRAWN]
+    assert "the file stays listed" in event.detail
 
 
-def test_it_names_the_url_ends_by_time_and_never_replaces_a_finding_about_the_url():
-    house = House()
-    about_url = confirmed_about(house, URL)
-    file = replace(
-        about_url, identity=b"f" * 32, hit=b"f" * 32, kind=SubjectKind.FILE, sha256="66" * 32, tier="local"
+@pytest.mark.parametrize(("workers", "waits_s"), [(1, 0.0), (2, 0.3)])
+def test_who_asks_again_for_a_bad_file_meets_its_refusal_in_every_worker(house, server, workers, waits_s):
+    file = FileSubject((b"f" * 32,), size=5, filename="a.exe")
+    server.listed[b"f" * 32] = Risk.DANGEROUS
+    use = RequestContext(SubjectClass.DOWNLOAD, client="10.0.0.1", url=URL, method="GET")
+    gatekeeper = Gatekeeper(
+        house.checker, house.ledger, house.clock, elsewhere_s=ELSEWHERE_S if workers > 1 else 0.0
     )
-    entry = reblock_entry(file, house.subject(URL), until=7.0)
-    assert (entry.hit, entry.kind, entry.source) == (about_url.hit, SubjectKind.URL, REBLOCK)
-    assert (entry.expires_at, entry.tier, entry.cls) == (7.0, None, SubjectClass.DOWNLOAD)
-    assert (entry.expression, entry.host) == ("files.test/a.exe", "files.test")
-    assert entry.sha256 == file.sha256, "a rule that allows the file ends it"
-    assert entry.identity not in (about_url.identity, file.identity)
-    assert entry.identity == reblock_entry(file, house.subject(URL), until=9.0).identity
-    house.close()
+
+    async def scene():
+        assert (await gatekeeper.check(file, use)).action is Action.BLOCK
+        began = house.clock.monotonic()
+        await gatekeeper.in_force()
+        assert house.clock.monotonic() - began == pytest.approx(waits_s)
+        assert (
+            workers == 1 or len(house.ledger.snapshots.confirmed()) == 2
+        )  # the file and, for a while, its URL
+        await gatekeeper.aclose()
+
+    house.run(scene())

@@ -7,8 +7,6 @@ from agentkit.house import confirmed_about, make_pattern
 from agentkit.looks import PAGE, URL, kinds, look, visit
 from agentkit.servers import FakeServer
 from ledgerkit.samples import make_rule
-from secondlook.agent.check.gatekeeper import Gatekeeper
-from secondlook.agent.check.watch import ELSEWHERE_S
 from secondlook.core.answer import Tier
 from secondlook.core.event import EventKind
 from secondlook.core.subject import FileSubject, RequestContext
@@ -370,35 +368,3 @@ def test_a_file_that_was_looked_into_further_is_remembered_at_once(house):
     for hashes in ((file,), (file, member), (file,)):
         asyncio.run(house.gatekeeper.check(FileSubject(hashes, ("sha256",) * len(hashes), size=5), use))
     assert house.ledger.history.recent[file].hashes == (file, member)
-
-
-def test_the_end_of_a_files_reblock_is_not_told_as_a_listing_that_ended(house, server):
-    entry = confirmed_about(house, URL, source="reblock", expires_at=house.clock.now() + 5)
-    house.ledger.confirmed_set[entry.identity] = entry
-    house.reload()
-    house.sleep(6)
-    look(house, everything=False)
-    (event,) = [event for event in house.ledger.recorded if event.kind is EventKind.WITHDRAWN]
-    assert "the file stays listed" in event.detail
-
-
-@pytest.mark.parametrize(("workers", "waits_s"), [(1, 0.0), (2, 0.3)])
-def test_who_asks_again_for_a_bad_file_meets_its_refusal_in_every_worker(house, server, workers, waits_s):
-    file = FileSubject((b"f" * 32,), size=5, filename="a.exe")
-    server.listed[b"f" * 32] = Risk.DANGEROUS
-    use = RequestContext(SubjectClass.DOWNLOAD, client="10.0.0.1", url=URL, method="GET")
-    gatekeeper = Gatekeeper(
-        house.checker, house.ledger, house.clock, elsewhere_s=ELSEWHERE_S if workers > 1 else 0.0
-    )
-
-    async def scene():
-        assert (await gatekeeper.check(file, use)).action is Action.BLOCK
-        began = house.clock.monotonic()
-        await gatekeeper.in_force()
-        assert house.clock.monotonic() - began == pytest.approx(waits_s)
-        assert (
-            workers == 1 or len(house.ledger.snapshots.confirmed()) == 2
-        )  # the file and, for a while, its URL
-        await gatekeeper.aclose()
-
-    house.run(scene())
