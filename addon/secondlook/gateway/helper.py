@@ -22,7 +22,7 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-BUDGET_S = 4.0
+BUDGET_S = 4.5  # what `setup squid` prints where nothing else is set: every answer of the agent fits in
 AWAY_S = 0.2  # a question's budget once the agent let a whole budget pass: Squid asks three times, one by one
 MOST_OPEN = 100_000  # questions; Squid's own bound (`concurrency`) is far below
 MOST_UNSENT_BYTES = 4 << 20  # above it Squid is not read
@@ -33,7 +33,7 @@ USAGE = """Usage: secondlook helper --socket PATH [--budget SECONDS]
 
 What Squid starts as external_acl_type, with concurrency=; `secondlook setup squid` prints the lines for it.
   --socket PATH     where the running Second Look listens (`gateway.socket` in proxy.yaml)
-  --budget SECONDS  how long a question may take before its answer is BH (default 4)
+  --budget SECONDS  how long a question may take before its answer is BH (default 4.5)
 """
 
 
