@@ -104,3 +104,26 @@ async def test_an_erasure_whose_counts_went_back_into_memory_is_none(ledger, mon
     ledger.counts.flush()
     query = sa.select(shares.c.client)
     assert "10.0.0.1" not in ledger.store.read(lambda connection: connection.execute(query).scalars().all())
+
+
+async def test_counts_on_their_way_that_come_back_are_written_before_an_erasure(ledger, monkeypatch):
+    ledger.upkeep.stop()
+    await ledger.flags.flag(*make_flag("one", client="10.0.0.1"))
+    written, handed = counts.add_counts, []
+
+    def broken_first(*args: object) -> None:
+        if not handed[0].done():
+            raise ValueError("no counts yet")
+        written(*args)
+
+    monkeypatch.setattr(counts, "add_counts", broken_first)
+    with busy(ledger):
+        handed.append(ledger.counts.flush())
+        erasing = asyncio.create_task(asyncio.to_thread(ledger.upkeep.erase_client, "10.0.0.1"))
+        await asyncio.sleep(0)
+    await erasing
+    assert handed[0].exception() is not None
+    ledger.counts.flush()
+    ledger.store.commit_now(lambda _: None)
+    query = sa.select(shares.c.client)
+    assert "10.0.0.1" not in ledger.store.read(lambda connection: connection.execute(query).scalars().all())

@@ -311,6 +311,7 @@ class Upkeep:
         """Erase a client (`ledger.upkeep.erasure`) and the bytes that held it; return how many events."""
         store = self._store
         self._flags.replay(whole=True)
+        store.writer.submit(lambda _: None).result()  # what was handed over is written, or in memory again
         for waiting in (self._counts.flush(), self._history.flush()):
             if waiting is not None:
                 waiting.result()  # what fails is in memory again, and would come after the erasure
