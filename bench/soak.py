@@ -16,18 +16,21 @@ The cache of answers is small (10,000 prefixes in each process, by default 200,0
 what follows is compared with it. For the same reason half of what warms up goes through Squid: a gate worker
 remembers 20,000 addresses with their decisions and 50,000 visits, and has them after some 100,000 requests.
 
-It ends with 1 when a figure at the end lies beyond its bound or an answer was none that may be.
+It ends with 1 when a figure at the end lies beyond its bound or an answer was none that may be. A figure is
+the middle of the last five weighings: a single one may meet a page load that takes thirty connections.
 """
 
 import argparse
+import collections
 import contextlib
 import itertools
+import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Self
 
@@ -41,6 +44,7 @@ from scankit.clamd import real_clamd
 from serverkit.ports import free_port
 from traffic import real_lists, tell
 
+WEIGHINGS = 5
 PARTS = 30
 FILE_BYTES = 8 << 20
 CLAMD_MIB = 64  # what it takes of a file: more than the largest here
@@ -83,6 +87,15 @@ def weighed(proxy: Proxy) -> dict[str, dict[str, float]]:
             for name, value in found.items():
                 role[name] += value
     return {role: {name: round(value, 1) for name, value in each.items()} for role, each in weights.items()}
+
+
+def middle(weighings: Collection[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
+    """The median of each figure; a role may be missing in some."""
+    roles = {role: [each[role] for each in weighings if role in each] for each in weighings for role in each}
+    return {
+        role: {name: statistics.median(each[name] for each in found) for name in GROWTH}
+        for role, found in roles.items()
+    }
 
 
 class Beside:
@@ -254,19 +267,19 @@ def main() -> None:
             script = folder / "mixed.lua"
             filling = mixture(beside, gateway.address, script, origin, given.slice)
             warm: dict[str, dict[str, float]] | None = None
-            now: dict[str, dict[str, float]] = {}
+            last: collections.deque[dict[str, dict[str, float]]] = collections.deque(maxlen=WEIGHINGS)
             direct, seen, first, began = 0, 0, 0, time.monotonic()
             while warm is None or seen < first + given.requests:
                 direct += drive(proxy.address, script, origin, given.slice)
                 if warm is None:
                     beside.do("mixtures that warm the gate up", filling)
                 seen = direct + beside.requests
-                now = weighed(proxy)
-                print(f"{seen:,} requests: {now}", file=sys.stderr)
+                last.append(weighed(proxy))
+                print(f"{seen:,} requests: {last[-1]}", file=sys.stderr)
                 if warm is None and seen >= given.warm:
-                    warm, first, began = now, seen, time.monotonic()
+                    warm, first, began = middle(last), seen, time.monotonic()
             rate = round((seen - first) / (time.monotonic() - began))
-        faults = report(warm, now, requests=seen - first, per_s=rate)
+        faults = report(warm, middle(last), requests=seen - first, per_s=rate)
     tell("soak, beside the requests", **beside.done, faults=len(beside.faults))
     faults += beside.faults
     if faults:

@@ -38,6 +38,42 @@ def test_large_pieces_go_back_though_small_ones_lie_between_them():
     assert grown_mib("given back") < 10
 
 
+THREADS = """
+import ctypes, sys, threading
+from secondlook.ground.memory import share_heaps
+
+if sys.argv[1] == "shared":
+    share_heaps()
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+heaps, all_there = set(), threading.Barrier(8)
+
+def take():
+    all_there.wait()
+    heaps.add(libc.malloc(ctypes.c_size_t(1000)) >> 26)  # 64 MiB of addresses, which one heap has
+    all_there.wait()
+
+threads = [threading.Thread(target=take) for _ in range(8)]
+for each in threads:
+    each.start()
+for each in threads:
+    each.join()
+print(len(heaps))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of glibc")
+def test_threads_share_two_heaps():
+    def heaps(how: str) -> int:
+        done = subprocess.run(
+            [sys.executable, "-c", THREADS, how], stdout=subprocess.PIPE, text=True, check=True
+        )
+        return int(done.stdout)
+
+    assert heaps("one each") > 2
+    assert heaps("shared") <= 2
+
+
 READ = """
 import resource, socket
 from secondlook.ground.memory import give_back_large

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from secondlook.ground import collector
+from secondlook.ground.memory import share_heaps
 
 VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 KINDS: Final = ("counter", "gauge_livemax", "histogram")  # of files that prometheus_client makes for us
@@ -57,6 +58,7 @@ def spare_imports() -> None:
 
 def main() -> None:
     """Begin as the child that the arguments name."""
+    share_heaps()
     collector.collect_seldom()
     gc.disable()  # altogether until it is ready (`collector.keep_what_is_here`)
     spare_imports()
