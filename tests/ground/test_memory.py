@@ -27,15 +27,46 @@ print((resident() - before) >> 20)
 """
 
 
-def grown_mib(how: str) -> int:
-    done = subprocess.run([sys.executable, "-c", TRIED, how], stdout=subprocess.PIPE, text=True, check=True)
+def printed(script: str, how: str) -> int:
+    done = subprocess.run([sys.executable, "-c", script, how], stdout=subprocess.PIPE, text=True, check=True)
     return int(done.stdout)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="of glibc")
 def test_large_pieces_go_back_though_small_ones_lie_between_them():
-    assert grown_mib("left alone") > 60
-    assert grown_mib("given back") < 10
+    assert printed(TRIED, "left alone") > 60
+    assert printed(TRIED, "given back") < 10
+
+
+HOLES = """
+import ctypes, sys, time
+from pathlib import Path
+from secondlook.ground import memory
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+before = resident()
+pieces = [libc.malloc(ctypes.c_size_t(100_000)) for _ in range(400)]
+for piece in pieces:
+    ctypes.memset(piece, 1, 100_000)
+for piece in pieces[:-1]:  # the last keeps the heap's end where it is
+    libc.free(piece)
+if sys.argv[1] == "given back":
+    memory.keep_giving_back(0.01)
+    due = time.monotonic() + 60
+    while resident() - before > 20 << 20 and time.monotonic() < due:
+        time.sleep(0.01)
+print((resident() - before) >> 20)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of glibc")
+def test_what_is_free_below_a_piece_in_use_goes_back():
+    assert printed(HOLES, "left alone") > 30
+    assert printed(HOLES, "given back") < 20
 
 
 THREADS = """
@@ -64,14 +95,8 @@ print(len(heaps))
 
 @pytest.mark.skipif(sys.platform != "linux", reason="of glibc")
 def test_threads_share_two_heaps():
-    def heaps(how: str) -> int:
-        done = subprocess.run(
-            [sys.executable, "-c", THREADS, how], stdout=subprocess.PIPE, text=True, check=True
-        )
-        return int(done.stdout)
-
-    assert heaps("one each") > 2
-    assert heaps("shared") <= 2
+    assert printed(THREADS, "one each") > 2
+    assert printed(THREADS, "shared") <= 2
 
 
 READ = """

@@ -13,12 +13,15 @@ from secondlook.run.supervisor.child import Child
 
 FAST_S = 0.01
 FEW = 5
+GIVING: list[int] = []
 
 
 @pytest.fixture
 def child(monkeypatch):
     monkeypatch.setattr(process, "BEAT_S", FAST_S)
     monkeypatch.setattr("gc.freeze", lambda: None)
+    monkeypatch.setattr(process, "keep_giving_back", lambda: GIVING.append(1))
+    GIVING.clear()
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     yield Process(None, None, 0, "worker 0", writer), Child("worker", 0, pipe=reader)
@@ -47,7 +50,9 @@ def test_from_ready_on_the_loop_beats_until_it_is_held(child):
         await asyncio.sleep(FEW * FAST_S)
         assert theirs.hear() == [{"pattern": "7"}]
         assert theirs.hear() == []  # silent until it is ready
+        assert not GIVING
         ours.report_ready()
+        assert GIVING, "what is free goes back from now on"
         assert theirs.hear() == [{"ready": True}]
         theirs.silent_s = 3.0
         await beats(theirs.pipe)

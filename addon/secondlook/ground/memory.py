@@ -1,7 +1,11 @@
 """Memory that was taken for a moment goes back to the system when it is free again."""
 
 import ctypes
+import threading
+import time
+from typing import Final, NoReturn
 
+GIVE_BACK_EVERY_S: Final = 60.0
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h
 _LARGE_BYTES = 512 << 10
 """More than asyncio has room made for with each read (256 KiB), which would take ten times as long."""
@@ -27,6 +31,27 @@ def share_heaps() -> None:
     at the same time, which those of an interpreter hardly do.
     """
     _set(_M_ARENA_MAX, 2)
+
+
+def give_back_free() -> None:
+    """Give the system all pages of the heaps that are free: a millisecond or a few. It is a call of glibc."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+def keep_giving_back(every_s: float = GIVE_BACK_EVERY_S) -> None:
+    """Give back what is free again and again, on a thread of its own, for as long as this process lives.
+
+    Left alone, a heap keeps what its busiest moment took as long as anything lies above it.
+    """
+
+    def work() -> NoReturn:
+        while True:
+            time.sleep(every_s)
+            give_back_free()
+
+    threading.Thread(target=work, name="free memory", daemon=True).start()
 
 
 def _set(parameter: int, value: int) -> None:

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from secondlook.config import Settings
 from secondlook.ground import collector
 from secondlook.ground.errors import ConfigError, LedgerError
+from secondlook.ground.memory import keep_giving_back
 from secondlook.run.supervisor.child import FATAL_EXIT, name_of
 from secondlook.run.supervisor.heartbeat import BEAT_S
 from secondlook.run.supervisor.parent_death import tether
@@ -42,6 +43,7 @@ class Process:
         """Report to the supervisor that all is in place, and from now on that the event loop comes round."""
         collector.keep_what_is_here()
         self.report(ready=True)
+        keep_giving_back()
         self._beat(asyncio.get_running_loop())
 
     def _beat(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -7,6 +7,7 @@ import sys
 
 from secondlook.config import ServerSettings
 from secondlook.ground import collector
+from secondlook.ground.memory import keep_giving_back, share_heaps
 from secondlook.run.supervisor.descriptors import raise_file_limit
 from secondlook.run.supervisor.listening import CannotListenError, address_of, close_all, listen
 from secondlook.run.supervisor.readiness import tell_systemd
@@ -18,6 +19,7 @@ SPARE_FILES = 4096  # what asyncio accepts at one go before what is too much is 
 def serve(settings: ServerSettings) -> int:
     """Serve until a signal ends it; return the exit status."""
     logging.basicConfig(level=logging.WARNING, format="secondlook server: %(message)s")
+    share_heaps()
     raise_file_limit(settings.limits.connections + SPARE_FILES)
     sockets = []
     for address in settings.listen:
@@ -43,6 +45,7 @@ def serve(settings: ServerSettings) -> int:
         )
         sys.stdout.flush()
         collector.keep_what_is_here()
+        keep_giving_back()
         tell_systemd("READY=1")
         await stop.wait()
         tell_systemd("STOPPING=1")
