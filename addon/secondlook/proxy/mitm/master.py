@@ -33,6 +33,7 @@ from mitmproxy.tls import TlsData
 
 from secondlook.proxy.mitm.hook_table import HookTable
 from secondlook.proxy.mitm.tls.certificates import Key, SiteCertificates
+from secondlook.proxy.mitm.tls.origin_name import STAND_IN, compare, is_compared, sni_of
 from secondlook.proxy.mitm.tls.tls_sessions import OriginSessions, TicketKeys, bind_tickets
 from secondlook.proxy.mitm.tls.tunnel import HTTP_OVER_TCP
 
@@ -96,13 +97,29 @@ class OwnKeyTls(tlsconfig.TlsConfig):
     def tls_start_server(self, tls_start: TlsData) -> None:
         """Begin TLS with an origin, with a session of an earlier connection where there is one."""
         _without_quic(tls_start)
-        super().tls_start_server(tls_start)
+        self._begin_server(tls_start)
         server, tls = tls_start.conn, tls_start.ssl_conn
         if tls is not None and isinstance(server, Server) and not tls_start.is_dtls:
             client = tls_start.context.client.peername
             protocols = tuple(server.alpn_offers)
             key = (client and client[0], server.address, server.via, server.sni, protocols)  # type: ignore[redundant-expr]
             self._origins.offer(tls, key)
+
+    def _begin_server(self, tls_start: TlsData) -> None:
+        """Do as mitmproxy does, also with a name that OpenSSL compares with no certificate."""
+        server, given = tls_start.conn, tls_start.ssl_conn is not None
+        if given or not isinstance(server, Server) or server.address is None:
+            super().tls_start_server(tls_start)
+            return
+        name = server.sni = sni_of(server.sni or tls_start.context.client.sni or server.address[0])
+        compared = is_compared(name)
+        if not compared:
+            server.sni = STAND_IN
+        super().tls_start_server(tls_start)
+        server.sni = name
+        tls = tls_start.ssl_conn
+        if not compared and tls is not None:
+            compare(tls, name, verify=not ctx.options.ssl_insecure)
 
     def request(self, flow: http.HTTPFlow) -> None:
         """Answer for the list of revoked certificates, the only file of ours that mitmproxy names in them."""
