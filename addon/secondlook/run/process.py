@@ -16,6 +16,7 @@ from secondlook.config import Settings
 from secondlook.ground import collector
 from secondlook.ground.errors import ConfigError, LedgerError
 from secondlook.ground.memory import keep_giving_back
+from secondlook.ground.repeated_lines import begin_log
 from secondlook.run.supervisor.child import FATAL_EXIT, name_of
 from secondlook.run.supervisor.heartbeat import BEAT_S
 from secondlook.run.supervisor.parent_death import tether
@@ -71,7 +72,7 @@ def begin(role: str) -> Process:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     os.set_inheritable(pipe, False)
     name = name_of(role, index)
-    logging.basicConfig(level=logging.WARNING, format=f"secondlook {name}: %(message)s")
+    begin_log(f"secondlook {name}: %(message)s")
     return Process(plan, Settings.model_validate_json(plan.settings), index, name, pipe)
 
 

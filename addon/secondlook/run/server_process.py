@@ -1,13 +1,13 @@
 """`secondlook server run`: a Smart Protection Server as a process of its own."""
 
 import asyncio
-import logging
 import signal
 import sys
 
 from secondlook.config import ServerSettings
 from secondlook.ground import collector
 from secondlook.ground.memory import keep_giving_back, share_heaps
+from secondlook.ground.repeated_lines import begin_log
 from secondlook.run.supervisor.descriptors import raise_file_limit
 from secondlook.run.supervisor.listening import CannotListenError, address_of, close_all, listen
 from secondlook.run.supervisor.readiness import tell_systemd
@@ -18,7 +18,7 @@ SPARE_FILES = 4096  # what asyncio accepts at one go before what is too much is 
 
 def serve(settings: ServerSettings) -> int:
     """Serve until a signal ends it; return the exit status."""
-    logging.basicConfig(level=logging.WARNING, format="secondlook server: %(message)s")
+    begin_log("secondlook server: %(message)s")
     share_heaps()
     raise_file_limit(settings.limits.connections + SPARE_FILES)
     sockets = []
