@@ -16,6 +16,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from agentkit.virtual import Poll, VirtualLoop
 from agentkit.wire import MODES
 from agentkit.world import URLS, World
 
@@ -187,6 +188,28 @@ class Promises(RuleBasedStateMachine):
                 action = world.run(world.visit(name, url))
                 assert action == "allow", f"{url} is blocked for ever: {world.last}"
         world.check_promises()
+
+
+def test_a_poll_ends_with_the_first_look_that_finds_something() -> None:
+    news, looks = [], []
+
+    async def watch() -> None:
+        while len(looks) < 3:
+            await asyncio.sleep(Poll(0.5, lambda: not news))
+            looks.append(loop.time())
+            news.clear()
+
+    async def story() -> None:
+        watching = asyncio.create_task(watch())
+        for seconds in (2.7, 0.6, 1.2):
+            await asyncio.sleep(seconds)
+            news.append(seconds)
+        await watching
+
+    loop = VirtualLoop()
+    loop.run_until_complete(story())
+    loop.close()
+    assert looks == pytest.approx([3.0, 3.5, 5.0])
 
 
 @pytest.mark.timeout(900)

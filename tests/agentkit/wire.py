@@ -3,7 +3,6 @@
 import asyncio
 import base64
 from collections.abc import Callable
-from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
@@ -15,6 +14,7 @@ MODES = (
     "no_duration", "wrong_prefix", "short_hash",
 )  # fmt: skip
 DURATION_S = {False: 60, True: 300}
+PROTOBUF = httpx.Headers([(b"content-type", b"application/x-protobuf")])
 
 
 class Server:
@@ -27,7 +27,6 @@ class Server:
         self.listed: dict[bytes, float] = {}  # full hash: since when (monotonic)
 
     async def answer(self, target: str) -> httpx.Response:
-        parts = urlsplit(target)
         if self.mode == "down":
             raise httpx.ConnectError("refused")
         await asyncio.sleep({"hang": 3600.0, "slow": 0.7}.get(self.mode, 0.002))
@@ -35,16 +34,18 @@ class Server:
             case "status_500":
                 return _response(500, b"")
             case "too_many":
-                return _response(429, b"", [(b"retry-after", b"3")])
+                return _response(429, b"", httpx.Headers([(b"retry-after", b"3")]))
             case "html":
-                return _response(200, b"<html>log in first</html>", [(b"content-type", b"text/html")])
+                return _response(
+                    200, b"<html>log in first</html>", httpx.Headers([(b"content-type", b"text/html")])
+                )
             case "bad_protobuf":
                 return _response(200, b"\xff" * 20)
             case "cut_off":
                 raise httpx.RemoteProtocolError("cut off")
-        if parts.path == "/healthz":
-            return _response(200, b"ok generation=1", [(b"content-type", b"text/plain")])
-        packed = parse_qs(parts.query)["$req"][0]
+        if target == "/healthz":
+            return _response(200, b"ok generation=1", httpx.Headers([(b"content-type", b"text/plain")]))
+        packed = target.partition("?$req=")[2].partition("&")[0]
         asked = list(pb.SearchHashesRequest.FromString(base64.urlsafe_b64decode(packed)).hash_prefixes)
         return _response(200, self._search(asked).SerializeToString())
 
@@ -59,8 +60,7 @@ class Server:
         return message
 
 
-def _response(status: int, body: bytes, headers=None) -> httpx.Response:
-    headers = headers or [(b"content-type", b"application/x-protobuf")]
+def _response(status: int, body: bytes, headers: httpx.Headers = PROTOBUF) -> httpx.Response:
     return httpx.Response(status, headers=headers, stream=httpx.ByteStream(body))
 
 

@@ -11,7 +11,7 @@ import functools
 import random
 
 from agentkit.house import make_pattern
-from agentkit.virtual import FakeClock, VirtualLoop
+from agentkit.virtual import FakeClock, Poll, VirtualLoop
 from agentkit.wire import Server, Wire
 from ledgerkit.fake import FakeLedger
 from secondlook.agent.actions.enforcement import Enforcement
@@ -131,7 +131,7 @@ class Process:
         self.gatekeeper = Gatekeeper(self.checker, self.ledger, clock)
         self.watcher = Watcher(
             self.checker, self.ledger.snapshots, clock, stamp=lambda: world.generation, load=lambda: world.pattern,
-            on_pattern=self._on_pattern, poll_s=0.5,
+            on_pattern=self._on_pattern, poll_s=Poll(0.5, self._has_read_all),
         )  # fmt: skip
         if self.second_look:
             batch_check = BatchCheck(self.view, self.lookup, self.cache, clock)
@@ -161,6 +161,11 @@ class Process:
         if self.second_look:
             self.rechecker.trigger("new pattern", renew_all=True)
             self.late.trigger()
+
+    def _has_read_all(self) -> bool:
+        """Whether the watcher has read what the ledger and the pattern are now: looking again, it would do nothing."""
+        world, watcher = self.world, self.watcher
+        return watcher._version == world.ledger.snapshots.number and watcher._seen == world.generation
 
     def _watch_asking(self) -> None:
         """Hold every question against what is stored (the invariant about asking again)."""
@@ -243,10 +248,13 @@ class World:
 
     async def _settle(self) -> None:
         """The ledger's own passing of time, and our note of what it has confirmed since when."""
+        noted = -1
+        moment = Poll(0.2, lambda: self.ledger.settled and self.ledger.snapshots.number == noted)
         while True:
             self.ledger.settle()
+            noted = self.ledger.snapshots.number
             self.note_confirmed()
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(moment)
 
     def note_confirmed(self) -> None:
         now = self.loop.time()

@@ -41,8 +41,13 @@ class FakeLedger:
         self.quarantine = Quarantine(self)
         self.snapshots = Snapshots(self)
 
+    @property
+    def settled(self) -> bool:
+        """Whether a moment's passing changes nothing."""
+        return self.full or not (self.pending or self.history.recent or self.flags.journal)
+
     def settle(self) -> None:
-        if self.full:
+        if self.settled:
             return
         known = {event.id for event in self.log} if self.pending else set()
         self.log.extend(event for event in self.pending if event.id not in known)
