@@ -10,12 +10,12 @@ import pytest
 
 from proxykit.origin import Asked, Origin, send, send_chunked
 from proxykit.proxy import RunningProxy
-from proxykit.samples import EICAR, EICAR_SHA256, program, seven, tarred, zipped
+from proxykit.samples import EICAR, EICAR_SHA256, KIB, MIB, SIXTEENTH, program, seven, tarred, zipped
 from secondlook.proxy.addon import SecondLookAddon
 
-MIB = 1 << 20
-BUDGET = 64 * MIB
-FILES = {"readme": os.urandom(17 * MIB), "folder/eicar.com": EICAR}
+BUDGET = 4 * MIB
+LARGE_BYTES = 17 * MIB // 16  # more than is held
+FILES = {"readme": os.urandom(LARGE_BYTES), "folder/eicar.com": EICAR}
 ARCHIVES = {
     "zip": lambda: zipped(FILES),
     "tgz": lambda: tarred(FILES, "w:gz"),
@@ -52,7 +52,7 @@ def origin(store: Store, make_origin: Callable[..., Origin]) -> Origin:
 @pytest.fixture
 def make(make_proxy: Callable[..., RunningProxy]) -> Callable[..., RunningProxy]:
     def make(**downloads: object) -> RunningProxy:
-        return make_proxy(workers=1, downloads={"spool_max": BUDGET, **downloads})
+        return make_proxy(workers=1, downloads={**SIXTEENTH, "spool_max": BUDGET, **downloads})
 
     return make
 
@@ -93,9 +93,9 @@ def test_a_listed_member_cuts_it_and_a_clean_one_arrives(make, gatekeeper, store
 @pytest.mark.parametrize(
     ("downloads", "why"),
     [
-        ({"archives": {"max_bytes": 16 * MIB}}, "larger than downloads.archives.max_bytes"),
+        ({"archives": {"max_bytes": MIB}}, "larger than downloads.archives.max_bytes"),
         ({"archives": {"members": 1}}, "more than 1 members"),
-        ({"spool_max": 10 * MIB}, "no room left in the spool"),
+        ({"spool_max": 640 * KIB}, "no room left in the spool"),
         ({"archives": {"time": 0.0001}}, "longer than"),
     ],
 )
@@ -120,19 +120,19 @@ def test_what_cannot_be_looked_into_follows_the_policy(
 
 @pytest.mark.parametrize("shape", ["length", "chunked"])
 def test_a_program_of_that_size_is_not_copied(make, gatekeeper, store, origin, curl, shape):
-    proxy = make(spool_max=17 * MIB)  # enough for what is held, not for a copy of it all
-    store.body = body = program(40 * MIB)
+    proxy = make(spool_max=LARGE_BYTES)  # enough for what is held, not for a copy of it all
+    store.body = body = program(40 * MIB // 16)
     assert hashlib.sha256(curl(proxy, _url(origin, f"f.exe?{shape}")).stdout).digest() == (
         hashlib.sha256(body).digest()
     )
     assert gatekeeper.seen[-1][0] == "now"
-    assert _emptied(proxy, 17 * MIB)
+    assert _emptied(proxy, LARGE_BYTES)
 
 
 def test_the_copy_goes_when_its_client_does(make, gatekeeper, store, origin, curl):
     proxy = make()
-    store.body = tarred({"x": os.urandom(60 * MIB)})
-    done = curl(proxy, "--limit-rate", "20M", _url(origin, "file?length"), timeout_s=1)
+    store.body = tarred({"x": os.urandom(60 * MIB // 16)})
+    done = curl(proxy, "--limit-rate", "1M", _url(origin, "file?length"), timeout_s=1)
     assert done.returncode == 28
     assert _emptied(proxy)
 
@@ -148,7 +148,7 @@ def test_a_zip_behind_something_else_is_looked_into(make, gatekeeper, store, ori
 
 
 def test_a_large_program_with_a_zip_behind_it_is_flagged(make, gatekeeper, store, origin, curl):
-    store.body = program(17 * MIB) + zipped({"a": b"b"})
+    store.body = program(LARGE_BYTES) + zipped({"a": b"b"})
     assert curl(make(), _url(origin, "setup.exe")).stdout == store.body
     how, _, _, decision = gatekeeper.seen[-1]
     assert (how, decision.evidence.detail) == ("unverifiable", "archive: there is no copy of it")
@@ -190,7 +190,7 @@ def test_a_large_picture_with_an_archive_behind_it_follows_the_policy(
     gatekeeper.unverifiable_blocks = True
     done = curl(make(), _url(origin, f"thing{ending}"))
     assert done.returncode != 0
-    assert len(done.stdout) <= len(body) - (64 << 10)
+    assert len(done.stdout) <= len(body) - 4 * KIB
 
 
 def test_a_large_picture_arrives(make, gatekeeper, store, origin, curl):
@@ -223,7 +223,7 @@ def test_a_rar_behind_a_program_follows_the_policy(make, gatekeeper, store, orig
 
 
 def test_a_large_program_with_a_7z_behind_it_is_flagged(make, gatekeeper, store, origin, curl):
-    store.body = STUB + seven({"a": b"b"}) + program(17 * MIB)
+    store.body = STUB + seven({"a": b"b"}) + program(LARGE_BYTES)
     assert curl(make(), _url(origin, "setup.exe")).stdout == store.body
     how, _, _, decision = gatekeeper.seen[-1]
     assert (how, decision.evidence.detail) == ("unverifiable", "archive: there is no copy of it")

@@ -1,4 +1,4 @@
-"""Clean files arrive byte for byte with every header, whichever HTTP either side speaks. 15 s.
+"""Clean files arrive byte for byte with every header, whichever HTTP either side speaks. 10 s.
 
 What the proxy gives is compared with what the origin gives to the same client without it.
 """
@@ -10,11 +10,10 @@ import pytest
 
 from proxykit.client import Answer, fetch
 from proxykit.nginx import Nginx, nginx
-from proxykit.samples import program, prose
+from proxykit.samples import KIB, MIB, SIXTEENTH, program, prose
 
-KIB, MIB = 1 << 10, 1 << 20
 SIZES = [0, 1, *(at + by for at in (64 * KIB, 256 * KIB) for by in (-1, 0, 1))]
-LARGE = [16 * MIB - 1, 16 * MIB, 16 * MIB + 1]
+LARGE = [MIB - 1, MIB, MIB + 1]  # about the size up to which they are held
 HEADERS = r"""
 add_header Set-Cookie "a=1; Path=/"; add_header Set-Cookie b=2; add_header Content-Disposition inline;
 add_header Content-Security-Policy "default-src 'self'; img-src *"; add_header Cache-Control "max-age=60, public";
@@ -41,6 +40,11 @@ ROADS = [
     Road(("http/1.1", "h2"), "http2", "HTTP/1.1", "HTTP/2.0"),
     Road(("h2", "http/1.1"), "http2", "HTTP/2.0", "HTTP/2.0"),
 ]
+
+
+@pytest.fixture
+def proxy(make_proxy):
+    return make_proxy(downloads=SIXTEENTH)
 
 
 @pytest.fixture
@@ -90,3 +94,11 @@ def test_clean_large_files_arrive_with_every_header(proxy, origin, road):
             body = make(size)
             (origin.root / f"{size}.{kind}").write_bytes(body)
             _compare(proxy, origin, road, f"/{size}.{kind}", body)
+
+
+def test_what_is_held_up_to_the_usual_limit_arrives_with_every_header(make_proxy, origin):
+    proxy = make_proxy()
+    for size in (16 * MIB, 16 * MIB + 1):
+        body = program(size)
+        (origin.root / f"{size}.exe").write_bytes(body)
+        _compare(proxy, origin, ROADS[-1], f"/{size}.exe", body)

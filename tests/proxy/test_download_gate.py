@@ -11,10 +11,14 @@ import brotli
 import pytest
 
 from proxykit.origin import Asked, Origin, send, send_chunked
+from proxykit.proxy import RunningProxy
 from proxykit.samples import (
     EICAR,
     EICAR_SHA256,
     ENCODERS,
+    KIB,
+    MIB,
+    SIXTEENTH,
     gzipped,
     locked,
     program,
@@ -24,9 +28,8 @@ from proxykit.samples import (
     zipped,
 )
 
-KIB, MIB = 1 << 10, 1 << 20
 SIZES = [0, 1, 64 * KIB - 1, 64 * KIB, 64 * KIB + 1, 256 * KIB - 1, 256 * KIB, 256 * KIB + 1]
-LARGE = [16 * MIB - 1, 16 * MIB, 16 * MIB + 1, 20_000_000]
+LARGE = [MIB - 1, MIB, MIB + 1, 1_250_000]  # about the size up to which they are held
 SHAPES = ["length", "chunked", "close"]
 HEADERS = [
     "Content-Type: application/octet-stream",
@@ -68,6 +71,11 @@ class Shelf:
             for start in range(0, len(body), 256 * KIB):
                 writer.write(body[start : start + 256 * KIB])
                 await writer.drain()
+
+
+@pytest.fixture
+def proxy(make_proxy: Callable[..., RunningProxy]) -> RunningProxy:
+    return make_proxy(downloads=SIXTEENTH)
 
 
 @pytest.fixture
@@ -118,7 +126,7 @@ def test_clean_large_files_arrive_byte_for_byte(proxy, origin, shelf, curl, shap
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("http", ["--http1.1", "--http2", "--http1.0"])
 def test_a_listed_program_that_is_held_gets_the_refusal(proxy, gatekeeper, origin, shelf, curl, shape, http):
-    for size in (1, 64 * KIB, 256 * KIB + 1, 16 * MIB):
+    for size in (1, 64 * KIB, 256 * KIB + 1, MIB):
         shelf.files["/file.exe"] = body = program(size)
         gatekeeper.bad.add(hashlib.sha256(body).hexdigest())
         done = curl(proxy, http, "-i", _url(origin, f"/file.exe?{shape}"))
@@ -131,20 +139,20 @@ def test_a_listed_program_that_is_held_gets_the_refusal(proxy, gatekeeper, origi
 def test_a_listed_program_too_large_to_hold_fails_visibly(
     proxy, gatekeeper, origin, shelf, curl, shape, http
 ):
-    shelf.files["/file.exe"] = body = program(20_000_000)
+    shelf.files["/file.exe"] = body = program(1_250_000)
     gatekeeper.bad.add(hashlib.sha256(body).hexdigest())
     done = curl(proxy, http, _url(origin, f"/file.exe?{shape}"))
     if done.returncode == 0:  # held whole where a cut would not show
         assert http == "--http1.0"
         assert b"secondlook.internal" in done.stdout[:400]
     else:
-        assert len(done.stdout) <= len(body) - 64 * KIB
+        assert len(done.stdout) <= len(body) - len(body) // 100
         assert gatekeeper.waited == 1  # its refusal is in force everywhere before the client can ask again
 
 
 def test_wget_sees_the_failure_too(proxy, gatekeeper, shelf, make_origin, tmp_path):
     origin = make_origin(shelf.reply)
-    shelf.files["/file.exe"] = body = program(20_000_000)
+    shelf.files["/file.exe"] = body = program(1_250_000)
     gatekeeper.bad.add(hashlib.sha256(body).hexdigest())
     target = tmp_path / "got"
     done = subprocess.run(
@@ -288,10 +296,10 @@ def test_events_are_not_delayed(proxy, make_origin):
 def test_the_beginning_of_a_large_program_goes_on_before_the_rest_is_there(
     proxy, make_origin, http, declared
 ):
-    body, seen, in_time = program(20 * MIB), threading.Event(), []
+    body, seen, in_time = program(20 * MIB // 16), threading.Event(), []
     first = (
-        17 * MIB if not declared else MIB
-    )  # one of unknown length is held up to 16 MiB; and the tail of both
+        17 * MIB // 16 if not declared else 64 * KIB
+    )  # one of unknown length is held up to 1 MiB; and the tail of both
 
     async def waits(asked: Asked, writer: asyncio.StreamWriter) -> None:
         framing = f"Content-Length: {len(body)}" if declared else "Connection: close"
@@ -331,7 +339,7 @@ def test_fault_in_the_gate_of_a_risky_body_cuts_it_and_of_another_lets_it_on(
         return feed(self, data)
 
     monkeypatch.setattr(BodyGate, "feed", broken)
-    shelf.files["/file.exe"] = program(3_000_000)
+    shelf.files["/file.exe"] = program(750_000)
     done = curl(proxy, "-i", _url(origin, "/file.exe"))
     assert done.stdout.startswith(b"HTTP/1.1 403")
     calls.clear()

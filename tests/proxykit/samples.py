@@ -17,6 +17,9 @@ import zstandard
 # Of one password there is one key, of half a million rounds.
 setattr(py7zr.compressor, "calculate_key", functools.cache(py7zr.helpers.calculate_key))  # noqa: B010 - for the types
 
+KIB, MIB = 1 << 10, 1 << 20
+# Downloads' limits at a sixteenth of what is usual: what matters is which side of a border a body is on.
+SIXTEENTH = {"hold_up_to": 1 * MIB, "tail_min": 4 * KIB, "spool_memory": 64 * KIB}
 EICAR = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 EICAR_SHA256 = hashlib.sha256(EICAR).hexdigest()
 ENCODERS: dict[str, Callable[[bytes], bytes]] = {
