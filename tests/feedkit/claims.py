@@ -40,6 +40,17 @@ def _lists() -> tuple[publicsuffixlist.PublicSuffixList, frozenset[str], frozens
 
 
 @cache
+def _remarkable() -> tuple[frozenset[str], frozenset[str]]:
+    """Give the names that may be more than one site's, and those whose next label below may be."""
+    raw = files(publicsuffixlist).joinpath("public_suffix_list.dat").read_text()
+    suffixes = [line.removeprefix("!") for line in raw.splitlines() if line and not line.startswith("//")]
+    names = {name.removeprefix("*.").encode("idna").decode() for name in suffixes}
+    wild = {name.removeprefix("*.") for name in suffixes if name.startswith("*.")}
+    _, platforms, _, private = _lists()
+    return platforms | names, private | wild
+
+
+@cache
 def _block_is_global(three: str) -> bool:
     """Whether the addresses that begin with these three numbers are the world's."""
     return IPv4Address(f"{three}0").is_global
@@ -50,6 +61,11 @@ def _is_global(three: str, address: str) -> bool:
     return IPv4Address(address).is_global if three == "192.0.0." else _block_is_global(three)
 
 
+def _addressed(three: str, address: str) -> Claim:
+    """Judge an IPv4 address by its first three numbers and the whole."""
+    return ("entry", f"{address}/") if _is_global(three, address) else (R.LOCAL, address)
+
+
 def host(text: str, *, part: bool = False) -> Claim:
     """Judge a host; `part` says that less than the host was meant (a port, a fragment)."""
     name = text.strip(".").lower()
@@ -57,22 +73,32 @@ def host(text: str, *, part: bool = False) -> Claim:
         found = _ADDRESS.fullmatch(name)
         if found is None:
             return "odd", text
-        return ("entry", f"{name}/") if _is_global(found[1], name) else (R.LOCAL, text)
-    if not _HOST.fullmatch(name) and _NO_TOP_LEVEL.fullmatch(name):
-        return R.BAD_HOST, text
-    if not _HOST.fullmatch(name) or len(name) > 253:
+        return _addressed(found[1], name)
+    if not _HOST.fullmatch(name):
+        if _NO_TOP_LEVEL.fullmatch(name):
+            return R.BAD_HOST, text
         return (
             (R.PUBLIC_SUFFIX, text)
             if re.fullmatch(r"[a-z0-9-]+", name) and not name.isdigit() and not name.startswith("0x")
             else ("odd", text)
         )
-    suffixes, platforms, mixed, private = _lists()
+    return _named(name, text, part=part)
+
+
+def _named(name: str, text: str, *, part: bool = False) -> Claim:
+    """Judge a name of several labels."""
+    if len(name) > 253:
+        return "odd", text
     if name.endswith((".localdomain", ".localhost", ".local", ".internal", ".home.arpa")):
         return R.LOCAL, text
+    remarkable, remarkable_below = _remarkable()
+    parent = name.partition(".")[2]
+    if not part and name not in remarkable and parent not in remarkable_below:
+        return "entry", f"{name}/"
+    suffixes, platforms, mixed, private = _lists()
     suffix = suffixes.publicsuffix(name)
     labels = name.split(".")
     above = {".".join(labels[at:]) for at in range(len(labels))}
-    parent = name.partition(".")[2]
     lone = parent in private and suffix in {name, parent} and not platforms & above  # one tenant's
     if suffix == name and not (lone and name not in mixed):
         return R.PUBLIC_SUFFIX, text
@@ -137,8 +163,10 @@ def digest(text: str, *, good: bool = False) -> Claim:
 
 def anything(text: str, *, good: bool = False) -> Iterator[Claim]:
     """Judge one item of a plain list: a digest, a range, or an indicator."""
-    if (_HOST.fullmatch(text) or _ADDRESS.fullmatch(text)) and not text.startswith("hxxp"):
-        yield host(text)  # most rows of most lists, and nothing else can be meant
+    if _HOST.fullmatch(text) and not text.startswith("hxxp"):
+        yield _named(text, text)  # most rows of most lists, and nothing else can be meant
+    elif found := _ADDRESS.fullmatch(text):
+        yield _addressed(found[1], text)
     elif DIGEST.fullmatch(text):
         yield digest(text, good=good)
     elif _RANGE.fullmatch(text):

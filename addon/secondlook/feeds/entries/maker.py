@@ -53,7 +53,7 @@ _CUT = re.compile(r"(?<=\S)[\t\r\n]+(?=.*\S)", re.DOTALL)
 _FRAGMENT = re.compile(r"#.")
 _PLAIN_NAME = re.compile(r"[a-z0-9_-]+|(?:[a-z0-9_-]+\.)+(?:[a-z]+|xn--[a-z0-9-]+)", re.ASCII)
 _USUAL_PORTS = frozenset((":80", ":443"))
-_QUAD = re.compile(r"(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(?:\.(?!\Z)|\Z)){4}", re.ASCII)
+QUAD = re.compile(r"(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(?:\.(?!\Z)|\Z)){4}", re.ASCII)
 # a number, or less than four parts: more likely junk or the beginning of an address than a notation of one
 _AMBIGUOUS_ADDRESS = re.compile(r"\.*[0-9]+(?:\.+[0-9]+){0,2}\.*|[0-9.]+\.", re.ASCII)
 _MIXED_OCTETS = frozenset((0, 10, 100, 127, 168, 169, 172, 192, 198, 203, *range(224, 256)))  # not all public
@@ -85,7 +85,7 @@ class Maker:
         is looked up below one, so that its entry is for exactly that host.
         """
         if not CLEAN_HOST.fullmatch(text):
-            if _QUAD.fullmatch(text) and int(text.partition(".")[0]) not in _MIXED_OCTETS:
+            if QUAD.fullmatch(text) and int(text.partition(".")[0]) not in _MIXED_OCTETS:
                 return Entry(sha256(f"{text}/".encode()).digest(), text, EntryKind.HOST, exception)
             name = _normal_host(text)
             if isinstance(name, RejectClass):

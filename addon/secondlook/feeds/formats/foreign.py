@@ -49,6 +49,7 @@ _LINES: Final = _kinds(
         "the pointer to a file in Git LFS, not the file",
     ),
 )
+_ANY_LINE: Final = re.compile("|".join(f"(?:{pattern.pattern})" for pattern, _ in _LINES), re.ASCII)
 # many such lines
 _SHARES: Final = _kinds(
     (r"(?:-\s*)?['\"]?(?:DOMAIN|HOST)\s*,\s*\S+\.", "a rule list of Clash, Surge or Quantumult"),
@@ -83,9 +84,9 @@ def refuse_foreign_xml(sample: str) -> None:
 
 def refuse_foreign_line(text: str) -> None:
     """Refuse a file for a line that only another kind of file holds. Raises FeedRefused."""
-    for pattern, name in _LINES:
-        if pattern.match(text):
-            raise FeedRefused(f"not a list: this is {name}, which is not read")
+    if _ANY_LINE.match(text):
+        name = next(name for pattern, name in _LINES if pattern.match(text))
+        raise FeedRefused(f"not a list: this is {name}, which is not read")
 
 
 def refuse_foreign_lines(lines: Iterable[str]) -> None:

@@ -11,7 +11,7 @@ from ipaddress import ip_network
 
 from secondlook.core.url.address import network_in
 from secondlook.feeds.entries.entry import Entry, RejectClass
-from secondlook.feeds.entries.maker import ANY_DIGEST, CLEAN_HOST, WEB_URL, Maker
+from secondlook.feeds.entries.maker import ANY_DIGEST, CLEAN_HOST, QUAD, WEB_URL, Maker
 from secondlook.feeds.entries.tally import Tally
 from secondlook.feeds.formats.foreign import refuse_foreign_line
 from secondlook.feeds.formats.rule import is_rule, read_rule
@@ -46,22 +46,21 @@ def note_comment(line: str, tally: Tally) -> None:
 
 def parse_plain(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterator[Entry]:
     """Read a list with one host, address, range, URL or digest a line."""
-    clean, web = CLEAN_HOST.fullmatch, WEB_URL.fullmatch
+    clean, web, quad = CLEAN_HOST.fullmatch, WEB_URL.fullmatch, QUAD.fullmatch
     host, url, settle = maker.host, maker.url, tally.settle
     for first, lines in batches(chunks):
         for number, line in enumerate(lines, first):
-            if clean(line):
-                tally.rows += 1
-                entry = settle(number, host(line), line)
-                if entry is not None:
-                    yield entry
+            if clean(line) or quad(line):
+                made = host(line)
             elif web(line):
-                tally.rows += 1
-                entry = settle(number, url(line), line)
-                if entry is not None:
-                    yield entry
+                made = url(line)
             else:
                 yield from _other(number, line, maker, tally)
+                continue
+            tally.rows += 1
+            entry = settle(number, made, line)
+            if entry is not None:
+                yield entry
 
 
 def _other(number: int, line: str, maker: Maker, tally: Tally) -> Iterator[Entry]:
