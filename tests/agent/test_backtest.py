@@ -1,8 +1,9 @@
 import pytest
 
+from agentkit.hash_lists import build
 from secondlook.agent.backtest import LevelChange, ListChange, RuleChange, backtest
 from secondlook.core.event import Event, EventKind
-from secondlook.core.lists.hashlist import HashList, build
+from secondlook.core.lists.hashlist import HashList
 from secondlook.core.rules.policy import Level
 from secondlook.core.rules.rule import Rule, Scope
 from secondlook.core.rules.rulebook import RuleBook

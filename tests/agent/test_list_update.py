@@ -6,9 +6,10 @@ from hashlib import sha256
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from agentkit.hash_lists import build
 from secondlook.agent.pattern.list_update import MAX_KNOWN_GOOD, Offer, UpdateRefused, take_list
 from secondlook.config import PatternSettings
-from secondlook.core.lists.hashlist import HashList, build
+from secondlook.core.lists.hashlist import HashList
 from secondlook.core.lists.name import parse_list_name
 from secondlook.wire import safebrowsing_pb2 as pb
 from secondlook.wire.fault import BadUpdate

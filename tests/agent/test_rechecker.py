@@ -344,7 +344,7 @@ def test_a_positive_answer_joins_the_confirmed_set_even_while_the_ledger_is_full
     house.ledger.full = True
     visit(house)
     house.sleep(1)
-    house.cache.clear()
+    house.cache._answers.clear()
     server.mode = "down"
     house.reload()
     assert visit(house).evidence.stage is Stage.CONFIRMED

@@ -12,12 +12,12 @@ from random import Random
 import pytest
 
 import serverkit
+from agentkit.hash_lists import build
 from agentkit.updating import HOSTS, changed_list, flip, house
 from secondlook.agent.pattern.change import forget_rollback, rollback, status, verify
 from secondlook.agent.pattern.files import PatternFolder, load_pattern, read_stamp
 from secondlook.agent.pattern.source import UpdateSource
 from secondlook.core.answer import Tier
-from secondlook.core.lists.hashlist import build
 from secondlook.wire import safebrowsing_pb2 as pb
 from serverkit import full_hash
 

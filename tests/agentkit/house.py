@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
+from agentkit.hash_lists import build
 from agentkit.ledger import FakeLedger
 from agentkit.servers import FakeLookup, FakeServer
 from agentkit.virtual import FakeClock, VirtualLoop
@@ -20,7 +21,7 @@ from secondlook.agent.recheck.renewal import Renewal
 from secondlook.core.answer import Tier
 from secondlook.core.asking.cache import AnswerCache
 from secondlook.core.event import ConfirmedEntry
-from secondlook.core.lists.hashlist import HashList, build
+from secondlook.core.lists.hashlist import HashList
 from secondlook.core.lists.name import Role
 from secondlook.core.lists.pattern import ListInfo, Mirror, Pattern
 from secondlook.core.rules.policy import Policy

@@ -2,8 +2,9 @@
 
 from dataclasses import replace
 
+from agentkit.hash_lists import build
 from secondlook.agent.pattern.files import StampedList, StampedServer
-from secondlook.core.lists.hashlist import HashList, build
+from secondlook.core.lists.hashlist import HashList
 
 HASHES = [b"1" * 32, b"2" * 32]
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentkit.hash_lists import build
 from secondlook.core.answer import Tier
-from secondlook.core.lists.hashlist import HashList, build, hash_keys
+from secondlook.core.lists.hashlist import HashList, hash_keys
 from secondlook.core.lists.name import parse_list_name
 from secondlook.core.lists.pattern import ListInfo, Mirror, Pattern
 from secondlook.core.subject import SubjectKind

@@ -4,9 +4,10 @@ import random
 
 import pytest
 
+from agentkit.hash_lists import build
 from secondlook.core.lists import verify
 from secondlook.core.lists.format import HEADER, KEYS_AT, Corrupt
-from secondlook.core.lists.hashlist import HashList, build
+from secondlook.core.lists.hashlist import HashList
 
 RANDOM = random.Random(7)
 HASHES = [RANDOM.randbytes(32) for _ in range(5000)]

@@ -4,8 +4,9 @@ from hashlib import sha256
 
 from hypothesis import strategies as st
 
+from agentkit.hash_lists import build
 from fuzzkit import fuzz, mutated
-from secondlook.core.lists.hashlist import HashList, build
+from secondlook.core.lists.hashlist import HashList
 from secondlook.ground.errors import PatternError
 
 HASHES = [sha256(b"%d" % number).digest() for number in range(60)]

@@ -4,11 +4,12 @@ import json
 
 import pytest
 
+from agentkit.hash_lists import build
 from secondlook.config import load_settings
 from secondlook.config.query import PolicySettings, UnverifiableSettings
 from secondlook.config.service import FeedSettings
 from secondlook.core.answer import Tier
-from secondlook.core.lists.hashlist import HashList, build
+from secondlook.core.lists.hashlist import HashList
 from secondlook.core.lists.name import parse_list_name
 from secondlook.core.lists.pattern import ListInfo, Pattern
 from secondlook.run.assembly.check.naming import feeds_of, feeds_that_came, list_titles, policy_words, title

@@ -106,10 +106,6 @@ class AnswerCache:
         self._answers[_TAGS[tier, kind] + prefix] = answer
         return answer
 
-    def drop(self, tier: Tier, kind: SubjectKind, prefix: bytes) -> None:
-        """Forget one answer."""
-        self._answers.pop(_TAGS[tier, kind] + prefix, None)
-
     def drop_contradicted(self, pattern: Pattern, now: float, since: Pattern | None = None) -> Iterator[int]:
         """Forget what a newer pattern contradicts. Return the number dropped of each few hundred.
 
@@ -132,15 +128,6 @@ class AnswerCache:
                     del self._answers[key]
                     dropped += 1
             yield dropped
-
-    def clear(self) -> None:
-        """Forget everything."""
-        self._answers.clear()
-
-    def items(self) -> Iterator[tuple[Tier, SubjectKind, bytes, PrefixAnswer]]:
-        """Everything kept, the most recently used first."""
-        for key, answer in self._answers.items():
-            yield *_PLACES[key[0]], key[1:], answer
 
     def dump(self) -> bytes:
         """Everything kept, as bytes for `load`."""

@@ -179,13 +179,6 @@ class HashList:
                 block[key_bytes + column :: width] = tails[column::tail_bytes]
             yield bytes(block)
 
-    def entries(self) -> Iterator[bytes]:
-        """Every entry in ascending order, `width` bytes each."""
-        width = self.width
-        for block in self.blocks():
-            for start in range(0, len(block), width):
-                yield block[start : start + width]
-
     def verify(self) -> None:
         """Read the whole list: strictly ascending, checksum and index right. Raise Corrupt.
 
@@ -199,33 +192,3 @@ class HashList:
             digest.update(block)
         if digest.digest() != self.checksum:
             raise Corrupt("hash list does not match its checksum")
-
-
-def build(hashes: Iterable[bytes], width: int) -> bytes:
-    """A list file of the distinct `width`-byte prefixes of `hashes`, made in memory.
-
-    Fit for small lists; `core.lists.build` makes large ones. Raise ValueError for another width or
-    for a hash that is shorter.
-    """
-    if width not in WIDTHS:
-        raise ValueError(f"no hash list has entries of {width} bytes")
-    entries = sorted({full_hash[:width] for full_hash in hashes})
-    if any(len(entry) != width for entry in entries):
-        raise ValueError(f"a hash is shorter than {width} bytes")
-    key_bytes = min(width, KEY_BYTES)
-    keys = array("Q" if key_bytes == KEY_BYTES else "I", b"".join(entry[:key_bytes] for entry in entries))
-    keys.byteswap()
-    index = array("I")
-    for at, entry in enumerate(entries):  # `at` is the first of its slot, and of the empty ones before it
-        index += array("I", (at,)) * ((entry[0] << 8 | entry[1]) + 1 - len(index))
-    index += array("I", (len(entries),)) * (BUCKETS + 1 - len(index))
-    checksum = hashlib.sha256(b"".join(entries)).digest()
-    return b"".join(
-        (
-            HEADER.pack(MAGIC, VERSION, width, len(entries), checksum),
-            index.tobytes(),
-            bytes(4),
-            keys.tobytes(),
-            *(entry[key_bytes:] for entry in entries),
-        )
-    )
