@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy as sa
 
 from ledgerkit.contract import remembered, settle
-from ledgerkit.samples import START, identity_of, make_event, make_flag
+from ledgerkit.samples import START, identity_of, make_event, make_flag, make_visit
 from secondlook.core.event import EventKind
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import SubjectClass
@@ -38,7 +38,7 @@ async def test_history_gives_back_what_was_allowed(any_ledger):
             EventKind.CHECK, START + number, url=f"https://{number}/", host=str(number), client="c"
         )
         identity = identity_of(number)
-        any_ledger.history.remember(identity, (identity, identity_of("x")), SubjectKind.URL, event)
+        any_ledger.history.remember(make_visit((identity, identity_of("x")), event))
     batches = [part async for part in any_ledger.history.remembered(since=START + 1, batch=2)]
     assert [len(batch) for batch in batches] == [2, 2]
     found = {each.identity: each for batch in batches for each in batch}
@@ -57,7 +57,7 @@ async def test_a_visit_that_yields_leaves_the_client_of_the_earlier_one(any_ledg
         [("lab", True), ("child", False), ("lab", True), ("hall", True)]
     ):
         event = make_event(EventKind.CHECK, START + after, client=client)
-        any_ledger.history.remember(identity, (identity,), SubjectKind.URL, event, yields=yields)
+        any_ledger.history.remember(make_visit((identity,), event), yields=yields)
         if not at_once:
             assert [part async for part in any_ledger.history.remembered(since=0)]
     assert [part async for part in any_ledger.history.remembered(since=0)]
@@ -74,7 +74,7 @@ async def test_who_stays_in_history_stays_beside_where_he_was(any_ledger, first,
     for after, (client, host) in enumerate([(first, "first"), ("hall", "later")]):
         url, name = f"https://{host}/f", f"{host}.zip"
         event = make_event(EventKind.CHECK, START + after, client=client, host=host, url=url, filename=name)
-        any_ledger.history.remember(file, (file,), SubjectKind.FILE, event, yields=client == "hall")
+        any_ledger.history.remember(make_visit((file,), event, SubjectKind.FILE), yields=client == "hall")
         if not at_once:
             assert [part async for part in any_ledger.history.remembered(since=0)]
     assert [part async for part in any_ledger.history.remembered(since=0)]
@@ -91,7 +91,7 @@ def test_visits_of_every_kind_are_written_with_statements_that_are_there(ledger)
         sa.event.listen(connection, "before_execute", lambda *_: built.append(1))
         event = make_event(EventKind.CHECK)
         names = [identity_of(number) for number in range(50)]
-        rows = [(name, (name,), SubjectKind.URL, event, number % 2 == 0) for number, name in enumerate(names)]
+        rows = [(make_visit((name,), event), number % 2 == 0) for number, name in enumerate(names)]
         history.put(connection, rows)
         connection.execute(sa.select(1))
         return connection.exec_driver_sql("SELECT count(*) FROM history").scalar()
@@ -104,7 +104,7 @@ async def test_memory_of_history_is_bounded(tmp_path, open_ledger):
     ledger = open_ledger(tmp_path / "ledger.sqlite3", history_in_memory=3, background=False)
     for number in range(5):
         identity = identity_of(number)
-        ledger.history.remember(identity, (identity,), SubjectKind.URL, make_event(EventKind.CHECK))
+        ledger.history.remember(make_visit((identity,), make_event(EventKind.CHECK)))
     assert ledger.history.forgotten == 2
     assert sum([len(part) async for part in ledger.history.remembered(since=0)]) == 3
 
@@ -115,7 +115,7 @@ async def test_a_file_is_remembered_with_every_digest_that_any_visit_saw(any_led
     for number, hashes in enumerate([(file, decoded), (file, member), (file,)]):
         cls = SubjectClass.DOWNLOAD if number == 0 else SubjectClass.SUBRESOURCE
         event = make_event(EventKind.CHECK, START + number, cls=cls, url=f"https://{number}/")
-        any_ledger.history.remember(file, hashes, SubjectKind.FILE, event)
+        any_ledger.history.remember(make_visit(hashes, event, SubjectKind.FILE))
         if written_between:
             _ = [part async for part in any_ledger.history.remembered(since=0)]
     ((seen,),) = [part async for part in any_ledger.history.remembered(since=0)]
@@ -129,10 +129,10 @@ async def test_visits_that_could_not_be_written_keep_what_they_saw(tmp_path, ope
     file, member = identity_of("file"), identity_of("member")
 
     def fails(_connection, _rows):
-        ledger.history.remember(file, (file,), SubjectKind.FILE, make_event(EventKind.CHECK, START + 1))
+        ledger.history.remember(make_visit((file,), make_event(EventKind.CHECK, START + 1), SubjectKind.FILE))
         raise LedgerError("the disk is full")
 
-    ledger.history.remember(file, (file, member), SubjectKind.FILE, make_event(EventKind.CHECK))
+    ledger.history.remember(make_visit((file, member), make_event(EventKind.CHECK), SubjectKind.FILE))
     with monkeypatch.context() as patch:
         patch.setattr(history, "put", fails)
         assert ledger.history.flush().exception() is not None
@@ -142,7 +142,7 @@ async def test_visits_that_could_not_be_written_keep_what_they_saw(tmp_path, ope
 
 def remember(any_ledger, name, at=START, client="10.0.0.1"):
     event = make_event(EventKind.CHECK, at, client=client)
-    any_ledger.history.remember(identity_of(name), (identity_of(name),), SubjectKind.URL, event)
+    any_ledger.history.remember(make_visit((identity_of(name),), event))
 
 
 async def taken(any_ledger, *names, now=START + 10):

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from ledgerkit.contract import confirm, remembered
-from ledgerkit.samples import START, identity_of, make_confirmed, make_event, make_flag, make_rule
+from ledgerkit.samples import START, identity_of, make_confirmed, make_event, make_flag, make_rule, make_visit
 from ledgerkit.secrets import found_in_files, live
 from secondlook.core.event import EventKind
 from secondlook.core.rules.client import login_name
@@ -90,7 +90,7 @@ async def leave_traces(ledger, name, *clients, user=None):
         told = {"client": client, "user": user, "url": page[1].url, "host": page[1].host}
         event = replace(page[0], id=make_id(START + at), **told)
         await ledger.flags.flag(event, replace(page[1], client=client))
-        ledger.history.remember(identity_of(f"{name}/"), (identity_of(f"{name}/"),), SubjectKind.URL, event)
+        ledger.history.remember(make_visit((identity_of(f"{name}/"),), event))
         ledger.recorder.record(
             make_event(EventKind.BLOCKED, **told, filename=f"{name}.exe", identity=file, sha256=file.hex())
         )
@@ -137,7 +137,7 @@ async def test_where_only_an_erased_client_met_a_file_of_others_is_forgotten(pla
         }
         event = make_event(EventKind.BLOCKED, START + at, **told, identity=file, sha256=file.hex())
         ledger.recorder.record(event)
-        ledger.history.remember(file, (file,), SubjectKind.FILE, event)
+        ledger.history.remember(make_visit((file,), event, SubjectKind.FILE))
         ended = {"id": make_id(START + 9 + at), "kind": EventKind.ACTION, "subject": SubjectKind.FILE}
         ledger.recorder.record(
             replace(event, **ended, client=None, extra={"clients": ["10.0.0.1", "10.0.0.2"]})
@@ -197,7 +197,7 @@ async def test_the_history_is_read_a_batch_at_a_time(place, open_ledger):
         event = make_event(
             EventKind.CHECK, START + number, url=f"https://{number}.example/", client="10.0.0.1"
         )
-        ledger.history.remember(identity_of(number), (identity_of(number),), SubjectKind.URL, event)
+        ledger.history.remember(make_visit((identity_of(number),), event))
     batches = ledger.history.remembered(since=0, batch=2)
     met = await anext(batches)
     await ledger.run(

@@ -1,5 +1,7 @@
 """The queue's rows: one a subject, leased to one rechecker at a time, ended once."""
 
+import asyncio
+
 import pytest
 
 from ledgerkit.samples import START, identity_of, make_flag
@@ -17,11 +19,7 @@ def put(ledger, *flags, first_look_s=FIRST_LOOK_S):
 
 
 def take(ledger, now, *, limit=10, lease_s=100.0, everything=False):
-    return ledger.store.commit_now(
-        lambda connection: flagged.take_due(
-            connection, now, limit=limit, lease_s=lease_s, everything=everything
-        )
-    )
+    return asyncio.run(ledger.queue.take_due(now, limit=limit, lease_s=lease_s, everything=everything))
 
 
 def test_a_subject_has_one_row_with_a_count_its_clients_and_the_times_of_its_visits(ledger):
@@ -63,9 +61,7 @@ def test_a_clock_that_was_set_back_keeps_nothing_waiting(ledger):
     ahead = START + 1_000_000.0
     assert len(take(ledger, ahead)) == 1  # leased until long after
     assert len(take(ledger, START + FIRST_LOOK_S)) == 1
-    ledger.store.commit_now(
-        lambda connection: flagged.postpone(connection, ledger.queue.page(), [ahead], "no answer")
-    )
+    asyncio.run(ledger.queue.postpone(ledger.queue.page(), [ahead], "no answer"))
     assert len(take(ledger, START)) == 1  # its next attempt lies further ahead than anybody writes
 
 
@@ -79,7 +75,7 @@ def test_an_attempt_that_decided_nothing_counts_and_ends_the_lease(ledger):
     put(ledger, make_flag("one"))
     now = START + FIRST_LOOK_S
     taken = take(ledger, now)
-    ledger.store.commit_now(lambda connection: flagged.postpone(connection, taken, [now + 7.0], "no answer"))
+    asyncio.run(ledger.queue.postpone(taken, [now + 7.0], "no answer"))
     assert take(ledger, now + 6.0) == []
     (entry,) = take(ledger, now + 7.0)
     assert (entry.attempts, entry.reason) == (1, "no answer")

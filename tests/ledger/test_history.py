@@ -1,9 +1,11 @@
 """What was allowed and is remembered: the latest visit of a subject, walked whole, forgotten in steps."""
 
+import asyncio
+
 import pytest
 
 from ledgerkit.contract import remembered
-from ledgerkit.samples import START, identity_of, make_event
+from ledgerkit.samples import START, identity_of, make_event, make_visit
 from secondlook.core.event import EventKind
 from secondlook.core.subject import SubjectKind
 from secondlook.ledger.queue import history
@@ -11,13 +13,7 @@ from secondlook.ledger.queue import history
 
 def put(ledger, *visits):
     rows = [
-        (
-            identity_of(name),
-            (identity_of(name),),
-            SubjectKind.URL,
-            make_event(EventKind.CHECK, at, url=f"u{name}"),
-            False,
-        )
+        (make_visit((identity_of(name),), make_event(EventKind.CHECK, at, url=f"u{name}")), False)
         for name, at in visits
     ]
     ledger.store.commit_now(lambda connection: history.put(connection, rows))
@@ -35,9 +31,7 @@ def test_a_later_visit_takes_the_place_of_the_earlier(ledger):
 def test_the_outline_leaves_out_what_is_older(ledger, size):
     put(ledger, *((number, START + number) for number in range(10)))
     seen, last = [], b""
-    while part := ledger.store.read(
-        lambda connection, last=last: history.outline(connection, since=START + 4, after=last, size=size)
-    ):
+    while part := ledger.history._outline(START + 4, last, size):
         seen.extend(part)
         last = part[-1].identity
     assert [one.identity for one in seen] == sorted(identity_of(number) for number in range(4, 10))
@@ -47,7 +41,7 @@ def test_the_outline_leaves_out_what_is_older(ledger, size):
 def test_only_what_is_remembered_is_recalled(ledger):
     put(ledger, ("one", START), ("two", START))
     names = [identity_of(name) for name in ("two", "nobody")]
-    found = ledger.store.read(lambda connection: history.recall(connection, names))
+    found = asyncio.run(ledger.history.recall(names))
     assert [entry.identity for entry in found] == [identity_of("two")]
 
 

@@ -12,9 +12,8 @@ import sqlalchemy as sa
 
 from ledgerkit.contract import remembered
 from ledgerkit.made import make_database
-from ledgerkit.samples import START, identity_of, make_event, make_flag
+from ledgerkit.samples import START, identity_of, make_event, make_flag, make_visit
 from secondlook.core.event import EventKind
-from secondlook.core.subject import SubjectKind
 from secondlook.ground.errors import LedgerError
 from secondlook.ledger.engine.change import bump
 from secondlook.ledger.ledger import EventFilter, Ledger, LedgerOptions
@@ -96,7 +95,7 @@ async def test_counts_and_history_are_written_without_anybody_asking(place, open
     first, second = open_ledger(place), open_ledger(place)
     first.counts.tally(EventKind.CHECK, "allow", "pattern", at=START)
     event = make_event(EventKind.CHECK)
-    first.history.remember(identity_of("a"), (identity_of("a"),), SubjectKind.URL, event)
+    first.history.remember(make_visit((identity_of("a"),), event))
     wait_until(lambda: second.statistics.hourly(START, START)[0].checked == 1)
     wait_until(lambda: len(remembered(second)) == 1)
 
@@ -108,9 +107,7 @@ async def test_closing_writes_what_waits(place, open_ledger, tmp_path):
     for number in range(3000):
         ledger.recorder.record(make_event(EventKind.BLOCKED, START + number))
     ledger.counts.tally(EventKind.CHECK, "allow", "pattern", at=START)
-    ledger.history.remember(
-        identity_of("a"), (identity_of("a"),), SubjectKind.URL, make_event(EventKind.CHECK)
-    )
+    ledger.history.remember(make_visit((identity_of("a"),), make_event(EventKind.CHECK)))
     ledger.close()
     again = open_ledger(place)
     assert sum(1 for _ in again.events.export(EventFilter())) == 3000
@@ -169,7 +166,7 @@ def test_a_fault_inside_does_not_end_the_housekeeping(place, open_ledger, monkey
 
     monkeypatch.setattr(ledger.flags, "replay", breaks_once)
     event = make_event(EventKind.CHECK)
-    ledger.history.remember(identity_of("a"), (identity_of("a"),), SubjectKind.URL, event)
+    ledger.history.remember(make_visit((identity_of("a"),), event))
     ledger.upkeep.start()
     wait_until(lambda: not ledger.history._unwritten)
     assert ledger.upkeep.faults == 1
@@ -190,9 +187,7 @@ async def test_one_duty_that_always_fails_keeps_no_other_from_being_done(
         ledger.store.commit_now(lambda connection: connection.exec_driver_sql("DROP TABLE words_upto"))
     size = path.stat().st_size
     await write_much(ledger)
-    ledger.history.remember(
-        identity_of("a"), (identity_of("a"),), SubjectKind.URL, make_event(EventKind.CHECK)
-    )
+    ledger.history.remember(make_visit((identity_of("a"),), make_event(EventKind.CHECK)))
     ledger.upkeep.start()
     wait_until(lambda: path.stat().st_size > size)
     wait_until(lambda: not ledger.history._unwritten)

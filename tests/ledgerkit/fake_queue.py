@@ -14,8 +14,6 @@ from secondlook.core.event import (
     Remembered,
 )
 from secondlook.core.sighting import stricter, united
-from secondlook.core.subject import SubjectKind
-from secondlook.core.verdict import SubjectClass
 from secondlook.ground.errors import LedgerError
 
 if TYPE_CHECKING:
@@ -228,33 +226,21 @@ class History:
         self.recent: dict[bytes, FlagEntry] = {}
         self.leases: dict[bytes, float] = {}
 
-    def remember(
-        self,
-        identity: bytes,
-        hashes: Sequence[bytes],
-        kind: SubjectKind,
-        event: Event,
-        *,
-        yields: bool = False,
-    ) -> None:
-        known = self.recent.get(identity) or self.written.get(identity)
-        cls = event.cls or SubjectClass.PAGE
-        stays = yields and known is not None and known.client is not None
-        place = known if stays else event
-        self.recent[identity] = FlagEntry(
-            identity=identity,
-            kind=kind,
-            cls=cls if known is None else stricter(kind, known.cls, cls),
-            hashes=tuple(hashes) if known is None else united(known.hashes, hashes),
-            url=place.url,
-            host=place.host,
-            client=known.client if yields and known is not None else event.client,
-            time=event.time,
-            reason="allowed earlier",
-            sha256=event.sha256,
-            filename=place.filename,
-            size=event.size,
-        )
+    def remember(self, entry: FlagEntry, *, yields: bool = False) -> None:
+        known = self.recent.get(entry.identity) or self.written.get(entry.identity)
+        if known is not None:
+            stays = yields and known.client is not None
+            place = known if stays else entry
+            entry = replace(
+                entry,
+                cls=stricter(entry.kind, known.cls, entry.cls),
+                hashes=united(known.hashes, entry.hashes),
+                url=place.url,
+                host=place.host,
+                client=known.client if yields else entry.client,
+                filename=place.filename,
+            )
+        self.recent[entry.identity] = replace(entry, reason="allowed earlier", labels=())
 
     async def recall(self, identities: Sequence[bytes]) -> list[FlagEntry]:
         both = self.written | self.recent

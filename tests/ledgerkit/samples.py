@@ -59,6 +59,24 @@ def make_flag(
     return event, replace(entry, **fields)
 
 
+def make_visit(hashes: tuple[bytes, ...], event: Event, kind: SubjectKind = SubjectKind.URL) -> FlagEntry:
+    """What is remembered of a subject that was allowed as the event says."""
+    return FlagEntry(
+        identity=hashes[0],
+        kind=kind,
+        cls=event.cls or SubjectClass.PAGE,
+        hashes=hashes,
+        url=event.url,
+        host=event.host,
+        client=event.client,
+        time=event.time,
+        reason="",
+        sha256=event.sha256,
+        filename=event.filename,
+        size=event.size,
+    )
+
+
 def make_confirmed(name: object, at: float = START, **fields) -> ConfirmedEntry:
     entry = ConfirmedEntry(
         identity=identity_of(name),

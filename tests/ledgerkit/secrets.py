@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from ledgerkit.contract import confirm
-from ledgerkit.samples import identity_of, make_confirmed, make_event, make_flag
+from ledgerkit.samples import identity_of, make_confirmed, make_event, make_flag, make_visit
 from secondlook.core.event import EventKind
-from secondlook.core.subject import SubjectKind
 from secondlook.ledger.ledger import Ledger
 
 SECRETS = ("tell-nobody", "hidden.example", "private.exe", "10.66.66.66", "/path-of-it", "referrer-page")
@@ -29,9 +28,7 @@ async def live(ledger: Ledger) -> None:
     await ledger.flags.flag(replace(event, **fields), replace(entry, filename="private.exe"))
     ledger.recorder.record(make_event(EventKind.BLOCKED, **fields))
     ledger.recorder.record(make_event(EventKind.CHECK, **fields))
-    ledger.history.remember(
-        fields["identity"], (fields["identity"],), SubjectKind.URL, make_event(EventKind.CHECK, **fields)
-    )
+    ledger.history.remember(make_visit((fields["identity"],), make_event(EventKind.CHECK, **fields)))
     confirmed = make_confirmed(
         "other-hidden",
         url=fields["url"],

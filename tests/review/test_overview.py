@@ -3,7 +3,7 @@
 import pytest
 
 from review.stage import FakeProgram
-from secondlook.ledger.log.overview import HourCount
+from secondlook.ledger.log.statistics import HourCount
 from secondlook.review.api.status_records import Overview
 from secondlook.review.operations.overview import attention, compose
 

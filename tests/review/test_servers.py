@@ -3,7 +3,7 @@
 import pytest
 
 from secondlook.ledger.log.counting import HOUR_S
-from secondlook.ledger.log.figures import Looks
+from secondlook.ledger.log.statistics import Looks
 from secondlook.review.operations.servers import availability, speed, ways
 
 SINCE = 1_790_000_000.0 // HOUR_S * HOUR_S

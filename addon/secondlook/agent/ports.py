@@ -198,15 +198,7 @@ class Visits(Protocol):
 class Memory(Protocol):
     """Where allowed subjects are remembered, for late verdicts."""
 
-    def remember(
-        self,
-        identity: bytes,
-        hashes: Sequence[bytes],
-        kind: SubjectKind,
-        event: Event,
-        *,
-        yields: bool = False,
-    ) -> None:
+    def remember(self, entry: FlagEntry, *, yields: bool = False) -> None:
         """Note an allowed subject in memory; written in batches, at most 5 s late.
 
         One visit of each subject is remembered, the last; one that `yields` leaves the client of an earlier

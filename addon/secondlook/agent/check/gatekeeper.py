@@ -28,7 +28,7 @@ from secondlook.agent.check.checker import Checker
 from secondlook.agent.check.confirming import Confirming
 from secondlook.agent.check.content import ContentCheck
 from secondlook.agent.check.evidence import describe, unverifiable
-from secondlook.agent.check.record import PENDING, event_of, flag_entry, host_of, visit_of
+from secondlook.agent.check.record import PENDING, event_of, flag_entry, host_of
 from secondlook.agent.ports import ConfirmedSet, Counts, EventSink, FlagStore, Memory, Scan
 from secondlook.core.answer import ListedHash, Tier
 from secondlook.core.digest import PREFIX_BYTES
@@ -301,10 +301,9 @@ class Gatekeeper:
         if last is not None and 0 <= now - last < _REMEMBER_AGAIN_S:
             return
         self._remembered[key] = now
-        event = visit_of(decision, subject, context, time=now)
         policies = self.checker.view.current.policies
         yields = policies.others_are_stricter(context.client, context.user)
-        self._memory.remember(subject.hashes[0], subject.hashes, subject.kind, event, yields=yields)
+        self._memory.remember(flag_entry(decision, subject, context, time=now), yields=yields)
 
     def _is_no_news(self, subject: Subject, context: RequestContext, evidence: Evidence) -> bool:
         """Return whether it was known that a subject is listed as what this client is kept from."""

@@ -61,25 +61,6 @@ def event_of(
     )
 
 
-def visit_of(decision: Decision, subject: Subject, context: RequestContext, *, time: float) -> Event:
-    """Write down of an allowed subject what is remembered of it, which is never shown as an event."""
-    file = subject if isinstance(subject, FileSubject) else None
-    return Event(
-        kind=EventKind.CHECK,
-        time=time,
-        id="",
-        cls=class_of(decision.evidence, context),
-        subject=subject.kind,
-        url=url_of(subject, context),
-        host=host_of(subject, context),
-        client=context.client,
-        sha256=file.hashes[0].hex() if file is not None else None,
-        filename=file.filename if file is not None else None,
-        size=file.size if file is not None else None,
-        identity=subject.hashes[0],
-    )
-
-
 def class_of(evidence: Evidence, context: RequestContext) -> SubjectClass:
     """Return the class a subject is treated as; what cannot be read is a class of its own."""
     return SubjectClass.MALFORMED if evidence.stage is Stage.MALFORMED else context.cls
@@ -145,7 +126,7 @@ def step_of(step: Step) -> dict[str, object]:
 
 
 def flag_entry(decision: Decision, subject: Subject, context: RequestContext, *, time: float) -> FlagEntry:
-    """Make the queue entry of a subject that goes through unverified."""
+    """Make what is kept of a subject that was let through: unverified in the queue, else in the history."""
     evidence = decision.evidence
     reason = evidence.unverifiable or "unverified"
     return _entry(subject, context, class_of(evidence, context), time=time, reason=reason)

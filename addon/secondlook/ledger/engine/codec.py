@@ -195,6 +195,7 @@ row_rule: Final = _RULES.record
 row_pause: Final = _rows(Pause).record
 quarantine_row: Final = _QUARANTINE.row
 row_quarantine: Final = _QUARANTINE.record
+history_row: Final = _HISTORY.row
 
 
 def flag_row(entry: FlagEntry) -> dict[str, Any]:
@@ -210,23 +211,6 @@ def row_queue(row: Row, clients: Sequence[str]) -> QueueEntry:
 def confirmed_row(entry: ConfirmedEntry) -> dict[str, Any]:
     """Turn a confirmed subject into the values of a row of `confirmed` (without its change number)."""
     return {**_CONFIRMED.row(entry), "withdrawn_at": None}
-
-
-def history_row(identity: bytes, hashes: Sequence[bytes], kind: SubjectKind, event: Event) -> dict[str, Any]:
-    """Turn an allowed subject into the values of a row of `history`."""
-    return {
-        "identity": identity,
-        "kind": str(kind),
-        "class": str(event.cls or SubjectClass.PAGE),
-        "hashes": join_hashes(hashes),
-        "time": event.time,
-        "url": clean(event.url),
-        "host": clean(event.host),
-        "client": clean(event.client),
-        "sha256": event.sha256,
-        "filename": clean(event.filename),
-        "size": event.size,
-    }
 
 
 def row_history(row: Row) -> FlagEntry:

@@ -120,6 +120,10 @@ class Store:
 
         return self.guard(reading)
 
+    def rows(self, query: sa.Select[Any]) -> Sequence[Any]:
+        """All rows of a query; raises LedgerError."""
+        return self.read(lambda connection: connection.execute(query).all())
+
     def guard[T](self, function: Callable[[], T]) -> T:
         """Run a function that reads; an error of the engine becomes LedgerError."""
         try:

@@ -234,11 +234,12 @@ def add_counts(
 
 
 def sweep(connection: sa.Connection, *, now: float, older_than: float) -> int:
-    """Delete shares past the time for which their step is kept, and any that began before `older_than`.
+    """Delete what began before `older_than`, and shares past the time for which their step is kept.
 
     A stretch with something older in it goes as a whole: a name is kept no longer than its events.
     """
-    gone = 0
+    old_hours = tallies.c.hour < int(older_than // HOUR_S)
+    gone = connection.execute(sa.delete(tallies).where(old_hours)).rowcount
     for step in STEPS:
         cutoff = max(older_than, now - KEPT_S.get(step, now))
         query = sa.delete(shares).where(shares.c.step == step, shares.c.at < cutoff)

@@ -1,26 +1,30 @@
 """What was let through, for late verdicts: hashes of allowed subjects, and the visits that the log holds."""
 
+import json
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
-from functools import partial
-from typing import Final
+from itertools import batched
+from typing import Any, Final
 
 import sqlalchemy as sa
 
-from secondlook.core.event import Event, FlagEntry, Remembered
+from secondlook.core.event import Event, EventKind, FlagEntry, Remembered
 from secondlook.core.sighting import stricter, united
 from secondlook.core.subject import SubjectKind
-from secondlook.core.verdict import SubjectClass
-from secondlook.ledger.engine.codec import row_event
+from secondlook.ledger.engine.codec import row_event, row_history, split_hashes
 from secondlook.ledger.engine.store import Store
-from secondlook.ledger.engine.tables import events
-from secondlook.ledger.log.privacy import Discretion, Privacy, without_query
+from secondlook.ledger.engine.tables import events, flagged
+from secondlook.ledger.engine.tables import history as table
+from secondlook.ledger.log.privacy import Discretion
 from secondlook.ledger.queue import history
+from secondlook.ledger.queue.flagged import is_leased
 
+_CHUNK: Final = 500
+_REPORTS: Final = (str(EventKind.CONFIRMED), str(EventKind.LATE_VERDICT))
 _VISITS: Final = 10_000
 
-type _Visit = tuple[Sequence[bytes], SubjectKind, Event, bool]
+type _Visit = tuple[FlagEntry, bool]  # and whether it leaves an earlier client in place
 
 
 class AllowedHistory:
@@ -33,33 +37,22 @@ class AllowedHistory:
         self._unwritten: dict[bytes, _Visit] = {}
         self.forgotten = 0
 
-    def remember(
-        self,
-        identity: bytes,
-        hashes: Sequence[bytes],
-        kind: SubjectKind,
-        event: Event,
-        *,
-        yields: bool = False,
-    ) -> None:
+    def remember(self, entry: FlagEntry, *, yields: bool = False) -> None:
         """Note an allowed subject in memory; written in batches. One that `yields` keeps the last client."""
-        if identity not in self._unwritten and len(self._unwritten) >= self._most:
+        known = self._unwritten.get(entry.identity)
+        if known is None and len(self._unwritten) >= self._most:
             self.forgotten += 1
             return
-        known = self._unwritten.get(identity)
-        visit = hashes, kind, event, yields
-        self._unwritten[identity] = visit if known is None else _joined(known, visit)
+        visit = entry, yields
+        self._unwritten[entry.identity] = visit if known is None else _joined(known, visit)
 
     def flush(self) -> Future[None] | None:
         """Hand what is remembered in memory to the writer; None when there is nothing."""
         batch, self._unwritten = self._unwritten, {}
         if not batch:
             return None
-        rows = [
-            (identity, hashes, kind, self._kept(event), yields)
-            for identity, (hashes, kind, event, yields) in batch.items()
-        ]
-        future = self._store.writer.submit(lambda connection: history.put(connection, rows), durable=False)
+        visits = [(self._discretion.flag(entry), yields) for entry, yields in batch.values()]
+        future = self._store.writer.submit(lambda connection: history.put(connection, visits), durable=False)
 
         def give_back(done: Future[None]) -> None:
             if not done.cancelled() and done.exception() is not None:
@@ -73,47 +66,108 @@ class AllowedHistory:
         future.add_done_callback(give_back)
         return future
 
-    def _kept(self, event: Event) -> Event:
-        """Apply privacy to what is remembered: at level 3, and of ignored hosts, hashes alone."""
-        match self._discretion.level_of(event.host):
-            case Privacy.EVERYTHING:
-                return event
-            case Privacy.NO_QUERY:
-                return replace(event, url=without_query(event.url))
-            case Privacy.HOSTS:
-                return replace(event, url=None, filename=None)
-            case Privacy.COUNTS:
-                return replace(event, url=None, filename=None, host=None, client=None)
-
     async def remembered(self, *, since: float, batch: int = 5_000) -> AsyncIterator[list[Remembered]]:
         """Yield all subjects remembered since then, by identity, a batch in memory at a time."""
         await self._store.run(self._write)
         last = b""
-        while found := await self._store.run(
-            self._store.read, partial(history.outline, since=since, after=last, size=batch)
-        ):
+        while found := await self._store.run(self._outline, since, last, batch):
             yield found
             last = found[-1].identity
 
+    def _outline(self, since: float, after: bytes, size: int) -> list[Remembered]:
+        """Some of what was remembered since then, as little as can be of each; `after`: the last one seen.
+
+        In the order in which the table lies on the disk: by time each would be sought for by itself.
+        """
+        columns = table.c
+        query = (
+            sa.select(columns.identity, columns.kind, columns.hashes)
+            .where(columns.identity > after, columns.time >= since)
+            .order_by(columns.identity)
+            .limit(size)
+        )
+        return [
+            Remembered(identity, SubjectKind(kind), split_hashes(hashes))
+            for identity, kind, hashes in self._store.rows(query)
+        ]
+
     async def recall(self, identities: Sequence[bytes]) -> list[FlagEntry]:
         """Return what is remembered of these subjects; of some it may be nothing any more."""
-        return await self._store.run(self._store.read, partial(history.recall, identities=identities))
+
+        def work(connection: sa.Connection) -> list[FlagEntry]:
+            found: list[FlagEntry] = []
+            for part in batched(identities, _CHUNK):
+                rows = connection.execute(sa.select(table).where(table.c.identity.in_(part))).mappings()
+                found.extend(row_history(row) for row in rows)
+            return found
+
+        return await self._store.run(self._store.read, work)
 
     async def take(
         self, identities: Sequence[bytes], now: float, *, lease_s: float
     ) -> list[tuple[FlagEntry, bool]]:
-        """Lease what is remembered of subjects; each with whether a lease of it ended by itself before."""
-        work = partial(history.take, identities=identities, now=now, lease_s=lease_s)
+        """Lease what is remembered of subjects; each with whether a lease of it ended by itself before.
+
+        What a rechecker holds in the queue is left to it: its action comes before its event.
+        """
+        rechecked = sa.exists().where(
+            flagged.c.identity == table.c.identity, is_leased(flagged.c.lease_until, now, lease_s)
+        )
+        free = ~sa.or_(rechecked, is_leased(table.c.lease_until, now, lease_s))
+
+        def work(connection: sa.Connection) -> list[tuple[FlagEntry, bool]]:
+            taken: list[tuple[FlagEntry, bool]] = []
+            for part in batched(sorted(identities), _CHUNK):
+                query = sa.select(table).where(table.c.identity.in_(part), free).order_by(table.c.identity)
+                query = query.with_for_update(skip_locked=True)  # not on SQLite: one writes at a time
+                rows = connection.execute(query).mappings().all()
+                taken.extend((row_history(row), row["lease_until"] is not None) for row in rows)
+                connection.execute(
+                    sa.update(table)
+                    .where(table.c.identity.in_([row["identity"] for row in rows]))
+                    .values(lease_until=now + lease_s)
+                )
+            return taken
+
         return await self._store.commit(work)
 
     async def reported(self, entries: Sequence[FlagEntry]) -> set[bytes]:
-        """Return, by identity, whose visit an event of the log has reported already."""
-        return await self._store.run(self._store.read, partial(history.reported, entries=entries))
+        """Return, by identity, whose visit a later event that names the client has reported."""
+
+        def work(connection: sa.Connection) -> set[bytes]:
+            found: set[bytes] = set()
+            for part in batched(entries, _CHUNK):
+                visits = {entry.identity: entry for entry in part}
+                query = sa.select(events.c.identity, events.c.time, events.c.client, events.c.extra).where(
+                    events.c.kind.in_(_REPORTS),
+                    sa.literal_column("events.kind != 'check'"),  # as the index on kinds says it
+                    events.c.identity.in_(list(visits)),
+                    events.c.time >= min(entry.time for entry in part),
+                )
+                for identity, time, client, extra in connection.execute(query):
+                    visit = visits[bytes(identity)]
+                    if time >= visit.time and _names(visit.client, client, extra):
+                        found.add(visit.identity)
+            return found
+
+        return await self._store.run(self._store.read, work)
 
     async def forget(self, entries: Sequence[FlagEntry]) -> None:
         """Forget visits that were dealt with; a later one of the same subject stays."""
-        if entries:
-            await self._store.commit(partial(history.forget, entries=entries))
+        ordered = sorted(entries, key=lambda entry: entry.identity)
+        rows = [{"subject": entry.identity, "visit": entry.time} for entry in ordered]
+        if not rows:
+            return
+        subject, dealt_with = (
+            table.c.identity == sa.bindparam("subject"),
+            table.c.time <= sa.bindparam("visit"),
+        )
+
+        def work(connection: sa.Connection) -> None:
+            connection.execute(sa.delete(table).where(subject, dealt_with), rows)
+            connection.execute(sa.update(table).where(subject).values(lease_until=None), rows)
+
+        await self._store.commit(work)
 
     def _write(self) -> None:
         future = self.flush()
@@ -140,15 +194,22 @@ class AllowedHistory:
         return await self._store.run(self._store.read, work)
 
 
+def _names(wanted: str | None, client: str | None, extra: str | None) -> bool:
+    """Return whether an event names a client; where privacy keeps no names, any stands for all."""
+    if wanted is None or client == wanted:
+        return True
+    values = json.loads(extra) if extra else None
+    clients = values.get("clients") if isinstance(values, dict) else None
+    return wanted in clients if isinstance(clients, list) else client is None
+
+
 def _joined(earlier: _Visit, later: _Visit) -> _Visit:
     """Return the later visit of a subject, asked about with all that both knew."""
-    known, _, before, before_yields = earlier
-    hashes, kind, event, yields = later
-    if kind is SubjectKind.FILE:  # those of a URL follow from it
-        hashes = united(known, hashes)
-    cls = stricter(kind, before.cls or SubjectClass.PAGE, event.cls or SubjectClass.PAGE)
-    event = replace(event, cls=cls)
+    (before, before_yields), (entry, yields) = earlier, later
+    changed: dict[str, Any] = {"cls": stricter(entry.kind, before.cls, entry.cls)}
+    if entry.kind is SubjectKind.FILE:  # those of a URL follow from it
+        changed["hashes"] = united(before.hashes, entry.hashes)
     if yields:
         kept = ("client", *(history.WHERE if before.client is not None else ()))
-        event = replace(event, **{name: getattr(before, name) for name in kept})
-    return hashes, kind, event, yields and before_yields
+        changed |= {name: getattr(before, name) for name in kept}
+    return replace(entry, **changed), yields and before_yields

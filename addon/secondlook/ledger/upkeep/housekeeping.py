@@ -26,7 +26,7 @@ from secondlook.ledger.engine import salvage
 from secondlook.ledger.engine.database import bare_engine
 from secondlook.ledger.engine.store import Store
 from secondlook.ledger.engine.tables import changes, events, marks, metadata
-from secondlook.ledger.log import counting, overview, search
+from secondlook.ledger.log import counting, search
 from secondlook.ledger.log.counting import HOUR_S
 from secondlook.ledger.log.counts import Counts
 from secondlook.ledger.operator import rule_table
@@ -226,7 +226,6 @@ class Upkeep:
             return (
                 confirmed.sweep(connection, now)
                 + rule_table.sweep(connection, older_than=cutoff)
-                + overview.sweep(connection, older_than=cutoff)
                 + counting.sweep(connection, now=now, older_than=cutoff)
             )
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from secondlook.ledger.log.counting import ASKED, CACHED, LOCAL, WITHIN_MS
-from secondlook.ledger.log.figures import Looks
 from secondlook.ledger.log.shape import rfc3339
+from secondlook.ledger.log.statistics import Looks
 from secondlook.review.program import Json
 
 MEDIAN, MOST = 0.5, 0.95
