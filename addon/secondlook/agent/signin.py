@@ -11,7 +11,7 @@ from typing import Final
 from secondlook.core.event import Event, EventKind
 from secondlook.core.url.address import counted_address
 from secondlook.ground.clock import Clock
-from secondlook.ground.ulid import Identifiers
+from secondlook.ground.ulid import make_id
 
 SIGN_IN: Final = "sign_in"  # the stage of the event
 QUIET_S: Final = 60.0
@@ -26,7 +26,6 @@ class RefusedPasswords:
         self._record = record
         self._clock = clock
         self._door = door
-        self._new_id = Identifiers().new
         self._unrecorded: dict[str, tuple[str, int]] = {}  # by what is counted: a client, and how often since
 
     def note(self, client: str) -> None:
@@ -52,7 +51,7 @@ class RefusedPasswords:
         what = "a password was refused" if count == 1 else f"{count} passwords were refused in a minute"
         self._record(
             Event(
-                id=self._new_id(now),
+                id=make_id(now),
                 kind=EventKind.ERROR,
                 time=now,
                 client=client or None,

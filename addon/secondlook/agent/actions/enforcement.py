@@ -28,7 +28,6 @@ from secondlook.core.url.address import is_loopback
 from secondlook.core.verdict import Evidence
 from secondlook.ground.clock import Clock
 from secondlook.ground.errors import LedgerError
-from secondlook.ground.ulid import Identifiers
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +90,6 @@ class Enforcement:
         self._reblock_s = reblock_s
         self._is_here = is_here or is_loopback
         self._lease_s = lease_s
-        self._identifiers = Identifiers()
 
     async def late(self, found: Mapping[bytes, Evidence]) -> Late:
         """Report what is remembered of subjects that are bad by now, and act. Raise LedgerError.
@@ -280,7 +278,6 @@ class Enforcement:
                     EventKind.ACTION,
                     entry,
                     time=now,
-                    event_id=self._identifiers.new(now),
                     detail=outcome.detail,
                     extra={"action": outcome.action, "done": outcome.done, "record": outcome.record_id},
                 )
@@ -310,7 +307,6 @@ class Enforcement:
             EventKind.LATE_VERDICT if late else EventKind.CONFIRMED,
             source,
             time=now,
-            event_id=self._identifiers.new(now),
             evidence=evidence,
             extra=extra,
         )

@@ -36,7 +36,7 @@ from secondlook.core.rules.rule import Rule, Scope
 from secondlook.ground.clock import Clock
 from secondlook.ground.errors import LedgerError, SecondLookError
 from secondlook.ground.lanes import FILES
-from secondlook.ground.ulid import Identifiers
+from secondlook.ground.ulid import make_id
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +78,6 @@ class Quarantine:
         self._fallback = fallback
         self._proxy = proxy
         self._shared_index = shared
-        self._identifiers = Identifiers()
         self._began = clock.now()
 
     async def act(self, entry: ConfirmedEntry) -> list[FileOutcome]:
@@ -130,7 +129,7 @@ class Quarantine:
         now = self._clock.now()
         await self._rules.add_async(
             Rule(
-                id=self._identifiers.new(now),
+                id=make_id(now),
                 action="allow",
                 scope=Scope.SHA256,
                 subject=record.sha256,
@@ -208,7 +207,7 @@ class Quarantine:
         now = self._clock.now()
         sha256 = candidate.digest.hex()
         record = QuarantineRecord(
-            id=self._identifiers.new(now),
+            id=make_id(now),
             state=MOVING,
             sha256=sha256,
             size=candidate.status.st_size,

@@ -21,7 +21,7 @@ from secondlook.core.event import Event, EventKind
 from secondlook.ground.clock import Clock
 from secondlook.ground.errors import ServiceError
 from secondlook.ground.lanes import STATE
-from secondlook.ground.ulid import Identifiers
+from secondlook.ground.ulid import make_id
 from secondlook.wire.finding import Outcome, Report
 
 LOOK_S = 2.0
@@ -59,7 +59,6 @@ class Reporter:
         self._clock = clock
         self._agent = agent
         self._look_s = look_s
-        self._ids = Identifiers()
         self._fault: str | None = None
 
     async def run(self) -> None:
@@ -97,7 +96,7 @@ class Reporter:
 
     def _record(self, kind: EventKind, detail: str, server: str | None = None) -> None:
         now = self._clock.now()
-        self._events.record(Event(id=self._ids.new(now), kind=kind, time=now, server=server, detail=detail))
+        self._events.record(Event(id=make_id(now), kind=kind, time=now, server=server, detail=detail))
 
 
 def _summary(server: str, outcomes: Sequence[tuple[Outcome, str | None]]) -> str:

@@ -9,6 +9,7 @@ from secondlook.core.neutralize import inert
 from secondlook.core.subject import FileSubject, RequestContext, Subject, UrlSubject
 from secondlook.core.url.canonical import MAX_HOST_CHARS
 from secondlook.core.verdict import Decision, Evidence, Stage, Step, SubjectClass
+from secondlook.ground.ulid import make_id
 
 MEMBER = "member:"  # begins the label of a digest from inside an archive
 PENDING = "pending"  # detail of a local hit until a server has answered what stands behind it
@@ -198,7 +199,6 @@ def closing_event(
     entry: QueueEntry | FlagEntry | ConfirmedEntry,
     *,
     time: float,
-    event_id: str,
     evidence: Evidence | None = None,
     detail: str | None = None,
     extra: dict[str, object] | None = None,
@@ -207,7 +207,7 @@ def closing_event(
     return Event(
         kind=kind,
         time=time,
-        id=event_id,
+        id=make_id(time),
         decision=None,
         cls=entry.cls,
         subject=entry.kind,

@@ -12,7 +12,7 @@ from secondlook.core.event import Event, EventKind
 from secondlook.ground.clock import Clock
 from secondlook.ground.errors import PatternError
 from secondlook.ground.files import write_whole
-from secondlook.ground.ulid import Identifiers
+from secondlook.ground.ulid import make_id
 
 log = logging.getLogger(__name__)
 ALERTS = "alerts.json"
@@ -35,7 +35,6 @@ class PatternAlerts:
         self._folder = folder
         self._events = events
         self._clock = clock
-        self._identifiers = Identifiers()
         self.in_force = read_alerts(folder)
 
     def alert(self, key: str, text: str, *, name: str | None = None, server: str | None = None) -> None:
@@ -101,7 +100,7 @@ class PatternAlerts:
         """Record an event about a list or a server."""
         now = self._clock.now()
         self._events.record(
-            Event(kind=kind, time=now, id=self._identifiers.new(now), list=name, server=server, detail=detail)
+            Event(kind=kind, time=now, id=make_id(now), list=name, server=server, detail=detail)
         )
 
     def _write(self) -> None:

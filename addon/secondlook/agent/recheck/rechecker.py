@@ -32,7 +32,6 @@ from secondlook.core.event import Event, EventKind, QueueEntry
 from secondlook.core.verdict import Evidence
 from secondlook.ground.clock import Clock, SettledTime
 from secondlook.ground.errors import LedgerError
-from secondlook.ground.ulid import Identifiers
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +102,6 @@ class Rechecker:
         self._lease_s = lease_s
         self._expire_after_s = expire_after_s
         self._complete = complete
-        self._identifiers = Identifiers()
         self._wake = asyncio.Event()
         self._everything = False
         self._renew_all = False
@@ -225,7 +223,6 @@ class Rechecker:
                     EventKind.CLEARED,
                     entry,
                     time=now,
-                    event_id=self._identifiers.new(now),
                     evidence=evidence,
                     extra={"clients": list(entry.clients), "count": entry.count},
                 )
@@ -271,7 +268,6 @@ class Rechecker:
                             EventKind.EXPIRED,
                             entry,
                             time=now,
-                            event_id=self._identifiers.new(now),
                             detail=f"no server could answer: {reason}",
                             extra={"clients": list(entry.clients), "count": entry.count},
                         ),

@@ -21,7 +21,6 @@ from secondlook.core.scan import ENGINES
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import Evidence, SubjectClass
 from secondlook.ground.clock import Clock
-from secondlook.ground.ulid import Identifiers
 
 PATTERN_RENEWAL_S = 86_400.0  # what a list holds is looked at with each generation, and at least so often
 _QUIET_S = 60.0  # after a silent server, the schedule leaves the confirmed set alone for so long
@@ -54,7 +53,6 @@ class Renewal:
         self._still_found = still_found
         self._confirmed = confirmed
         self._clock = clock
-        self._identifiers = Identifiers()
         self._quiet_until = 0.0
 
     async def renew(self, *, everything: bool, forced: bool = False) -> int:
@@ -133,7 +131,6 @@ class Renewal:
                             EventKind.WITHDRAWN,
                             entry,
                             time=now,
-                            event_id=self._identifiers.new(now),
                             detail=why,
                             extra={"list": entry.list, "server": entry.server},
                         ),

@@ -21,7 +21,7 @@ from secondlook.core.event import Event, EventKind
 from secondlook.core.lists.pattern import Pattern
 from secondlook.ground.errors import LedgerError, PatternError
 from secondlook.ground.tasks import Tasks
-from secondlook.ground.ulid import Identifiers
+from secondlook.ground.ulid import make_id
 from secondlook.run.assembly.background.looks import watch_servers
 from secondlook.run.assembly.background.reporting import start_reporting
 from secondlook.run.assembly.background.second_look import (
@@ -164,7 +164,6 @@ async def _first_generation(updater: PatternUpdater) -> None:
         logger.warning("the first lists take long; traffic is checked by asking until they are here")
 
 
-_identifiers = Identifiers()
 _KINDS = {
     "taken": EventKind.UPDATE,
     "switched on": EventKind.ACTION,
@@ -179,7 +178,7 @@ def _record_feed(parts: Parts, notice: FeedNotice) -> None:
     now = parts.clock.now()
     parts.ledger.recorder.record(
         Event(
-            id=_identifiers.new(now),
+            id=make_id(now),
             kind=_KINDS.get(notice.outcome, EventKind.ERROR),
             time=now,
             server="embedded",

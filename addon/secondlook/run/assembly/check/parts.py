@@ -34,7 +34,7 @@ from secondlook.ground import keyfile
 from secondlook.ground.clock import Clock, SystemClock
 from secondlook.ground.errors import LedgerError
 from secondlook.ground.files import write_whole
-from secondlook.ground.ulid import Identifiers, make_id
+from secondlook.ground.ulid import make_id
 from secondlook.ledger.ledger import EventFilter, Ledger
 from secondlook.ledger.log.shape import rfc3339
 from secondlook.lookup.tiered import TieredLookup
@@ -193,7 +193,6 @@ class LedgerRecords:
         self._ledger = ledger
         self._suffixes = suffixes
         self._clock = clock
-        self._identifiers = Identifiers()
 
     async def event(self, event_id: str) -> Event | None:
         """Find an event by its id; one recorded a moment ago may still be on its way to the ledger."""
@@ -249,7 +248,7 @@ class LedgerRecords:
         )
         made = replace(
             event,
-            id=self._identifiers.new(now),
+            id=make_id(now),
             kind=EventKind.OVERRIDDEN,
             decision=None,  # this is no check
             time=now,
@@ -266,7 +265,7 @@ class LedgerRecords:
         now = self._clock.now()
         whom = event.client if event.user is None else f"{event.user} at {event.client}"
         passed = Event(
-            id=self._identifiers.new(now),
+            id=make_id(now),
             kind=EventKind.OVERRIDDEN,
             time=now,
             client=event.client,

@@ -6,7 +6,7 @@ from secondlook.config import Settings
 from secondlook.core.event import Event, EventKind
 from secondlook.core.scan import CLAMD
 from secondlook.download.examination.file_scanner import FileScanner
-from secondlook.ground.ulid import Identifiers
+from secondlook.ground.ulid import make_id
 from secondlook.run.assembly.check.parts import Parts
 from secondlook.scan.compiling import RuleSource
 from secondlook.scan.rule_keeper import RuleChange, RuleKeeper
@@ -27,13 +27,12 @@ def rule_sources(settings: Settings) -> list[RuleSource]:
 
 def clamd_reporter(parts: Parts, process: str | None) -> Callable[[str | None], None]:
     """Return what records that clamd went away, or answers again, as of a server."""
-    identifiers = Identifiers()
 
     def report(trouble: str | None) -> None:
         now = parts.clock.now()
         parts.ledger.recorder.record(
             Event(
-                id=identifiers.new(now),
+                id=make_id(now),
                 kind=EventKind.SERVER,
                 time=now,
                 server=CLAMD,
@@ -55,7 +54,6 @@ def make_scanner(parts: Parts) -> FileScanner:
 
 def make_rule_keeper(parts: Parts) -> RuleKeeper:
     """Make what compiles rules and puts them in force; each change is an event."""
-    identifiers = Identifiers()
 
     def report(change: RuleChange) -> None:
         now = parts.clock.now()
@@ -63,8 +61,6 @@ def make_rule_keeper(parts: Parts) -> RuleKeeper:
             kind, detail = EventKind.ERROR, f"YARA rules refused, the last good ones stay: {change.error}"
         else:
             kind, detail = EventKind.UPDATE, f"{change.count} YARA rules in force"
-        parts.ledger.recorder.record(
-            Event(id=identifiers.new(now), kind=kind, time=now, list="yara", detail=detail)
-        )
+        parts.ledger.recorder.record(Event(id=make_id(now), kind=kind, time=now, list="yara", detail=detail))
 
     return RuleKeeper(parts.settings.state, lambda: rule_sources(parts.settings), parts.clock.now, report)
