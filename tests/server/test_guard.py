@@ -5,7 +5,7 @@ import pytest
 from secondlook.core.digest import sha256
 from secondlook.server.publish import guard
 from secondlook.server.publish.guard import Exceptions, Guard, lines_of, sorted_keys
-from secondlook.server.store.manual_entries import ManualEntry, manual_hash
+from secondlook.server.store.manual_entries import ManualEntry
 
 TEXTS = b"evil.example/\nwww.google.com/\nad.evil.example/a\nother.example/a/b\nnotevil.example/\n"
 
@@ -32,7 +32,7 @@ def exceptions(*scopes_and_texts, action="except"):
         ManualEntry(id=f"own-{at}", action=action, scope=scope, text=text, list=None, who="ada", at=0.0)
         for at, (scope, text) in enumerate(scopes_and_texts)
     ]
-    return Exceptions(entries, manual_hash)
+    return Exceptions(entries)
 
 
 @pytest.mark.parametrize(

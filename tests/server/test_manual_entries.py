@@ -66,12 +66,10 @@ def test_the_empty_file_and_weak_proof_are_listed_nowhere(list_name, text):
 
 
 def test_an_entry_hashes_as_its_feed_would():
-    assert manual_hash(ENTRY) == sha256(b"evil.example/")
-    assert manual_hash(replace(ENTRY, scope="file", text="ab" * 32)) == bytes.fromhex("ab" * 32)
-    assert manual_hash(replace(ENTRY, scope="file", text="md5:" + "ab" * 16)) == sha256(b"md5:" + b"ab" * 16)
-    assert manual_hash(replace(ENTRY, scope="file", text="sha1:" + "ab" * 20)) == sha256(
-        b"sha1:" + b"ab" * 20
-    )
+    assert manual_hash("host", "evil.example/") == sha256(b"evil.example/")
+    assert manual_hash("file", "ab" * 32) == bytes.fromhex("ab" * 32)
+    assert manual_hash("file", "md5:" + "ab" * 16) == sha256(b"md5:" + b"ab" * 16)
+    assert manual_hash("file", "sha1:" + "ab" * 20) == sha256(b"sha1:" + b"ab" * 20)
 
 
 def test_entries_come_back_and_ids_are_not_used_twice(tmp_path):

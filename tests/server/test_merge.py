@@ -8,7 +8,7 @@ import pytest
 from secondlook.server.publish.guard import Exceptions, sorted_keys
 from secondlook.server.publish.merge import MAX_EXAMPLES, Merge, Run, lists_for
 from secondlook.server.publish.table import Table
-from secondlook.server.store.manual_entries import ManualEntry, manual_hash
+from secondlook.server.store.manual_entries import ManualEntry
 from secondlook.server.store.names import import_list
 from secondlook.server.store.records import KIND_FILE, KIND_URL, RECORD, sort_records
 from secondlook.wire import safebrowsing_pb2 as pb
@@ -39,7 +39,7 @@ def merged(folder, *runs, guard=(), excepted=(), limit=100):
         ManualEntry(id="1", action="except", scope="exact", text=text, list=None, who="ada", at=0.0)
         for text in excepted
     ]
-    merge.run(Exceptions(entries, manual_hash), limit)
+    merge.run(Exceptions(entries), limit)
     return merge
 
 

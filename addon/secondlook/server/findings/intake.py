@@ -66,11 +66,6 @@ class _Asked:
     text: str
     list: ListName
 
-    def as_entry(self) -> ManualEntry:
-        return ManualEntry(
-            id="", action="list", scope=self.scope, text=self.text, list=self.list.name, who="", at=0.0
-        )
-
 
 class Intake:
     """The findings of one store; its methods block, and changes are made under the writer's lock."""
@@ -171,14 +166,16 @@ class _Books:
 
     def why_not(self, asked: _Asked, guard: Guard) -> str | None:
         """Return why an entry for this may not be made; None when it may."""
-        full_hash = manual_hash(asked.as_entry())
+        full_hash = manual_hash(asked.scope, asked.text)
         good = known_good_list(asked.list.kind).name
         if any(_same(each, asked) and each.state == "withdrawn" for each in self.kept):
             return "it was withdrawn here"
         if any(each.action == "except" and _same(each, asked) for each in self.entries):
             return "the operator excepted it"
         if (
-            any(each.list == good and manual_hash(each) == full_hash for each in self.entries)
+            any(
+                each.list == good and manual_hash(each.scope, each.text) == full_hash for each in self.entries
+            )
             or (self.generation is not None and _holds(self.generation, good, full_hash))
             or full_hash in guard.roots
             or (asked.scope != "file" and len(guard.offsets(f"{asked.text}\n".encode())))
@@ -191,7 +188,7 @@ class _Books:
     ) -> tuple[Outcome, str | None]:
         """List a finding, let it wait, or count it once more."""
         listed = any(each.action == "list" and _same(each, asked) for each in self.entries)
-        if listed or (self.generation and self.generation.table.has(manual_hash(asked.as_entry()))):
+        if listed or (self.generation and self.generation.table.has(manual_hash(asked.scope, asked.text))):
             return Outcome.KNOWN, None
         waiting = next((each for each in self.kept if _same(each, asked)), None)
         if mode == "auto" and self._may_list(made.address, now):

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from secondlook.core.url.expression import Suffixes
 from secondlook.feeds.known_good import KnownGood
 from secondlook.known_good import host_lines, root_hashes, shipped_lines, shipped_roots
-from secondlook.server.store.manual_entries import ManualEntry
+from secondlook.server.store.manual_entries import ManualEntry, manual_hash
 from secondlook.server.store.records import Keys, Records, keys
 
 BLOCK_BYTES = 4 << 20  # of text looked at at once
@@ -93,9 +93,9 @@ def _found(pattern: re.Pattern[bytes] | None, texts: Any) -> npt.NDArray[np.uint
 class Exceptions:
     """The operator's exceptions, as something that can be laid over arrays of records."""
 
-    def __init__(self, entries: Iterable[ManualEntry], hash_of: Any) -> None:
+    def __init__(self, entries: Iterable[ManualEntry]) -> None:
         wanted = [entry for entry in entries if entry.action == "except"]
-        self._exact = sorted_keys([hash_of(entry) for entry in wanted])
+        self._exact = sorted_keys([manual_hash(entry.scope, entry.text) for entry in wanted])
         self._wide = _wide_pattern(
             [
                 (entry.text.encode(), entry.scope == "host")

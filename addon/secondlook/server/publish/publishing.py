@@ -145,7 +145,7 @@ class _Publication:
         if good:
             guard = np.sort(np.concatenate([guard, *good]))
         merge = Merge(self._folder, runs, guard)
-        merge.run(Exceptions(self._manual, manual_hash))
+        merge.run(Exceptions(self._manual))
         lists = self._published(merge)
         counts = {name: each.count for name, each in lists.items()}
         if self._previous is not None and not accept_shrink:
@@ -172,7 +172,7 @@ class _Publication:
         return report
 
     def _runs(self) -> list[Run]:
-        exceptions = Exceptions(self._manual, manual_hash)
+        exceptions = Exceptions(self._manual)
         own, found = (self._manual_by_list(by_agent=by_agent) for by_agent in (False, True))
         runs = [_manual_run(target, entries) for target, entries in own.items()]
         runs += [self._finding_run(target, entries, exceptions) for target, entries in found.items()]
@@ -327,7 +327,7 @@ def _manual_records(target: ListName, entries: Sequence[ManualEntry]) -> Records
     digests = {"sha1": 1, "md5": 2}
     rows = [
         (
-            manual_hash(entry),
+            manual_hash(entry.scope, entry.text),
             NO_TEXT,
             0,
             int(entry.at // 86_400),

@@ -222,7 +222,7 @@ def asked_of(subject: str, suffixes: Suffixes) -> dict[bytes, str]:
     """Return the full hashes under which a subject may be listed, with what each stands for; ValueError."""
     scope, text = parse_subject(subject, suffixes)
     if scope == "file":
-        return {manual_hash(_asked(text)): text}
+        return {manual_hash(scope, text): text}
     parsed = url_subject(subject.strip(), suffixes)
     return dict(zip(parsed.hashes, parsed.expressions, strict=True))
 
@@ -233,10 +233,6 @@ def listed_of(found: pb.FullHash, expression: str) -> list[Listed]:
         Listed(expression, each.list, _ABOUT.get(each.risk, ""), tuple(each.feeds), each.family or None)
         for each in found.full_hash_details
     ]
-
-
-def _asked(text: str) -> ManualEntry:
-    return ManualEntry(id="", action="list", scope="file", text=text, list=None, who="", at=0.0)
 
 
 def still_listed_by(store: ServerStore, subject: str, *, suffixes: Suffixes) -> list[Listed]:

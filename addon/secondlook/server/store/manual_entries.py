@@ -114,9 +114,9 @@ def target_list(target: ListName, scope: ManualScope, text: str) -> ListName:
     return chosen
 
 
-def manual_hash(entry: ManualEntry) -> bytes:
+def manual_hash(scope: ManualScope, text: str) -> bytes:
     """Return the full hash of an own entry's text."""
-    if entry.scope == "file":
-        kind, _, digest = entry.text.rpartition(":")
+    if scope == "file":
+        kind, _, digest = text.rpartition(":")
         return file_hash("md5" if kind == "md5" else "sha1" if kind == "sha1" else "sha256", digest)
-    return sha256(entry.text.encode())
+    return sha256(text.encode())

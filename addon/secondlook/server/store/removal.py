@@ -11,7 +11,6 @@ from secondlook.core.url.expression import Suffixes
 from secondlook.ground.files import replacing
 from secondlook.server.store.feeds_off import lists_off
 from secondlook.server.store.manual_entries import (
-    ManualEntry,
     manual_hash,
     parse_subject,
     read_manual,
@@ -72,8 +71,7 @@ def _remove_imported(store: ServerStore, identity: str, suffixes: Suffixes, want
         scope, text = parse_subject(identity, suffixes)
     except ValueError:
         raise LookupError(nothing) from None
-    asked = ManualEntry(id="", action="list", scope=scope, text=text, list=None, who="", at=0.0)
-    full_hash = np.frombuffer(manual_hash(asked), np.uint8)
+    full_hash = np.frombuffer(manual_hash(scope, text), np.uint8)
     feeds: list[str] = []
     off = lists_off(store.root)
     count = 0
