@@ -23,7 +23,7 @@ from typing import Final
 from secondlook.core.rules.regex import RegexError, check_regex
 from secondlook.core.rules.rule import Scope
 from secondlook.core.url.address import network_in
-from secondlook.core.url.canonical import url_subject
+from secondlook.core.url.canonical import canonicalize
 from secondlook.core.url.expression import Suffixes
 
 _SHA256: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
@@ -33,37 +33,6 @@ _PART_OF_ADDRESS: Final = re.compile(r"[0-9]+(?:\.[0-9]+){0,2}\.?", re.ASCII)
 
 class RuleSubjectError(ValueError):
     """A text that no rule can be about; the message is why, and what to write instead."""
-
-
-class _NoSuffixes:
-    """A rule is about one form of a URL: no wider expressions are wanted."""
-
-    def registrable(self, host: str) -> str | None:
-        del host
-        return None
-
-    def is_suffix(self, host: str) -> bool:
-        del host
-        return False
-
-    def is_registry(self, host: str) -> bool:
-        del host
-        return False
-
-    def is_tenant(self, host: str) -> bool:
-        del host
-        return False
-
-    def is_platform(self, host: str) -> bool:
-        del host
-        return False
-
-    def is_shared_platform(self, host: str) -> bool:
-        del host
-        return False
-
-
-_NO_SUFFIXES: Final = _NoSuffixes()
 
 
 def parse_subject(text: str, suffixes: Suffixes) -> tuple[Scope, str]:
@@ -143,7 +112,7 @@ def _url(text: str) -> tuple[Scope, str]:
 
 def _canonical(url: str, text: str) -> tuple[str, str]:
     """Canonical form and host; `text` is what was written."""
-    subject = url_subject(url, _NO_SUFFIXES)
-    if subject.problem is not None:
-        raise RuleSubjectError(f"cannot make a rule of {text[:200]!r}: {subject.problem}")
-    return subject.canonical, subject.host
+    canonical = canonicalize(url)
+    if canonical.problem is not None:
+        raise RuleSubjectError(f"cannot make a rule of {text[:200]!r}: {canonical.problem}")
+    return canonical.text, canonical.host
