@@ -187,6 +187,9 @@ def metrics_made(repository: Path) -> set[str]:
     kinds = r'(?:Counter|Gauge|Histogram)(?:MetricFamily)?\(\s*"(secondlook_\w+)"'
     paths = (repository / "addon/secondlook").rglob("*.py")
     made = {name for path in paths for name in re.findall(kinds, path.read_text())}
+    made.update(
+        re.findall(r'"(secondlook_\w+)"', (repository / "addon/secondlook/server/meter.py").read_text())
+    )
     gauges = (repository / "addon/secondlook/run/assembly/monitoring/metrics.py").read_text()
     return made | {f"secondlook_{name}" for name in re.findall(r'_gauge\(\s*"(\w+)"', gauges)}
 

@@ -41,38 +41,25 @@ class Meter(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Return every metric (called by the registry)."""
-        requests = CounterMetricFamily(
-            "secondlook_server_requests", "Requests by method and status", labels=("method", "status")
-        )
-        for (method, status), count in sorted(self.requests.items()):
-            requests.add_metric((method, str(status)), count)
-        yield requests
-        yield CounterMetricFamily(
-            "secondlook_server_prefixes", "Hash prefixes asked about", value=self.prefixes
-        )
-        yield CounterMetricFamily(
-            "secondlook_server_listed", "Full hashes given in answers", value=self.listed
-        )
-        updates = CounterMetricFamily(
-            "secondlook_server_updates", "List updates served", labels=("list", "kind")
-        )
-        for (name, kind), count in sorted(self.updates.items()):
-            updates.add_metric((name, kind), count)
-        yield updates
-        feeds = CounterMetricFamily(
-            "secondlook_server_feed_fetches", "Feed fetches", labels=("feed", "outcome")
-        )
-        for (name, outcome), count in sorted(self.feeds.items()):
-            feeds.add_metric((name, outcome), count)
-        yield feeds
-        findings = CounterMetricFamily(
-            "secondlook_server_findings",
-            "Findings that agents reported, by what became of them",
-            labels=("outcome",),
-        )
-        for outcome, count in sorted(self.findings.items()):
-            findings.add_metric((outcome,), count)
-        yield findings
+        reported = "Findings that agents reported, by what became of them"
+        became = {(outcome,): count for outcome, count in self.findings.items()}
+        for name, meaning, labels, counts in (
+            (
+                "secondlook_server_requests",
+                "Requests by method and status",
+                ("method", "status"),
+                self.requests,
+            ),
+            ("secondlook_server_prefixes", "Hash prefixes asked about", (), {(): self.prefixes}),
+            ("secondlook_server_listed", "Full hashes given in answers", (), {(): self.listed}),
+            ("secondlook_server_updates", "List updates served", ("list", "kind"), self.updates),
+            ("secondlook_server_feed_fetches", "Feed fetches", ("feed", "outcome"), self.feeds),
+            ("secondlook_server_findings", reported, ("outcome",), became),
+        ):
+            metric = CounterMetricFamily(name, meaning, labels=labels)
+            for key, count in sorted(counts.items()):
+                metric.add_metric(tuple(map(str, key)), count)
+            yield metric
         cumulated, buckets = 0, []
         for bound, count in zip((*map(str, BUCKETS_S), "+Inf"), self._took, strict=True):
             cumulated += count
