@@ -96,36 +96,16 @@ class FileReader:
     """Reads generations from a server's folder."""
 
     def __init__(self, store: ServerStore) -> None:
+        self.number: int | None = None
+        self.lists: Mapping[str, PublishedList] = {}
+        self.created_at = 0.0
+        self.trouble = None  # files are there as a whole or not at all
+        self.readable = True
         self._store = store
         self._generation: Generation | None = None
         self._mark: tuple[int, int] | None = None
         self._updaters: dict[str, Updater] = {}
         self._cache = UpdateCache()
-
-    @property
-    def number(self) -> int | None:
-        """The generation that is served."""
-        return self._generation.number if self._generation else None
-
-    @property
-    def lists(self) -> Mapping[str, PublishedList]:
-        """The lists of that generation."""
-        return self._generation.lists if self._generation else {}
-
-    @property
-    def created_at(self) -> float:
-        """When that generation was published."""
-        return self._generation.created_at if self._generation else 0.0
-
-    @property
-    def trouble(self) -> str | None:
-        """Nothing: files are there as a whole or not at all."""
-        return None
-
-    @property
-    def readable(self) -> bool:
-        """Files that are mapped can be read."""
-        return True
 
     async def search(self, prefixes: Sequence[bytes]) -> tuple[bytes, int]:
         """Look every prefix up in the mapped table."""
@@ -161,6 +141,7 @@ class FileReader:
         generation, kept = await LISTS.run(self._open, number)
         self._updaters = {name: Updater(kept, entry) for name, entry in generation.lists.items()}
         self._generation, self._mark = generation, mark
+        self.number, self.lists, self.created_at = number, generation.lists, generation.created_at
         return True
 
     def _open(self, number: int) -> tuple[Generation, Kept]:
@@ -178,5 +159,5 @@ class FileReader:
 
     async def aclose(self) -> None:
         """Let go of the mapped files."""
-        self._generation = None
+        self._generation, self.number, self.lists = None, None, {}
         self._updaters = {}

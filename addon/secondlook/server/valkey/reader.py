@@ -42,36 +42,21 @@ class ValkeyReader:
         self._temporary = tempfile.TemporaryDirectory(prefix="secondlook-lists-")
         self._folder = Path(self._temporary.name)
         self._wanted: frozenset[str] = frozenset()  # checksums of the lists of the kept generations
-        self._number: int | None = None
+        self.number: int | None = None
         self._loading = b""  # how its manifest ends
         self._table: tuple[object, ...] = ()  # how the names of its table begin
         self._bits = 0
         self._marked = False  # whether a bucket without its mark is known to be one that the store lost
         self._lost_bucket: int | None = None
         self._is_away = False
-        self._created_at = 0.0
-        self._key: str | None = None
+        self.created_at = 0.0
+        self.key: str | None = None  # the publisher's public one (hex), as the generation names it
         self._details: Sequence[bytes] = ()
-        self._lists: Mapping[str, PublishedList] = {}
+        self.lists: Mapping[str, PublishedList] = {}
         self._updaters: dict[str, Updater] = {}
         self._kept: Kept = {}
         self._cache = UpdateCache()
         self._fetching = asyncio.Lock()
-
-    @property
-    def number(self) -> int | None:
-        """The generation that is served."""
-        return self._number
-
-    @property
-    def lists(self) -> Mapping[str, PublishedList]:
-        """The lists of that generation."""
-        return self._lists
-
-    @property
-    def created_at(self) -> float:
-        """When that generation was published."""
-        return self._created_at
 
     @property
     def trouble(self) -> str | None:
@@ -85,14 +70,9 @@ class ValkeyReader:
         """Return whether the store gave an answer when it was looked at last."""
         return not self._is_away
 
-    @property
-    def key(self) -> str | None:
-        """The publisher's public key (hex), as the generation names it."""
-        return self._key
-
     async def search(self, prefixes: Sequence[bytes]) -> tuple[bytes, int]:
         """Look every prefix up, in one round trip to each node concerned."""
-        number, table, bits = self._number, self._table, self._bits
+        number, table, bits = self.number, self._table, self._bits
         details, loading = self._details, self._loading
         if number is None:
             raise PatternError("there is no generation to search")
@@ -125,7 +105,7 @@ class ValkeyReader:
     async def update(self, name: str, version: bytes, max_update: int, max_database: int) -> Update:
         """Return the update of one list; list entries are kept in a local folder once they were needed."""
         # together, whatever is taken up meanwhile
-        current, updater, kept = self._lists[name], self._updaters[name], self._kept.get(name, {})
+        current, updater, kept = self.lists[name], self._updaters[name], self._kept.get(name, {})
         held = ListVersion.decode(version)
         known = version if held is not None and held.name == name else b""
         try:
@@ -163,10 +143,10 @@ class ValkeyReader:
                 await learn_topology(self._client)
                 self._node_missed = False
             raw = await self._client.get(key_of("current"))
-            if raw is None and self._number is not None:
-                self._number, self._lists = None, {}
+            if raw is None and self.number is not None:
+                self.number, self.lists = None, {}
                 raise ServiceError("the Valkey store lost what was loaded into it")
-            if raw is None or (int(raw) == self._number and not await self._is_loaded_anew()):
+            if raw is None or (int(raw) == self.number and not await self._is_loaded_anew()):
                 await self._look_for_lost_bucket()
                 self._is_away = False
                 return False
@@ -179,7 +159,7 @@ class ValkeyReader:
 
     async def _is_loaded_anew(self) -> bool:
         """Return whether other data have the number that is served, as of a folder that was set up anew."""
-        found = await self._client.getrange(key_of(self._number, "manifest"), *_LOADING)
+        found = await self._client.getrange(key_of(self.number, "manifest"), *_LOADING)
         return found not in {b"", self._loading}
 
     async def _look_for_lost_bucket(self) -> None:
@@ -208,11 +188,11 @@ class ValkeyReader:
         self._kept = keep(generations)
         self._updaters = {name: Updater(self._kept, entry) for name, entry in current.lists.items()}
         self._table, self._bits, self._details = table, about["bits"], details
-        self._lists = current.lists
-        self._created_at = current.created_at
-        self._key = current.manifest.get("key")
+        self.lists = current.lists
+        self.created_at = current.created_at
+        self.key = current.manifest.get("key")
         self._marked, self._lost_bucket = about.get("marked", False), None
-        self._number, self._loading = number, raw[_LOADING[0] :]
+        self.number, self._loading = number, raw[_LOADING[0] :]
         self._drop_lists(generations)
 
     def _drop_lists(self, generations: Sequence[Generation]) -> None:
