@@ -262,7 +262,7 @@ def test_every_check_gets_all_its_answers_or_is_told_and_no_prefix_is_asked_twic
 
         async with asyncio.timeout(60):
             await asyncio.gather(*(check(*each) for each in checks))
-            await until(lambda: not batcher._tasks)
+            await until(lambda: not batcher._tasks._tasks)
         assert all(not lane.running for lane in batcher._lanes.values())
         for share in Share:  # nothing stays behind that would block a later check
             assert (await batcher.ask(map(number, range(13)), share, time.monotonic() + 5)).error in {

@@ -13,13 +13,13 @@ class Tasks:
     """Background tasks; one that ends by an error is logged."""
 
     def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
 
-    def start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        """Run `work` until `aclose`."""
+    def start(self, name: str, work: Coroutine[Any, Any, object]) -> None:
+        """Run `work` until it ends by itself, or until `aclose`."""
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
-        task.add_done_callback(_ended)
+        task.add_done_callback(self._ended)
 
     def keep(
         self, name: str, work: Callable[[], Coroutine[Any, Any, None]], *, again_s: float = AGAIN_S
@@ -33,6 +33,11 @@ class Tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
+    def _ended(self, task: asyncio.Task[object]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("%s stopped working", task.get_name(), exc_info=error)
+
 
 async def _again_and_again(name: str, work: Callable[[], Coroutine[Any, Any, None]], again_s: float) -> None:
     while True:
@@ -41,8 +46,3 @@ async def _again_and_again(name: str, work: Callable[[], Coroutine[Any, Any, Non
         except Exception:
             logger.exception("%s stopped working; it begins anew in %g s", name, again_s)
         await asyncio.sleep(again_s)
-
-
-def _ended(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()) is not None:
-        logger.error("%s stopped working", task.get_name(), exc_info=error)

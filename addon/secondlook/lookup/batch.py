@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from secondlook.core.answer import MOST_PREFIXES, Attempt, PrefixAnswer
+from secondlook.ground.tasks import Tasks
 from secondlook.lookup.pace import Share
 
 WINDOW_S: Final = 0.002
@@ -86,7 +87,7 @@ class Batcher:
         self._window_s = window_s
         self._lanes = {share: _Lane(share, limits[share]) for share in Share}
         self._flights: dict[bytes, _Flight] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
 
     async def ask(self, prefixes: Iterable[bytes], share: Share, deadline: float) -> QueryOutcome:
         """Wait for an answer to each prefix, at most until `deadline` (the loop's monotonic seconds)."""
@@ -109,9 +110,7 @@ class Batcher:
         for lane in self._lanes.values():
             if lane.timer is not None:
                 lane.timer.cancel()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.aclose()
 
     async def _wait(self, prefixes: list[bytes], share: Share, deadline: float) -> _Ticket:
         loop = asyncio.get_running_loop()
@@ -171,9 +170,7 @@ class Batcher:
                 batch[prefix] = flight
             if batch:
                 lane.running += 1
-                task = asyncio.create_task(self._run(lane, batch))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                self._tasks.start("a query", self._run(lane, batch))
 
     async def _run(self, lane: _Lane, batch: dict[bytes, _Flight]) -> None:
         outcome = QueryOutcome({}, (), "stopped")

@@ -9,9 +9,10 @@ traffic of its own (the service, whose rechecker waits for servers to return) th
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
+from secondlook.ground.tasks import Tasks
 from secondlook.lookup.failure import ServerFailure
 from secondlook.lookup.member import TierMember
 from secondlook.lookup.pace import Share
@@ -40,18 +41,18 @@ class Prober:
         self._draw = draw
         self._heartbeat_s = heartbeat_s
         self._watched: set[TierMember] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
 
     def start(self) -> None:
         """Begin the heartbeat, if there is to be one."""
         if self._heartbeat_s is not None:
-            self._spawn(self._heartbeat(self._heartbeat_s))
+            self._tasks.start("the heartbeat", self._heartbeat(self._heartbeat_s))
 
     def watch(self, member: TierMember) -> None:
         """Probe a member until it is healthy again, when its backoff allows it."""
         if member not in self._watched and not member.healthy:
             self._watched.add(member)
-            self._spawn(self._until_healthy(member))
+            self._tasks.start("probing a server", self._until_healthy(member))
 
     async def probe(self, member: TierMember, share: Share = Share.BROWSING) -> bool:
         """Ask a member about a random prefix; whether it answered. The member learns from it."""
@@ -67,14 +68,7 @@ class Prober:
 
     async def aclose(self) -> None:
         """Stop all probes."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        await self._tasks.aclose()
 
     async def _until_healthy(self, member: TierMember) -> None:
         try:

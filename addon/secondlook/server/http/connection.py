@@ -12,7 +12,8 @@ So connections that send nothing, or a request that never ends, cost their own a
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
 from typing import Any, Final, Protocol, override
 
 import uvicorn
@@ -243,6 +244,15 @@ def bounded(connections: Connections) -> type[BoundedConnection]:
         shared = connections
 
     return Connection
+
+
+class Server(uvicorn.Server):
+    """Uvicorn without its signal handlers: the process around it has its own."""
+
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Leave signals to the process."""
+        yield
 
 
 def server_settings(app: Any, protocol: type[asyncio.Protocol], **more: Any) -> uvicorn.Config:

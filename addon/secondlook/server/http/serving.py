@@ -5,16 +5,14 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
-
-import uvicorn
 
 from secondlook.ground.errors import ConfigError, SecondLookError
 from secondlook.ground.tasks import Tasks
 from secondlook.server.http.app import ServerApp
-from secondlook.server.http.connection import Connections, bounded, server_settings
+from secondlook.server.http.connection import Connections, Server, bounded, server_settings
 from secondlook.server.http.handshake import secured, server_context
 from secondlook.server.reader import Reader
 
@@ -55,7 +53,7 @@ class Serving:
         protocol = (
             secured(connections, server_context(certificate, key)) if certificate else bounded(connections)
         )
-        self._server = _Server(
+        self._server = Server(
             server_settings(app, protocol, timeout_keep_alive=KEEP_ALIVE_S, timeout_graceful_shutdown=DRAIN_S)
         )
 
@@ -119,14 +117,6 @@ class Serving:
         if changed and self._on_generation and self.reader.number is not None:
             log.info("serving generation %d", self.reader.number)
             self._on_generation(self.reader.number)
-
-
-class _Server(uvicorn.Server):
-    """Uvicorn without its signal handlers: the process around it has its own."""
-
-    @contextmanager
-    def capture_signals(self) -> Generator[None]:
-        yield
 
 
 class JsonAccessLog:

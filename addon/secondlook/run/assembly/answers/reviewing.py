@@ -1,12 +1,9 @@
 """The review page of the service, put together: what it asks of the running program, and its server."""
 
 import asyncio
-import contextlib
 import socket
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-
-import uvicorn
 
 from secondlook.agent.actions.quarantine import Quarantine
 from secondlook.agent.pattern import change
@@ -25,6 +22,7 @@ from secondlook.ground.called import typed
 from secondlook.ground.errors import PatternError, SecondLookError
 from secondlook.ground.first_steps import FirstSteps
 from secondlook.ground.lanes import LISTS
+from secondlook.ground.tasks import Tasks
 from secondlook.ledger.log.shape import rfc3339
 from secondlook.review.app import create_app, host_names
 from secondlook.review.operations.acknowledged import Acknowledged
@@ -44,12 +42,13 @@ from secondlook.run.supervisor.runfile import REVIEW_KEY_FILE, read_run_file
 from secondlook.run.supervisor.settings_file import changed, differs
 from secondlook.server.embedded import EmbeddedServer
 from secondlook.server.feeds.rule_versions import rollback_text, take_up_again
-from secondlook.server.http.connection import Connections, bounded, server_settings
+from secondlook.server.http.connection import Connections, Server, bounded, server_settings
 from secondlook.server.publish.held_back import HeldBack, read_held_back
 from secondlook.server.store.feed_alerts import NOTHING_PROTECTS, feed_alerts
 from secondlook.setup.journal import CERTIFICATE, Journal
 
 UP = frozenset({"closed", "half_open", "slowed"})
+_LISTS = "/lists", "Lists"  # where a note leads to, and what that is called
 
 
 class Program:
@@ -71,7 +70,7 @@ class Program:
         self._rechecker = rechecker
         self._quarantine = quarantine
         self._embedded = embedded
-        self._begun: set[asyncio.Task[object]] = set()
+        self._begun = Tasks()
         self._metrics = exporter(parts, parts.settings.state / "metrics")
         self._plan = plan
         self.proxy = plan.proxy or ""  # none: a gateway asks, and there is no address to show
@@ -108,13 +107,13 @@ class Program:
 
     async def verify(self) -> None:
         """Have every flagged subject looked at now."""
-        self._begin(self._rechecker.look())
+        self._begun.start("looking at everything flagged", self._rechecker.look())
 
     async def update(self, *, force: bool = False) -> None:
         """Have the feeds and the lists fetched now; `force`: also what a rollback gave up."""
         if self._embedded is not None:
-            self._begin(self._embedded.feeds.fetch_due(everything=True))
-        self._begin(self._update(force=force))
+            self._begun.start("fetching the feeds", self._embedded.feeds.fetch_due(everything=True))
+        self._begun.start("fetching the lists", self._update(force=force))
 
     async def _update(self, *, force: bool) -> None:
         settings = self._parts.settings
@@ -138,11 +137,6 @@ class Program:
             return read_stamp(self._updater.folder)
         except PatternError:
             return None
-
-    def _begin(self, work: Coroutine[None, None, object]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._begun.add(task)
-        task.add_done_callback(self._begun.discard)
 
     def client(self, name: str) -> Json:
         """Describe an address or a user: its group and the policy in force for it."""
@@ -212,46 +206,24 @@ class Program:
 
     def alerts(self) -> Sequence[Json]:
         """Report what is wrong with the pattern, the settings and the feeds."""
-        notes: list[Json] = [
-            {
-                "kind": "bad",
-                "title": "Pattern.",
-                "text": as_sentence(text),
-                "href": "/lists",
-                "link": "Lists",
-            }
-            for text in change.alerts_of(self._updater.folder, self._stamp(), self._parts.list_title)
-        ]
         now = self._parts.clock.now()
+        pattern = change.alerts_of(self._updater.folder, self._stamp(), self._parts.list_title)
+        notes = [_note("bad", "Pattern.", as_sentence(text), _LISTS) for text in pattern]
         notes += [
-            {
-                "kind": "bad",
-                "title": "Feeds.",
-                "text": as_sentence(text),
-                "href": "/lists#feeds",
-                "link": "Lists",
-                "unprotected": text.startswith(NOTHING_PROTECTS),
-            }
+            _note("bad", "Feeds.", as_sentence(text), ("/lists#feeds", "Lists"))
+            | {"unprotected": text.startswith(NOTHING_PROTECTS)}
             for text in self._feed_alerts(now)
         ]
         config = self._plan.invocation.config
         if differs(config, self._plan.settings_file):
             running = read_run_file(self._parts.settings.state)
             refused = running["settings"]["refused"] if running is not None else None
-            text = as_sentence(changed(config, typed("reload"), refused))
-            notes.append({"kind": "warn", "title": "Settings.", "text": text, "href": None, "link": None})
+            notes.append(_note("warn", "Settings.", as_sentence(changed(config, typed("reload"), refused))))
         if not Journal(self._parts.settings.state).has(CERTIFICATE):
-            trust = typed("setup ca on")
-            text = f"HTTPS pages warn until it is trusted. Run {trust}, or see the set-up page."
-            notes.append(
-                {
-                    "kind": "warn",
-                    "title": "Certificate.",
-                    "text": text,
-                    "href": "/setup",
-                    "link": "Set-up",
-                }
+            text = (
+                f"HTTPS pages warn until it is trusted. Run {typed('setup ca on')}, or see the set-up page."
             )
+            notes.append(_note("warn", "Certificate.", text, ("/setup", "Set-up")))
         failing = [
             feed["name"]
             for feed in self.feeds()
@@ -259,20 +231,11 @@ class Program:
         ]
         if failing:
             text = f"{', '.join(failing)}: the last good entries stay in force."
-            notes.append(
-                {"kind": "warn", "title": "Feeds fail.", "text": text, "href": "/lists", "link": "Lists"}
-            )
-        notes += [
-            {
-                "kind": "warn",
-                "title": "Known-good sites.",
-                "text": as_sentence(f"{held.summary()}; the list may be poisoned"),
-                "href": "/lists",
-                "link": "Lists",
-            }
-            for held in self._held_back()
-            if held.is_news(now)
-        ]
+            notes.append(_note("warn", "Feeds fail.", text, _LISTS))
+        for held in self._held_back():
+            if held.is_news(now):
+                text = as_sentence(f"{held.summary()}; the list may be poisoned")
+                notes.append(_note("warn", "Known-good sites.", text, _LISTS))
         return notes
 
     def _feed_alerts(self, now: float) -> Sequence[str]:
@@ -301,6 +264,10 @@ class Program:
     async def delete_quarantined(self, record_id: str) -> None:
         """Delete a quarantined file. Raises ValueError or OSError."""
         await _in_words(self._quarantine.delete(record_id))
+
+
+def _note(kind: str, title: str, text: str, link: tuple[str | None, str | None] = (None, None)) -> Json:
+    return {"kind": kind, "title": title, "text": text, "href": link[0], "link": link[1]}
 
 
 async def _in_words(work: Awaitable[object]) -> None:
@@ -351,7 +318,7 @@ class ReviewServer:
         tls = settings.review.tls
         hosts = host_names(host, port, tls.cert.read_bytes() if tls else None)
         app = create_app(operations, self.doorkeeper, hosts=hosts, clock=parts.clock, not_ready=not_ready)
-        self._server = _Server(
+        self._server = Server(
             server_settings(
                 app,
                 bounded(Connections(LimitsSettings(), lambda _: False)),
@@ -372,11 +339,3 @@ class ReviewServer:
             self._server.should_exit = True
             # Live logs have no end of their own: they are cut after the grace period.
             await asyncio.gather(serving, return_exceptions=True)
-
-
-class _Server(uvicorn.Server):
-    """Uvicorn without its signal handlers: the process around it has its own."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None]:
-        yield
