@@ -16,7 +16,10 @@ MADE_AT = 1767607200.0  # of the database that the daemon names
 
 def look(settings, now=MADE_AT):
     async def all_of_them():
-        return [(state.engine, state.text, state.remedy is None) async for state in engines(settings, now)]
+        return [
+            (found.check.removeprefix("engine "), found.text, (found.result, found.remedy) == ("ok", None))
+            async for found in engines(settings, now)
+        ]
 
     return asyncio.run(all_of_them())
 

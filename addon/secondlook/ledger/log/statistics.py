@@ -159,7 +159,8 @@ class Statistics:
             rows = connection.execute(query).all()
             last = _last_seen(connection, step, {client: int(at) for client, *_, at in rows})
             return [
-                ClientCount(client, *map(int, counts), last_seen=last[client]) for client, *counts, _ in rows
+                ClientCount(client, int(checked), int(blocked), int(flagged), last[client])
+                for client, checked, blocked, flagged, _ in rows
             ]
 
         return self._store.read(work)

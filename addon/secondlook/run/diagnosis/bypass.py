@@ -13,9 +13,10 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from secondlook.run.diagnosis.finding import Finding
 
 PROC: Final = Path("/proc")
 _HTTPS: Final = 443
@@ -53,20 +54,12 @@ _FIREFOXES: Final = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Bypass:
-    """One way round the proxy, and what to do about it."""
-
-    text: str
-    remedy: str
-
-
 def can_look(proc: Path = PROC) -> bool:
     """Whether this system shows its connections."""
     return (proc / "net/tcp").exists()
 
 
-def connections(*, ours: set[int], proc: Path = PROC, lasting_s: float = _LASTING_S) -> Iterator[Bypass]:
+def connections(*, ours: set[int], proc: Path = PROC, lasting_s: float = _LASTING_S) -> Iterator[Finding]:
     """Find connections of now that go round the proxy; `ours` are the processes that may have such.
 
     Only a socket that is still there after `lasting_s` seconds counts: to sort the addresses of a name,
@@ -82,7 +75,7 @@ def connections(*, ours: set[int], proc: Path = PROC, lasting_s: float = _LASTIN
             yield found[inode]
 
 
-def _suspects(proc: Path, ours: set[int]) -> Iterator[tuple[str, Bypass]]:
+def _suspects(proc: Path, ours: set[int]) -> Iterator[tuple[str, Finding]]:
     """Yield the inode of each socket that goes round the proxy, and what it is."""
     own = _sockets(proc, ours)
     for name in ("udp", "udp6", "tcp", "tcp6"):
@@ -91,36 +84,30 @@ def _suspects(proc: Path, ours: set[int]) -> Iterator[tuple[str, Bypass]]:
                 continue
             if name.startswith("udp"):
                 if port == _HTTPS:
-                    yield (
-                        inode,
-                        Bypass(
-                            f"{_program(proc, inode)} talks QUIC to {address} past the proxy", _QUIC_REMEDY
-                        ),
-                    )
+                    text = f"{_program(proc, inode)} talks QUIC to {address} past the proxy"
+                    yield inode, _way_round(text, _QUIC_REMEDY)
             elif state == _ESTABLISHED and port in (_HTTPS, _DNS_OVER_TLS) and address in _RESOLVERS:
-                yield (
-                    inode,
-                    Bypass(
-                        f"{_program(proc, inode)} asks {address} for names past the proxy (encrypted DNS)",
-                        _DOH_REMEDY,
-                    ),
-                )
+                text = f"{_program(proc, inode)} asks {address} for names past the proxy (encrypted DNS)"
+                yield inode, _way_round(text, _DOH_REMEDY)
 
 
-def settings_of_browsers(home: Path) -> Iterator[Bypass]:
+def settings_of_browsers(home: Path) -> Iterator[Finding]:
     """Find browsers that are set to resolve names by a service of their own."""
     for folder in _FIREFOXES:
         for prefs in sorted((home / folder).glob("*/prefs.js")):
             with contextlib.suppress(OSError):
                 if _TRR.search(prefs.read_text(encoding="utf-8", errors="replace")):
-                    yield Bypass(
-                        f"Firefox uses DNS over HTTPS of its own (network.trr.mode in {prefs})", _DOH_REMEDY
-                    )
+                    text = f"Firefox uses DNS over HTTPS of its own (network.trr.mode in {prefs})"
+                    yield _way_round(text, _DOH_REMEDY)
     for folder in _CHROMIUMS:
         state = home / folder / "Local State"
         with contextlib.suppress(OSError, ValueError, AttributeError):
             if json.loads(state.read_bytes()).get("dns_over_https", {}).get("mode") == "secure":
-                yield Bypass(f"Chromium uses DNS over HTTPS of its own ({state})", _DOH_REMEDY)
+                yield _way_round(f"Chromium uses DNS over HTTPS of its own ({state})", _DOH_REMEDY)
+
+
+def _way_round(text: str, remedy: str) -> Finding:
+    return Finding("bypass", "problem", text, remedy)
 
 
 def _table(path: Path) -> Iterator[tuple[str, ipaddress.IPv4Address | ipaddress.IPv6Address, int, str]]:

@@ -8,7 +8,7 @@ import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from secondlook.agent.pattern import change
 from secondlook.config import Settings
@@ -16,6 +16,7 @@ from secondlook.core.answer import Tier
 from secondlook.ground.called import typed
 from secondlook.ground.errors import LedgerError, PatternError
 from secondlook.ground.lanes import STATE
+from secondlook.lookup.client import ServerClient
 from secondlook.lookup.tiered import TieredLookup
 from secondlook.run.assembly.check.naming import titles_in_force
 from secondlook.run.assembly.check.opening import open_ledger
@@ -50,13 +51,13 @@ async def diagnose(settings: Settings) -> AsyncIterator[Finding]:
         ("ledger", lambda: [_ledger(settings)]),
         ("pattern", lambda: [_pattern(settings)]),
         ("feed", lambda: _feeds(settings)),
-        ("key", lambda: _keys(settings)),
+        ("key", lambda: damaged_keys(settings.state)),
         ("ca", lambda: _authority(settings)),
     )
     asked: tuple[tuple[str, AsyncIterator[Finding]], ...] = (
         ("proxy", fronts(running, settings.servers.budget)),
         ("server", _servers(settings, running)),
-        ("engine", _engines(settings)),
+        ("engine", engines(settings, time.time())),
         ("directory", _directory(settings)),
         ("clock", _clock(settings)),
     )
@@ -88,12 +89,6 @@ def _broken(check: str, error: Exception) -> Finding:
     return Finding(
         check, "problem", f"this cannot be looked at: {str(error) or type(error).__name__}", remedy
     )
-
-
-async def _engines(settings: Settings) -> AsyncIterator[Finding]:
-    async for engine in engines(settings, time.time()):
-        result: Literal["ok", "problem"] = "ok" if engine.remedy is None else "problem"
-        yield Finding(f"engine {engine.engine}", result, engine.text, engine.remedy)
 
 
 async def _directory(settings: Settings) -> AsyncIterator[Finding]:
@@ -263,12 +258,6 @@ def _feeds(settings: Settings) -> Iterator[Finding]:
         )
 
 
-def _keys(settings: Settings) -> Iterator[Finding]:
-    """Look at the secrets of this installation; only what is wrong is worth a line."""
-    for facts, remedy in damaged_keys(settings.state):
-        yield Finding("key", "problem", facts, remedy)
-
-
 def _authority(settings: Settings) -> Iterator[Finding]:
     if settings.proxies:  # of others their gateway has its own
         yield _own_authority(settings)
@@ -338,8 +327,7 @@ def _bypasses(running: dict[str, Any] | None) -> Iterator[Finding]:
     if running is not None:
         ours = {running["pid"], running["service"], *running["workers"], *running.get("gates", ())}
     found = [*bypass.connections(ours=ours), *bypass.settings_of_browsers(Path.home())]
-    for each in found:
-        yield Finding("bypass", "problem", each.text, each.remedy)
+    yield from found
     if not found:
         yield Finding(
             "bypass",
@@ -358,29 +346,21 @@ async def _servers(settings: Settings, running: dict[str, Any] | None) -> AsyncI
             await lookup.set_local(embedded)
         for tier in Tier:
             for client in lookup.clients(tier):
-                try:
-                    generation = await client.generation(timeout_s=NETWORK_TIMEOUT_S)
-                except Exception as error:  # noqa: BLE001 - whatever keeps it from answering is the finding
-                    yield Finding(
-                        "server",
-                        "problem",
-                        f"{client.name} ({tier.value}) cannot be reached: {error}",
-                        "see whether it runs and whether its address and certificate are right",
-                    )
-                else:
-                    if generation is None:
-                        yield Finding(
-                            "server",
-                            "problem",
-                            f"{client.name} ({tier.value}) answers, but has nothing to serve",
-                            "import lists there and publish them",
-                        )
-                    else:
-                        yield Finding(
-                            "server", "ok", f"{client.name} ({tier.value}) serves generation {generation}"
-                        )
+                yield await _server(client, f"{client.name} ({tier.value})")
         if settings.servers.intranet:
             here = "on" if lookup.on_intranet else "away from"
             yield Finding("location", "ok", f"this machine is {here} the intranet")
     finally:
         await lookup.aclose()
+
+
+async def _server(client: ServerClient, name: str) -> Finding:
+    try:
+        generation = await client.generation(timeout_s=NETWORK_TIMEOUT_S)
+    except Exception as error:  # noqa: BLE001 - whatever keeps it from answering is the finding
+        remedy = "see whether it runs and whether its address and certificate are right"
+        return Finding("server", "problem", f"{name} cannot be reached: {error}", remedy)
+    if generation is None:
+        remedy = "import lists there and publish them"
+        return Finding("server", "problem", f"{name} answers, but has nothing to serve", remedy)
+    return Finding("server", "ok", f"{name} serves generation {generation}")

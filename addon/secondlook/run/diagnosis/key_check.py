@@ -6,21 +6,22 @@ from pathlib import Path
 from secondlook.ground import keyfile
 from secondlook.ground.errors import ConfigError
 from secondlook.run.diagnosis.authority_check import DamagedAuthorityError, read_certificate
+from secondlook.run.diagnosis.finding import Finding
 from secondlook.run.supervisor.authority_files import AUTHORITY
 from secondlook.run.supervisor.runfile import REVIEW_KEY_FILE, SERVER_FOLDER, SITE_KEY_FILE
 from secondlook.server.publish.signing import KEY_FILE, read_private_key
 
 
-def damaged_keys(state: Path) -> Iterator[tuple[str, str]]:
-    """Return for each secret that cannot be used what is wrong with it, and the remedy."""
+def damaged_keys(state: Path) -> Iterator[Finding]:
+    """Look at the secrets of this installation; only what is wrong is worth a line."""
     for name in (SITE_KEY_FILE, REVIEW_KEY_FILE):
         try:
             fault = keyfile.fault_of(state / name)
         except OSError as error:
-            yield str(error), "this user must be able to read it"
+            yield Finding("key", "problem", str(error), "this user must be able to read it")
             continue
         if fault is not None:
-            yield fault, "start the proxy again: it makes a new one"
+            yield Finding("key", "problem", fault, "start the proxy again: it makes a new one")
     for path, read in (
         (state / SERVER_FOLDER / KEY_FILE, read_private_key),
         (state / "ca" / AUTHORITY, read_certificate),
@@ -31,4 +32,4 @@ def damaged_keys(state: Path) -> Iterator[tuple[str, str]]:
             read(path)
         except (OSError, ConfigError, DamagedAuthorityError) as error:
             fault, _, remedy = str(error).partition("; ")
-            yield fault, remedy or "this user must be able to read it"
+            yield Finding("key", "problem", fault, remedy or "this user must be able to read it")
