@@ -8,9 +8,9 @@ test: Prepared(["python", "-m", "secondlook", …]) ──socket──► keeper
         ▲ whose child it is, as the keeper is one
 ```
 
-The forked process has the arguments, environment, folder and descriptors it was asked for, and what it
+The forked process has the arguments, environment, folder, descriptors and namespaces it was asked for, and what it
 starts itself begins in the same way. What is not `python -m secondlook…` is started as always, and so is
-everything where coverage is measured, where SECONDLOOK_REAL_STARTS is set, in namespaces, and outside Linux.
+everything where coverage is measured, where SECONDLOOK_REAL_STARTS is set, and outside Linux.
 """
 
 import atexit
@@ -64,18 +64,12 @@ CHILDLESS = frozenset(  # commands, modules and roles of children that start no 
     )
 )
 TESTS = str(Path(__file__).resolve().parents[1])
+NAMESPACES = [Path("/proc/thread-self/ns") / kind for kind in ("net", "mnt")]  # that stories put threads into
 LANGUAGE = ("PYTHON", "LC_", "LANG")  # what Python reads when it starts
 Really = subprocess.Popen
 PYTHON = sys.executable  # a test may put another in its place
 
 
-def _namespaces() -> tuple[str, ...]:
-    """Name the network and the folders that this thread sees; stories put threads into others."""
-    folder = Path("/proc/thread-self/ns")
-    return tuple(str((folder / kind).readlink()) for kind in ("net", "mnt")) if folder.exists() else ()
-
-
-HOME = _namespaces()
 _asking = threading.Lock()
 _channel: socket.socket | None = None  # to this process's keeper
 _keeper: int = 0  # its process id, in a prepared process
@@ -91,14 +85,12 @@ def allow() -> None:
 def usable() -> bool:
     """Whether processes may be forked here."""
     others = (REAL_STARTS, "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG")
-    if (
-        not _allowed
-        or sys.platform != "linux"
-        or platform.machine() not in CLONE
-        or any(os.environ.get(name) for name in others)
-    ):
-        return False
-    return _namespaces() == HOME
+    return (
+        _allowed
+        and sys.platform == "linux"
+        and platform.machine() in CLONE
+        and not any(os.environ.get(name) for name in others)
+    )
 
 
 class Prepared(Really):
@@ -125,7 +117,9 @@ class Prepared(Really):
         numbers |= {number: number for number in pass_fds}
         folder = str(Path(cwd or ".").absolute())
         order = {"words": words, "numbers": list(numbers), "env": place, "cwd": folder}
-        self.pid = _ask(order, list(numbers.values()))
+        with contextlib.ExitStack() as stack:
+            here = [stack.enter_context(path.open("rb")).fileno() for path in NAMESPACES]
+            self.pid = _ask(order, [*here, *numbers.values()])
         self._child_created = True
         self._close_pipe_fds(  # type: ignore[attr-defined]  # private too
             p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite
@@ -235,6 +229,11 @@ def _fork_beside() -> int:
 
 def _become(order: dict[str, Any], descriptors: list[int]) -> None:
     """Be the process that was asked for; never returns."""
+    for path in NAMESPACES:
+        there = descriptors.pop(0)
+        if not os.path.samestat(os.fstat(there), path.stat()):  # root's stories alone are elsewhere
+            os.setns(there)
+        os.close(there)
     high = [fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, HIGH) for each in descriptors]
     for each in descriptors:
         os.close(each)

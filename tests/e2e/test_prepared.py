@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from e2e import prepared
+from e2e.namespaces import ip
 from e2e.processes import SECONDLOOK, Proxy
 
 pytestmark = pytest.mark.skipif(not prepared.usable(), reason="processes are started as always here")
@@ -65,20 +66,31 @@ def test_other_commands_start_as_always():
     assert prepared.Prepared([sys.executable, "-c", "pass"]).wait(60) == 0
 
 
-def test_a_thread_in_another_network_starts_its_processes_there():
+@pytest.mark.parametrize(("kind", "flag"), [("net", os.CLONE_NEWNET), ("mnt", os.CLONE_NEWNS)])
+def test_a_thread_in_another_namespace_has_its_processes_forked_there(kind, flag, tmp_path):
+    """And so is what they start themselves."""
     if os.geteuid() != 0:
-        pytest.skip("another network needs root")
-    prepared.run([*SECONDLOOK, "--version"])  # from now on there is a keeper, in the network of all
+        pytest.skip("another namespace needs root")
+    prepared.run([*SECONDLOOK, "--version"])  # from now on there is a keeper, where all are
+    config = tmp_path / "proxy.yaml"
+    config.write_text("workers: 1\nfeeds: []\n")
 
-    def begin() -> str:
-        os.unshare(os.CLONE_NEWNET)
-        with prepared.Prepared([*SECONDLOOK, "password"], stdin=subprocess.PIPE) as process:
-            seen = str(Path(f"/proc/{process.pid}/ns/net").readlink())
-            process.kill()
-        return "same" if seen == str(Path("/proc/thread-self/ns/net").readlink()) else seen
+    def begin() -> None:
+        os.unshare(flag)
+        if kind == "net":
+            ip("link", "set", "lo", "up")
+        proxy = Proxy(tmp_path / "state", config)
+        try:
+            here = Path(f"/proc/thread-self/ns/{kind}").stat()
+            for pid in (proxy.facts["pid"], proxy.facts["service"], *proxy.facts["workers"]):
+                assert prepared.__file__ in Path(f"/proc/{pid}/cmdline").read_text()
+                assert os.path.samestat(Path(f"/proc/{pid}/ns/{kind}").stat(), here)
+            assert not os.path.samestat(Path(f"/proc/self/ns/{kind}").stat(), here)
+        finally:
+            proxy.stop()
 
     with ThreadPoolExecutor(1) as threads:
         try:
-            assert threads.submit(begin).result() == "same"
+            threads.submit(begin).result()
         except PermissionError:
-            pytest.skip("another network is not allowed here")
+            pytest.skip("another namespace is not allowed here")
