@@ -21,6 +21,9 @@ from serverkit.ports import free_port
 
 pytestmark = pytest.mark.e2e
 HOSTS = [f"evil{number}.example" for number in range(500)]
+PAUSE_S = (
+    0.02  # of each client between two requests: some are always under way, and no processor is full of them
+)
 PAGE = Page("servers.md")
 NGINX = """
 daemon off; pid {folder}/nginx.pid; error_log {folder}/error.log; worker_processes 1;
@@ -134,6 +137,7 @@ def test_restarts_behind_a_load_balancer_fail_no_check(tmp_path, name, rounds):
                 answer = await client.search([hashed[:4], random.randbytes(4)], timeout_s=30.0)
                 assert hashed in {each.full_hash for each in answer.answers[hashed[:4]].listed}
                 asked += 1
+                await asyncio.sleep(PAUSE_S)
 
         for _ in range(1200):
             try:
