@@ -136,7 +136,9 @@ def test_blocks_a_listed_file_by_its_hash(proxy, plain_origin):
 
 
 @pytest.mark.usefixtures("real_starts")
-def test_who_is_killed_is_started_again_and_all_die_with_the_supervisor(start_proxy, plain_origin):
+def test_who_is_killed_is_started_again_and_all_die_with_the_supervisor(
+    start_proxy, plain_origin, monkeypatch
+):
     """The port stays; whoever starts anew takes the place of the dead, and SIGTERM ends all with 0."""
     proxy: Proxy = start_proxy("workers: 2\n")
     before = set(proxy.facts["workers"])
@@ -155,6 +157,7 @@ def test_who_is_killed_is_started_again_and_all_die_with_the_supervisor(start_pr
     assert proxy.curl("http://malware.secondlook.test/").status == 403
     proxy.kill_family()
     assert (proxy.state / "run.json").exists()
+    monkeypatch.delenv(REAL_STARTS)
     again: Proxy = start_proxy("workers: 1\n")  # the stale run.json of a dead process is replaced
     assert again.facts["pid"] != proxy.facts["pid"]
     assert again.stop() == 0  # SIGTERM drains it
