@@ -5,9 +5,8 @@ import io
 import json
 
 from e2e.processes import command
+from secondlook.cli.context import CommandContext
 from secondlook.cli.operation import doctor
-from secondlook.cli.options import CommandContext
-from secondlook.config import load_settings
 from secondlook.run.diagnosis.finding import Finding
 
 
@@ -32,8 +31,7 @@ def test_doctor_shows_on_a_terminal_that_it_is_at_work(state, monkeypatch, capsy
     monkeypatch.setattr("secondlook.run.diagnosis.diagnosis.diagnose", slowly)
     monkeypatch.setattr("sys.stderr", terminal := Terminal())
     monkeypatch.setenv("TERM", "xterm")
-    context = CommandContext(load_settings(None, state=state), None)
-    assert asyncio.run(doctor._examine(context, as_json=False)) == 1
+    assert asyncio.run(doctor._examine(CommandContext(None, state))) == 1
     assert capsys.readouterr().out.startswith("PROBLEM  disk      full")
     shown = terminal.getvalue()
     assert shown.startswith("looking …\r")

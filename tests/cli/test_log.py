@@ -8,10 +8,9 @@ from agentkit.notices import notice
 from cli.calling import called, make_event, on, write_events
 from e2e.processes import json_lines
 from secondlook.agent.actions.kept_notices import KeptNotices
-from secondlook.cli.options import CommandContext
+from secondlook.cli.context import CommandContext
 from secondlook.cli.records import log
 from secondlook.cli.records.log import COLUMNS
-from secondlook.config import load_settings
 from secondlook.ledger.log.event_log import EventLog
 from secondlook.ledger.log.filter import EventFilter
 from secondlook.ledger.log.shape import EVENT_KEYS
@@ -83,9 +82,9 @@ def test_what_is_written_while_the_log_is_listed_is_followed_and_not_listed(stat
 
     monkeypatch.setattr(EventLog, "end", end_and_more)
     monkeypatch.setattr(log, "print_json", show)
-    context = CommandContext(load_settings(None, state=state), None)
+    context = CommandContext(None, state, as_json=True)
     with pytest.raises(KeyboardInterrupt):
-        log._show(context, EventFilter(), None, follow=True, as_csv=False, as_json=True, utc=True)
+        log._show(context, EventFilter(), None, follow=True, as_csv=False, utc=True)
     assert shown == [f"http://a.example/{number}" for number in (1, 2, 3)]
 
 
@@ -120,11 +119,12 @@ def test_a_client_is_erased(state):
 def test_people_read_the_names_of_lists_and_programs_the_short_ones(state, monkeypatch):
     write_events(state, make_event("http://shop.example/", host="shop.example", list="mw-8b"))
     monkeypatch.setattr(CommandContext, "list_titles", lambda _self: {"mw-8b": "URLhaus (malware)"})
-    context = CommandContext(load_settings(None, state=state), None)
+    context = CommandContext(None, state)
+    assert context.state == state
 
     def printed(columns):
         with called(columns, {"TERM": "dumb"}) as lines:
-            log._show(context, EventFilter(), 10, follow=False, as_csv=False, as_json=False, utc=False)
+            log._show(context, EventFilter(), 10, follow=False, as_csv=False, utc=False)
         return "".join(lines)
 
     assert "URLhaus (malware)" in printed(200)

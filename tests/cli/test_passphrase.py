@@ -5,7 +5,6 @@ import sys
 
 import pytest
 
-from secondlook.cli.backup import passphrase
 from secondlook.cli.backup.passphrase import read_passphrase
 
 
@@ -18,7 +17,7 @@ def typed(monkeypatch, *answers: str) -> list[str]:
     asked: list[str] = []
     left = list(answers)
     monkeypatch.setattr(sys, "stdin", Terminal())
-    monkeypatch.setattr(passphrase.getpass, "getpass", lambda prompt: (asked.append(prompt), left.pop(0))[1])
+    monkeypatch.setattr("getpass.getpass", lambda prompt: (asked.append(prompt), left.pop(0))[1])
     return asked
 
 

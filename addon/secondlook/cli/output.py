@@ -82,8 +82,8 @@ def plain_value(value: object) -> Any:
             return value
 
 
-def print_json(record: Mapping[str, object]) -> None:
-    """Print one JSON object on one line; everything beyond ASCII is escaped, so it is inert too."""
+def print_json(record: object) -> None:
+    """Print a mapping or a dataclass as JSON on one line; what is beyond ASCII is escaped, so it is inert."""
     write(json.dumps(plain_value(record)) + "\n")
 
 

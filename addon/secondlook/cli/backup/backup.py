@@ -9,9 +9,10 @@ import typer
 
 from secondlook.cli.backup.passphrase import PassphraseOption, read_passphrase
 from secondlook.cli.caller import typed
+from secondlook.cli.context import CommandContext, with_context
 from secondlook.cli.finding import find_config
-from secondlook.cli.options import ConfigOption, JsonOption, StateOption, open_context
-from secondlook.cli.output import print_result, size_text
+from secondlook.cli.options import flag
+from secondlook.cli.output import size_text
 
 app = typer.Typer(add_completion=False)
 
@@ -19,20 +20,18 @@ _ENDINGS: Final = (signal.SIGTERM, signal.SIGHUP)
 
 
 @app.command()
+@with_context
 def backup(
+    context: CommandContext,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to write.")],
-    encrypt: Annotated[bool, typer.Option("--encrypt", help="Encrypt it with a passphrase.")] = False,
+    encrypt: Annotated[bool, flag("--encrypt", "Encrypt it with a passphrase.")] = False,
     passphrase_file: PassphraseOption = None,
-    quarantine: Annotated[bool, typer.Option("--quarantine", help="Quarantined files too.")] = False,
-    replace: Annotated[bool, typer.Option("--replace", help="Replace FILE where it exists.")] = False,
-    config: ConfigOption = None,
-    state: StateOption = None,
-    as_json: JsonOption = False,
+    quarantine: Annotated[bool, flag("--quarantine", "Quarantined files too.")] = False,
+    replace: Annotated[bool, flag("--replace", "Replace FILE where it exists.")] = False,
 ) -> None:
     """Write a backup: log, queue, rules, authority, keys, lists, configuration; the proxy may run."""
     from secondlook.run.backup.making import make_backup
 
-    context = open_context(config, state)
     passphrase = None
     if encrypt or passphrase_file is not None:
         passphrase = read_passphrase(passphrase_file, twice=True)
@@ -59,7 +58,7 @@ def backup(
     lines = [f"wrote {made.path}: {size_text(made.bytes)}, {made.files} files"]
     if not made.encrypted:
         lines.append("  not encrypted: whoever reads it can pose as any site to those who trust this proxy")
-    print_result(record, *lines, f"  try it: {typed(f'restore --check {file}')}", as_json=as_json)
+    context.report(record, *lines, f"  try it: {typed(f'restore --check {file}')}")
 
 
 def _is_shipped(config: Path) -> bool:

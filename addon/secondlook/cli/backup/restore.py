@@ -8,7 +8,7 @@ import typer
 
 from secondlook.cli.backup.passphrase import PassphraseOption, read_passphrase
 from secondlook.cli.finding import CONFIG_NAME, find_config
-from secondlook.cli.options import ConfigOption, JsonOption, StateOption
+from secondlook.cli.options import ConfigOption, JsonOption, StateOption, flag
 from secondlook.cli.output import print_facts, print_json, print_line
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def restore(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A backup.")],
-    check: Annotated[bool, typer.Option("--check", help="Read it to its end, change nothing.")] = False,
+    check: Annotated[bool, flag("--check", "Read it to its end, change nothing.")] = False,
     passphrase_file: PassphraseOption = None,
     keep_settings: Annotated[
-        bool, typer.Option("--keep-settings", help="Leave the configuration of this machine as it is.")
+        bool, flag("--keep-settings", "Leave the configuration of this machine as it is.")
     ] = False,
     config: ConfigOption = None,
     state: StateOption = None,

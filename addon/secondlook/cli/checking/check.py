@@ -10,14 +10,8 @@ import typer
 
 from secondlook.cli.beside import PATH_STARTS
 from secondlook.cli.caller import typed, write
-from secondlook.cli.options import (
-    AsClientOption,
-    CommandContext,
-    ConfigOption,
-    JsonOption,
-    StateOption,
-    open_context,
-)
+from secondlook.cli.context import CommandContext, with_context
+from secondlook.cli.options import AsClientOption, flag
 from secondlook.cli.output import Tone, duration_text, fail, print_facts, print_json, print_line, print_marked
 from secondlook.core.neutralize import inert
 from secondlook.run.supervisor.runfile import is_of_a_proxy, read_run_file
@@ -36,16 +30,15 @@ TONES: Mapping[str, Tone] = {"allow": "good", "block": "bad", "flag": "doubtful"
 
 
 @app.command()
+@with_context
 def check(
+    context: CommandContext,
     subjects: Annotated[
         list[str], typer.Argument(metavar="SUBJECT…", help="URL, path of a file, or hex digest.")
     ],
-    as_file: Annotated[bool, typer.Option("--file", help="Every SUBJECT is the path of a file.")] = False,
-    offline: Annotated[bool, typer.Option("--offline", help="Ask no server.")] = False,
+    as_file: Annotated[bool, flag("--file", "Every SUBJECT is the path of a file.")] = False,
+    offline: Annotated[bool, flag("--offline", "Ask no server.")] = False,
     client: AsClientOption = None,
-    config: ConfigOption = None,
-    state: StateOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Check URLs, files or digests and explain the decision; nothing is recorded.
 
@@ -53,7 +46,6 @@ def check(
     """
     import asyncio
 
-    context = open_context(config, state)
     if not (is_of_a_proxy(context.state) or (context.state / "server").is_dir()):
         typer.echo(f"nothing of Second Look is in {context.state}: without its lists", err=True)
     if (running := read_run_file(context.state)) and changed_since_read(running):
@@ -62,9 +54,9 @@ def check(
         records = [context.running.explain(_subject(text), client) for text in subjects]
     else:
         records = asyncio.run(_check(context, subjects, as_file=as_file, offline=offline, client=client))
-    titles = {} if as_json else context.list_titles()
+    titles = {} if context.as_json else context.list_titles()
     for index, one in enumerate(records):
-        if as_json:
+        if context.as_json:
             print_json(one)
         else:
             if index:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from secondlook.cli.checking.check import BLOCKED_EXIT, UNVERIFIABLE_EXIT, print_check
-from secondlook.cli.options import CommandContext, ConfigOption, JsonOption, StateOption, open_context
+from secondlook.cli.context import CommandContext, with_context
+from secondlook.cli.options import flag
 from secondlook.cli.output import fail, print_json, print_line
 
 if TYPE_CHECKING:
@@ -25,15 +26,12 @@ app = typer.Typer(add_completion=False)
 
 
 @app.command()
+@with_context
 def scan(
+    context: CommandContext,
     paths: Annotated[list[Path], typer.Argument(metavar="PATH…", help="Files, and folders with all below.")],
-    quarantine: Annotated[
-        bool, typer.Option("--quarantine", help="Put what is blocked into quarantine.")
-    ] = False,
-    offline: Annotated[bool, typer.Option("--offline", help="Ask no server.")] = False,
-    config: ConfigOption = None,
-    state: StateOption = None,
-    as_json: JsonOption = False,
+    quarantine: Annotated[bool, flag("--quarantine", "Put what is blocked into quarantine.")] = False,
+    offline: Annotated[bool, flag("--offline", "Ask no server.")] = False,
 ) -> None:
     """Check every file by its digests and by the engines that look into it.
 
@@ -46,14 +44,14 @@ def scan(
         if not path.exists():
             fail(f"cannot read {path}: No such file or directory")
     paths = [path.absolute() for path in paths]
-    look = _Look(open_context(config, state), as_json=as_json, quarantine=quarantine)
+    look = _Look(context, quarantine=quarantine)
     sys.exit(asyncio.run(look.run(paths, offline=offline)))
 
 
 class _Look:
-    def __init__(self, context: CommandContext, *, as_json: bool, quarantine: bool) -> None:
+    def __init__(self, context: CommandContext, *, quarantine: bool) -> None:
         self._context = context
-        self._as_json = as_json
+        self._as_json = context.as_json
         self._quarantine = quarantine
         self._counts = Counter({"files": 0, "blocked": 0, "unverifiable": 0, "unreadable": 0})
 

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from secondlook.cli.options import CommandContext, ConfigOption, JsonOption, StateOption, open_context
+from secondlook.cli.context import CommandContext, with_context
 from secondlook.cli.output import Tone, print_json, print_line, print_marked, working
 
 app = typer.Typer(add_completion=False)
@@ -16,15 +16,15 @@ SIGNS: dict[str, tuple[str, Tone]] = {
 
 
 @app.command()
-def doctor(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
+@with_context
+def doctor(context: CommandContext) -> None:
     """Check ports, CA trust, servers, location, pattern, ledger, clock, disk; exit status 1 on a problem."""
     import asyncio
 
-    context = open_context(config, state)
-    sys.exit(1 if asyncio.run(_examine(context, as_json=as_json)) else 0)
+    sys.exit(1 if asyncio.run(_examine(context)) else 0)
 
 
-async def _examine(context: CommandContext, *, as_json: bool) -> int:
+async def _examine(context: CommandContext) -> int:
     with working("looking"):
         from secondlook.run.diagnosis.diagnosis import diagnose
 
@@ -36,15 +36,8 @@ async def _examine(context: CommandContext, *, as_json: bool) -> int:
         if finding is None:
             return problems
         problems += finding.result == "problem"
-        if as_json:
-            print_json(
-                {
-                    "check": finding.check,
-                    "result": finding.result,
-                    "text": finding.text,
-                    "remedy": finding.remedy,
-                }
-            )
+        if context.as_json:
+            print_json(finding)
             continue
         sign, tone = SIGNS[finding.result]
         print_marked(sign, f"  {finding.check:<8}  {finding.text}", tone)

@@ -2,8 +2,8 @@
 
 import typer
 
-from secondlook.cli.options import ConfigOption, JsonOption, StateOption, open_context
-from secondlook.cli.output import fail, print_result
+from secondlook.cli.context import CommandContext, with_context
+from secondlook.cli.output import fail
 from secondlook.ground.first_steps import FirstSteps, Step
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Try the notices.")
@@ -15,15 +15,11 @@ def _group() -> None:
 
 
 @app.command()
-def test(
-    config: ConfigOption = None,  # noqa: PT028 - a command
-    state: StateOption = None,  # noqa: PT028
-    as_json: JsonOption = False,  # noqa: PT028
-) -> None:
+@with_context
+def test(context: CommandContext) -> None:
     """Send a test notice to everybody that `notify` names, and report whether it went out."""
     from secondlook.agent.actions.notice import AppriseSender
 
-    context = open_context(config, state)
     notify = context.settings.notify
     if not (notify.urls or notify.desktop):
         fail("no notices are set up yet", hint="set notify.urls or notify.desktop in the configuration")
@@ -35,4 +31,4 @@ def test(
         )
     FirstSteps(context.state).mark(Step.NOTICE)
     sent = {"sent": True, "urls": len(notify.urls), "desktop": notify.desktop}
-    print_result(sent, "the test notice went out", as_json=as_json)
+    context.report(sent, "the test notice went out")

@@ -2,20 +2,14 @@
 
 import sys
 import time
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from secondlook.cli.caller import typed
-from secondlook.cli.options import (
-    CommandContext,
-    ConfigOption,
-    JsonOption,
-    StateOption,
-    known_context,
-    open_context,
-    when_bare,
-)
+from secondlook.cli.context import CommandContext, when_bare, with_context, with_known_context
+from secondlook.cli.options import Text, flag, option
 from secondlook.cli.output import (
     duration_text,
     fail,
@@ -23,12 +17,14 @@ from secondlook.cli.output import (
     print_json,
     print_line,
     print_marked,
-    print_result,
     print_table,
     working,
 )
 from secondlook.ground.errors import PatternError
 from secondlook.ground.ulid import make_id
+
+if TYPE_CHECKING:
+    from secondlook.agent.pattern.source import UpdateOutcome
 
 app = typer.Typer(add_completion=False, help="The local lists: what is in force, how old, from where.")
 COLUMNS = ("what", "list", "entries", "generation", "tier", "server", "confirmed")
@@ -36,16 +32,16 @@ COLUMNS = ("what", "list", "entries", "generation", "tier", "server", "confirmed
 
 @app.command()
 @when_bare(app)
-def status(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
+@with_known_context
+def status(context: CommandContext) -> None:
     """Show the lists in force: entries, generation, server, age, and what is wrong."""
     from secondlook.agent.pattern import change
     from secondlook.ledger.log.shape import rfc3339
     from secondlook.server.feeds import rule_versions
 
-    context = known_context(config, state)
     now = time.time()
     found = change.status(context.state, now=now, title=context.list_title)
-    if as_json:
+    if context.as_json:
         for each in found.lists:
             print_json(
                 {
@@ -85,20 +81,15 @@ def status(config: ConfigOption = None, state: StateOption = None, as_json: Json
 
 
 @app.command()
+@with_context
 def update(
+    context: CommandContext,
     accept_shrink: Annotated[
-        bool,
-        typer.Option("--accept-shrink", help="Also when a list shrinks far, or is offered no more."),
+        bool, flag("--accept-shrink", "Also when a list shrinks far, or is offered no more.")
     ] = False,
     force: Annotated[
-        bool,
-        typer.Option(
-            "--force", help="Also what `pattern rollback` gave up, and rules of a feed that shrank."
-        ),
+        bool, flag("--force", "Also what `pattern rollback` gave up, and rules of a feed that shrank.")
     ] = False,
-    config: ConfigOption = None,
-    state: StateOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Ask the servers for news now, and for what is damaged here, and report."""
     import asyncio
@@ -108,7 +99,6 @@ def update(
     from secondlook.scan import rule_keeper
     from secondlook.server.feeds import rule_versions
 
-    context = open_context(config, state)
     change.set_damaged_stamp_aside(context.state / FOLDER)
     if force:
         change.forget_rollback(context.state, now=time.time(), keep=context.settings.pattern.keep)
@@ -117,17 +107,17 @@ def update(
         rule_keeper.ask_for_look(context.state)
     with working("asking the servers for their lists"):
         outcomes = asyncio.run(_update(context, accept_shrink=accept_shrink))
-    if as_json:
+    if context.as_json:
         for each in outcomes:
             print_json(each)
     else:
         rows = (
             (
-                each["server"],
-                each["generation"],
-                "; ".join(f"{name} {count:,}" for name, count in each["taken"].items()) or "nothing new",
-                "; ".join(f"{name}: {why}" for name, why in each["refused"].items()),
-                each["error"],
+                each.server,
+                each.generation,
+                "; ".join(f"{name} {count:,}" for name, count in each.taken.items()) or "nothing new",
+                "; ".join(f"{name}: {why}" for name, why in each.refused.items()),
+                each.error,
             )
             for each in outcomes
         )
@@ -135,11 +125,11 @@ def update(
             ("server", "generation", "taken", "refused", "error"), rows, empty="there is no server to ask"
         )
         _mention_rollback(context)
-    if any(each["error"] or each["refused"] for each in outcomes):
+    if any(each.error or each.refused for each in outcomes):
         sys.exit(1)
 
 
-async def _update(context: CommandContext, *, accept_shrink: bool) -> list[dict[str, Any]]:
+async def _update(context: CommandContext, *, accept_shrink: bool) -> "Sequence[UpdateOutcome]":
     from secondlook.run.assembly.background.updates import make_updater
     from secondlook.run.assembly.check.asking import asking
 
@@ -147,16 +137,7 @@ async def _update(context: CommandContext, *, accept_shrink: bool) -> list[dict[
         async with asking(context.settings, ledger) as parts:
             updater = make_updater(parts)
             await updater.verify()  # a damaged list has no news: it is fetched whole
-            return [
-                {
-                    "server": each.server,
-                    "generation": each.generation,
-                    "taken": dict(each.taken),
-                    "refused": dict(each.refused),
-                    "error": each.error,
-                }
-                for each in await updater.update_now(accept_shrink=accept_shrink)
-            ]
+            return await updater.update_now(accept_shrink=accept_shrink)
 
 
 def _mention_rollback(context: CommandContext) -> None:
@@ -170,41 +151,38 @@ def _mention_rollback(context: CommandContext) -> None:
 
 
 @app.command()
-def verify(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
+@with_known_context
+def verify(context: CommandContext) -> None:
     """Read every list whole and compare it with its checksum; exit status 1 when one is damaged."""
     from secondlook.agent.pattern import change
 
-    context = known_context(config, state)
     started = time.monotonic()
     found = change.status(context.state, now=time.time())
     faults = {each.file: fault for each, fault in change.verify(context.state).items()}
     for each in found.lists:
         fault = faults.get(each.file)
         record = {"list": each.name, "entries": each.entries, "ok": fault is None, "fault": fault}
-        print_result(record, f"{each.name}: {fault or 'in order'}", as_json=as_json)
-    if not as_json:
+        context.report(record, f"{each.name}: {fault or 'in order'}")
+    if not context.as_json:
         print_line(f"{found.entries:,} entries read in {time.monotonic() - started:.2f} s")
     if faults:
         sys.exit(1)
 
 
 @app.command()
+@with_known_context
 def rollback(
+    context: CommandContext,
     of_rules: Annotated[
-        str | None,
-        typer.Option("--rules", metavar="FEED", help="The YARA rules of this feed, not the lists."),
+        Text, option("--rules", "FEED", "The YARA rules of this feed, not the lists.")
     ] = None,
-    config: ConfigOption = None,
-    state: StateOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Put the lists before these back in force, until a server has others."""
     from secondlook.agent.pattern import change
     from secondlook.core.event import Event, EventKind
 
-    context = known_context(config, state)
     if of_rules is not None:
-        _roll_back_rules(context, of_rules, as_json=as_json)
+        _roll_back_rules(context, of_rules)
         return
     stamp = change.rollback(context.state, keep=context.settings.pattern.keep)
     if not stamp.lists:
@@ -217,10 +195,10 @@ def rollback(
     lines = [f"{generation_text(stamp.generation)} is in force again, until a server has another one"]
     if stamp.held:
         lines.append(f"  take the one that was given up after all with: {typed('pattern update --force')}")
-    print_result({"generation": stamp.generation}, *lines, as_json=as_json)
+    context.report({"generation": stamp.generation}, *lines)
 
 
-def _roll_back_rules(context: CommandContext, feed: str, *, as_json: bool) -> None:
+def _roll_back_rules(context: CommandContext, feed: str) -> None:
     from secondlook.core.event import Event, EventKind
     from secondlook.ledger.log.shape import rfc3339
     from secondlook.scan import rule_keeper
@@ -241,9 +219,8 @@ def _roll_back_rules(context: CommandContext, feed: str, *, as_json: bool) -> No
         ledger.recorder.record(
             Event(id=make_id(now), kind=EventKind.UPDATE, time=now, list=feed, detail=text)
         )
-    print_result(
+    context.report(
         {"feed": feed, "rules": now_in_force.count, "taken_at": rfc3339(now_in_force.taken_at)},
         f"{feed}: {text}; in force as soon as they are compiled, until the feed has others",
         f"  take those that were given up after all with: {typed('pattern update --force')}",
-        as_json=as_json,
     )

@@ -5,23 +5,23 @@ from typing import Annotated
 import typer
 
 from secondlook.cli.caller import typed
-from secondlook.cli.options import ConfigOption, ForClientOption, JsonOption, StateOption, open_context
-from secondlook.cli.output import fail, print_result, time_text
+from secondlook.cli.context import CommandContext, with_context
+from secondlook.cli.options import ForClientOption
+from secondlook.cli.output import fail, time_text
 from secondlook.core.rules.rule import LONGEST_PAUSE_S, SHORTEST_S
 
 app = typer.Typer(add_completion=False)
 
 
 @app.command()
+@with_context
 def pause(
+    context: CommandContext,
     duration: Annotated[
         str,
         typer.Argument(metavar="MINUTES", help="For how long, up to a week; or a duration (90s, 2h)."),
     ],
     client: ForClientOption = None,
-    config: ConfigOption = None,
-    state: StateOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Switch protection off for some minutes; checks go on and are logged, nothing is blocked."""
     from secondlook.ledger.log.shape import rfc3339
@@ -29,14 +29,12 @@ def pause(
     lasts = _seconds(duration)
     if lasts is None or not SHORTEST_S <= lasts <= LONGEST_PAUSE_S:
         fail(f"expected minutes, or a duration (10m), from 1s to a week (7d), got {duration!r}", status=2)
-    context = open_context(config, state)
     with context.ledger() as ledger:
         made = ledger.pauses.add(lasts / 60, client=client)
     whose = f"for {made.client}" if made.client else "for everybody"
-    print_result(
+    context.report(
         {"id": made.id, "client": made.client, "until": rfc3339(made.until)},
         f"protection is off {whose} until {time_text(made.until)}; on again with: {typed('resume')}",
-        as_json=as_json,
     )
 
 

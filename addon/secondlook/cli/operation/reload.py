@@ -9,8 +9,9 @@ from typing import Any
 import typer
 
 from secondlook.cli.caller import typed
+from secondlook.cli.context import KnownContext
 from secondlook.cli.finding import find_config, plainly_stated
-from secondlook.cli.options import ConfigOption, JsonOption, StateOption, known_context
+from secondlook.cli.options import ConfigOption, JsonOption, StateOption
 from secondlook.cli.output import fail, print_result, working
 from secondlook.run.supervisor.plan import Invocation
 from secondlook.run.supervisor.runfile import read_run_file
@@ -27,7 +28,7 @@ def reload(config: ConfigOption = None, state: StateOption = None, as_json: Json
 
     A file with a fault is reported before anything is sent: the proxy goes on as it is.
     """
-    folder = state or _stated_state(config) or known_context(config, None).state
+    folder = state or _stated_state(config) or KnownContext(config, None).state
     running = _running(folder)
     invocation = Invocation.of(running["invocation"])
     wanted = _try(invocation)

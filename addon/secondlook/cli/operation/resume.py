@@ -4,22 +4,20 @@ from typing import Annotated
 
 import typer
 
-from secondlook.cli.options import ConfigOption, JsonOption, StateOption, client_option, known_context
-from secondlook.cli.output import print_result
+from secondlook.cli.context import CommandContext, with_known_context
+from secondlook.cli.options import Text, client_option
 
 app = typer.Typer(add_completion=False)
 
 
 @app.command()
+@with_known_context
 def resume(
-    client: Annotated[str | None, client_option("Only the pause of this client.")] = None,
-    config: ConfigOption = None,
-    state: StateOption = None,
-    as_json: JsonOption = False,
+    context: CommandContext,
+    client: Annotated[Text, client_option("Only the pause of this client.")] = None,
 ) -> None:
     """Switch paused protection on again."""
-    context = known_context(config, state)
     with context.ledger() as ledger:
         ended = ledger.pauses.end(client=client, everybody=client is None)
     text = "protection is on again" if ended else "protection was not paused"
-    print_result({"ended": ended}, text, as_json=as_json)
+    context.report({"ended": ended}, text)

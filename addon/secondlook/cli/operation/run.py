@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 
 from secondlook.cli.caller import typed
-from secondlook.cli.options import ConfigOption, StateOption, invocation_of, writable_state
+from secondlook.cli.finding import find_config
+from secondlook.cli.options import ConfigOption, StateOption, Text, Texts, option, writable_state
 from secondlook.cli.output import fail
-from secondlook.run.supervisor.plan import write_plan
+from secondlook.run.supervisor.plan import Invocation, write_plan
 from secondlook.run.supervisor.runfile import UNFINISHED_FILE
 
 ANSWERS_COMMANDS = "secondlook.cli.answering"  # imported by the service, when it is first asked
@@ -23,22 +24,15 @@ app = typer.Typer(add_completion=False)
 def run(
     config: ConfigOption = None,
     listen: Annotated[
-        list[str] | None,
-        typer.Option("--listen", metavar="HOST:PORT", help="Where the proxy listens; may be repeated."),
+        Texts, option("--listen", "HOST:PORT", "Where the proxy listens; may be repeated.")
     ] = None,
-    review: Annotated[
-        str | None, typer.Option("--review", metavar="HOST:PORT", help="Where the review page listens.")
-    ] = None,
+    review: Annotated[Text, option("--review", "HOST:PORT", "Where the review page listens.")] = None,
     state: StateOption = None,
     workers: Annotated[
-        int | None,
-        typer.Option("--workers", metavar="N", help="How many worker processes; default: one a core."),
+        int | None, option("--workers", "N", "How many worker processes; default: one a core.")
     ] = None,
     overrides: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", metavar="KEY=VALUE", help="Any setting by its dotted key, such as policy.level=high."
-        ),
+        Texts, option("--set", "KEY=VALUE", "Any setting by its dotted key, such as policy.level=high.")
     ] = None,
 ) -> None:
     """Start the proxy with all its parts: embedded server, workers, second look, review page.
@@ -47,10 +41,12 @@ def run(
     """
     from secondlook.run.reload import read_plan_of
 
-    invocation = invocation_of(
-        config,
-        state,
+    found, own_state = find_config(config)
+    place = state or own_state
+    invocation = Invocation(
+        config=str(found.absolute()) if found is not None else None,
         overrides=tuple(overrides or ()),
+        state=str(place.absolute()) if place is not None else None,
         listen=tuple(listen or ()),
         review=review,
         workers=workers,

@@ -10,14 +10,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from secondlook.cli.caller import on_terminal, typed
-from secondlook.cli.options import (
-    CommandContext,
-    ConfigOption,
-    JsonOption,
-    StateOption,
-    UtcOption,
-    known_context,
-)
+from secondlook.cli.context import CommandContext, with_known_context
+from secondlook.cli.options import UtcOption
 from secondlook.cli.output import (
     duration_text,
     generation_text,
@@ -43,18 +37,13 @@ MOST_BYTES = 1_000
 
 
 @app.command()
-def status(
-    config: ConfigOption = None,
-    state: StateOption = None,
-    utc: UtcOption = False,
-    as_json: JsonOption = False,
-) -> None:
+@with_known_context
+def status(context: CommandContext, utc: UtcOption = False) -> None:
     """Show on one screen how protection is doing."""
     from secondlook.agent.pattern import change
     from secondlook.ledger.log.shape import rfc3339
     from secondlook.server.store.feed_alerts import feed_alerts
 
-    context = known_context(config, state)
     now = time.time()
     running = read_run_file(context.state)
     facts: dict[str, Any] = {
@@ -119,7 +108,7 @@ def status(
                 facts["alerts"].append(ledger.trouble or str(error))
     except LedgerError as error:
         facts["alerts"].append(str(error))
-    if as_json:
+    if context.as_json:
         print_json(facts)
         return
     if facts["review"] and running and on_terminal():

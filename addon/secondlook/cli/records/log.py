@@ -9,18 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from secondlook.cli.caller import on_terminal, write
-from secondlook.cli.completion import completed
-from secondlook.cli.options import (
-    CommandContext,
-    ConfigOption,
-    JsonOption,
-    StateOption,
-    UtcOption,
-    client_option,
-    instant_from,
-    known_context,
-)
-from secondlook.cli.output import fail, fail_as_none_of, print_json, print_result, print_table, time_text
+from secondlook.cli.completion import some_of
+from secondlook.cli.context import CommandContext, with_known_context
+from secondlook.cli.options import Text, Texts, UtcOption, client_option, flag, instant_from, option
+from secondlook.cli.output import fail, print_json, print_table, time_text
 from secondlook.core.event import Event, EventKind
 from secondlook.core.neutralize import inert
 from secondlook.core.rules.client import ClientNameError, recorded_client
@@ -37,101 +29,56 @@ SPARE = ("id", "class", "threat", "stage")  # what a narrow terminal does withou
 NO_TITLES: Mapping[str, str] = {}
 
 
-def _several(option: str, given: list[str] | None, known: Iterable[str]) -> tuple[str, ...] | None:
-    if not given:
-        return None
-    words = tuple(word.strip() for text in given for word in text.split(",") if word.strip())
-    allowed = tuple(known)
-    for word in words:
-        if word not in allowed:
-            fail_as_none_of(option, allowed, word)
-    return words
-
-
 @app.command()
+@with_known_context
 def log(
-    config: ConfigOption = None,
-    state: StateOption = None,
-    decision: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--decision",
-            metavar="allow|block|flag",
-            help="May be repeated.",
-            autocompletion=completed(Action),
-        ),
-    ] = None,
-    kind: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--kind", metavar="KIND", help=", ".join(EventKind), autocompletion=completed(EventKind)
-        ),
-    ] = None,
-    stage: Annotated[
-        list[str] | None,
-        typer.Option("--stage", metavar="STAGE", help=", ".join(Stage), autocompletion=completed(Stage)),
-    ] = None,
-    threat: Annotated[
-        list[str] | None,
-        typer.Option("--threat", metavar="THREAT", help=", ".join(Threat), autocompletion=completed(Threat)),
-    ] = None,
-    host: Annotated[
-        str | None,
-        typer.Option("--host", metavar="HOST", help="This host; *.example.org for subdomains too."),
-    ] = None,
-    client: Annotated[str | None, client_option("Of this address or user.", recorded_client)] = None,
-    proxy: Annotated[
-        str | None,
-        typer.Option("--proxy", metavar="NAME", help="Of this one of those that share the ledger."),
-    ] = None,
+    context: CommandContext,
+    decision: Annotated[Texts, some_of(Action, "allow|block|flag", "May be repeated.")] = None,
+    kind: Annotated[Texts, some_of(EventKind, "KIND")] = None,
+    stage: Annotated[Texts, some_of(Stage, "STAGE")] = None,
+    threat: Annotated[Texts, some_of(Threat, "THREAT")] = None,
+    host: Annotated[Text, option("--host", "HOST", "This host; *.example.org for subdomains too.")] = None,
+    client: Annotated[Text, client_option("Of this address or user.", recorded_client)] = None,
+    proxy: Annotated[Text, option("--proxy", "NAME", "Of this one of those that share the ledger.")] = None,
     gateway: Annotated[
-        str | None,
-        typer.Option("--gateway", metavar="NAME", help="Asked by this gateway: its name or address."),
+        Text, option("--gateway", "NAME", "Asked by this gateway: its name or address.")
     ] = None,
-    since: Annotated[
-        str | None, typer.Option("--since", metavar="1d|TIME", help="Not before; how long ago, or when.")
-    ] = None,
-    until: Annotated[str | None, typer.Option("--until", metavar="1h|TIME", help="Before.")] = None,
-    search: Annotated[
-        str | None, typer.Option("--search", metavar="TEXT", help="Words that must all occur.")
-    ] = None,
+    since: Annotated[Text, option("--since", "1d|TIME", "Not before; how long ago, or when.")] = None,
+    until: Annotated[Text, option("--until", "1h|TIME", "Before.")] = None,
+    search: Annotated[Text, option("--search", "TEXT", "Words that must all occur.")] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", metavar="N", min=1, help="Only the newest N.")
     ] = None,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Go on with new events as they come.")
     ] = False,
-    as_csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values with a header.")] = False,
+    as_csv: Annotated[bool, flag("--csv", "Comma-separated values with a header.")] = False,
     erase_client: Annotated[
-        str | None,
-        typer.Option("--erase-client", metavar="CLIENT", help="Delete for good what was kept of a client."),
+        Text, option("--erase-client", "CLIENT", "Delete for good what was kept of a client.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Erase without asking.")] = False,
+    yes: Annotated[bool, flag("--yes", "Erase without asking.")] = False,
     utc: UtcOption = False,
-    as_json: JsonOption = False,
 ) -> None:
     """Show the event log, newest last. On a terminal only the newest 100, unless `--limit` asks for more."""
     if erase_client is not None or yes:
         chosen = (decision, kind, stage, threat, host, client, proxy, gateway, since, until, search, limit)
         filtered = follow or as_csv or any(value is not None for value in chosen)
-        _erase(known_context(config, state), erase_client, filtered=filtered, yes=yes, as_json=as_json)
+        _erase(context, erase_client, filtered=filtered, yes=yes)
         return
-    if as_csv and as_json:
+    if as_csv and context.as_json:
         fail("expected --csv or --json, got both", status=2)
     if host is not None and not host.strip():
         fail("expected a host after --host, got nothing", status=2)
-    decisions, kinds = _several("--decision", decision, Action), _several("--kind", kind, EventKind)
-    stages, threats = _several("--stage", stage, Stage), _several("--threat", threat, Threat)
     begun, ended = instant_from(since, "--since"), instant_from(until, "--until")
     # all mistakes are answered by now, without the ledger's modules
     from secondlook.core.url.canonical import host_filter
     from secondlook.ledger.log.filter import EventFilter
 
     wanted = EventFilter(
-        decision=decisions,
-        kind=kinds,
-        stage=stages,
-        threat=threats,
+        decision=_any_of(decision),
+        kind=_any_of(kind),
+        stage=_any_of(stage),
+        threat=_any_of(threat),
         host=host_filter(host) if host is not None else None,
         client=client,
         proxy=proxy,
@@ -140,10 +87,13 @@ def log(
         until=ended,
         search=search,
     )
-    context = known_context(config, state)
-    if limit is None and on_terminal() and not (as_csv or as_json):
+    if limit is None and on_terminal() and not (as_csv or context.as_json):
         limit = 100
-    _show(context, wanted, limit, follow=follow, as_csv=as_csv, as_json=as_json, utc=utc)
+    _show(context, wanted, limit, follow=follow, as_csv=as_csv, utc=utc)
+
+
+def _any_of(words: Texts) -> tuple[str, ...] | None:
+    return None if words is None else tuple(words)
 
 
 def _show(
@@ -153,20 +103,26 @@ def _show(
     *,
     follow: bool,
     as_csv: bool,
-    as_json: bool,
     utc: bool,
 ) -> None:
     import asyncio
-
-    from secondlook.ledger.log.shape import event_json
 
     titles = cache(context.list_titles)  # not looked for before a row names a list
 
     def row(event: Event) -> tuple[object, ...]:
         return _row(event, titles() if event.list and on_terminal() else NO_TITLES, utc=utc)
 
+    def print_row(event: Event) -> None:
+        _print_plain(row(event))
+
     with context.ledger_to_read() as ledger:
-        printer = _csv_printer() if as_csv else None
+        show: Callable[[Event], None] | None = None  # one by one, as they come
+        if context.as_json:
+            show = _print_as_json
+        elif as_csv:
+            show = _csv_printer()
+        elif follow:
+            show = print_row
         cursor = ledger.events.end() if follow else None
         events: Iterable[Event]
         if limit is None:
@@ -174,24 +130,18 @@ def _show(
         else:
             newest = ledger.events.export(wanted, newest_first=True, upto=cursor)
             events = reversed(list(islice(newest, limit)))
-        if as_json:
-            for event in events:
-                print_json(event_json(event))
-        elif printer is not None:
-            for event in events:
-                printer(event)
-        elif follow:
-            for event in events:
-                _print_plain(row(event))
-        else:
+        if show is None:
             empty = "no events" + _because(wanted)
             print_table(COLUMNS, map(row, events), empty=empty, whole=WHOLE, spare=SPARE)
+            return
+        for event in events:
+            show(event)
         if cursor is not None:
             sys.stdout.flush()
-            asyncio.run(_follow(ledger.events, wanted, cursor, row, as_json=as_json, printer=printer))
+            asyncio.run(_follow(ledger.events, wanted, cursor, show))
 
 
-def _erase(context: CommandContext, client: str | None, *, filtered: bool, yes: bool, as_json: bool) -> None:
+def _erase(context: CommandContext, client: str | None, *, filtered: bool, yes: bool) -> None:
     if client is None:
         fail("--yes is for --erase-client", status=2)
     if filtered:
@@ -209,28 +159,19 @@ def _erase(context: CommandContext, client: str | None, *, filtered: bool, yes: 
     lines = [f"erased {name}: {gone:,} events; nothing that is kept names it any more, except rules"]
     if aside := ", ".join(path.name for path in sorted(context.state.glob("*.damaged*"))):
         lines.append(f"what was damaged and set aside may name it, and is yours to delete: {aside}")
-    print_result({"client": name, "events": gone}, *lines, as_json=as_json)
+    context.report({"client": name, "events": gone}, *lines)
 
 
-async def _follow(
-    log: "EventLog",
-    wanted: "EventFilter",
-    cursor: str,
-    row: Callable[[Event], tuple[object, ...]],
-    *,
-    as_json: bool,
-    printer: Callable[[Event], None] | None,
-) -> None:
+async def _follow(log: "EventLog", wanted: "EventFilter", cursor: str, show: Callable[[Event], None]) -> None:
+    async for event in log.follow(wanted, after=cursor):
+        show(event)
+        sys.stdout.flush()
+
+
+def _print_as_json(event: Event) -> None:
     from secondlook.ledger.log.shape import event_json
 
-    async for event in log.follow(wanted, after=cursor):
-        if as_json:
-            print_json(event_json(event))
-        elif printer is not None:
-            printer(event)
-        else:
-            _print_plain(row(event))
-        sys.stdout.flush()
+    print_json(event_json(event))
 
 
 def _because(wanted: "EventFilter") -> str:

@@ -6,16 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from secondlook.cli.caller import typed
-from secondlook.cli.completion import completed_id
-from secondlook.cli.options import (
-    CommandContext,
-    ConfigOption,
-    JsonOption,
-    StateOption,
-    known_context,
-    lists,
-)
-from secondlook.cli.output import fail, print_list, print_result, size_text, time_text
+from secondlook.cli.completion import id_argument
+from secondlook.cli.context import CommandContext, lists, with_known_context
+from secondlook.cli.output import fail, print_list, size_text, time_text
 from secondlook.ground.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -24,12 +17,7 @@ if TYPE_CHECKING:
     from secondlook.ledger.ledger import Ledger
 
 RecordArgument = Annotated[
-    str,
-    typer.Argument(
-        metavar="ID",
-        help="As `quarantine list` shows it.",
-        autocompletion=completed_id(lambda ledger: (record.id for record in ledger.quarantine.all())),
-    ),
+    str, id_argument(lambda ledger: (record.id for record in ledger.quarantine.all()), "quarantine list")
 ]
 
 app = typer.Typer(add_completion=False, help="Files that were taken out of the download folders.")
@@ -59,30 +47,20 @@ def list_files(ledger: "Ledger", *, utc: bool, as_json: bool) -> None:
 
 
 @app.command()
-def restore(
-    record_id: RecordArgument,
-    config: ConfigOption = None,
-    state: StateOption = None,
-    as_json: JsonOption = False,
-) -> None:
+@with_known_context
+def restore(context: CommandContext, record_id: RecordArgument) -> None:
     """Put a file back, byte for byte, and allow it from now on."""
-    context = known_context(config, state)
     path = _on_file(context, lambda quarantine: quarantine.restore(record_id))
     text = f"restored {path}; it is allowed from now on (see `{typed('rules list')}`)"
-    print_result({"restored": record_id, "path": str(path)}, text, as_json=as_json)
+    context.report({"restored": record_id, "path": str(path)}, text)
 
 
 @app.command()
-def delete(
-    record_id: RecordArgument,
-    config: ConfigOption = None,
-    state: StateOption = None,
-    as_json: JsonOption = False,
-) -> None:
+@with_known_context
+def delete(context: CommandContext, record_id: RecordArgument) -> None:
     """Delete a quarantined file for good."""
-    context = known_context(config, state)
     _on_file(context, lambda quarantine: quarantine.delete(record_id))
-    print_result({"deleted": record_id}, f"deleted {record_id}", as_json=as_json)
+    context.report({"deleted": record_id}, f"deleted {record_id}")
 
 
 def _on_file[Done](

@@ -9,15 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from secondlook.cli.caller import typed
-from secondlook.cli.completion import completed_id
-from secondlook.cli.options import (
-    CommandContext,
-    ConfigOption,
-    JsonOption,
-    StateOption,
-    known_context,
-    lists,
-)
+from secondlook.cli.completion import id_argument
+from secondlook.cli.context import CommandContext, lists, with_known_context
 from secondlook.cli.output import (
     duration_text,
     fail,
@@ -61,23 +54,16 @@ def list_queue(ledger: "Ledger", *, utc: bool, as_json: bool) -> None:
 
 
 @app.command()
+@with_known_context
 def show(
+    context: CommandContext,
     entry_id: Annotated[
-        str,
-        typer.Argument(
-            metavar="ID",
-            help="As `queue list` shows it.",
-            autocompletion=completed_id(lambda ledger: (entry.id for entry in ledger.queue.walk())),
-        ),
+        str, id_argument(lambda ledger: (entry.id for entry in ledger.queue.walk()), "queue list")
     ],
-    config: ConfigOption = None,
-    state: StateOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Show one flagged subject with everything known about it."""
     from secondlook.ledger.log.shape import queue_json
 
-    context = known_context(config, state)
     with context.ledger_to_read() as ledger:
         entry = ledger.queue.find(entry_id)
     if entry is None:
@@ -85,7 +71,7 @@ def show(
             f"nothing with the id {entry_id} waits",
             hint=f"`{typed('queue list')}` shows what waits with its id",
         )
-    if as_json:
+    if context.as_json:
         print_json(queue_json(entry))
         return
     print_facts(queue_json(entry).items())
@@ -95,13 +81,13 @@ def show(
 
 
 @app.command()
-def verify(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
+@with_known_context
+def verify(context: CommandContext) -> None:
     """Take the second look at everything that waits, now, and report."""
     import asyncio
 
-    context = known_context(config, state)
     report, left = asyncio.run(_verify(context))
-    if as_json:
+    if context.as_json:
         print_json({**report, "waiting": left})
     else:
         print_facts([*report.items(), ("still waiting", left)])

@@ -8,15 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from secondlook.cli.caller import typed
-from secondlook.cli.options import (
-    ConfigOption,
-    ForClientOption,
-    JsonOption,
-    StateOption,
-    open_context,
-    seconds_from,
-    writable_state,
-)
+from secondlook.cli.context import CommandContext, with_context
+from secondlook.cli.options import ForClientOption, Text, flag, option, seconds_from, writable_state
 from secondlook.cli.output import fail, print_json, print_line, time_text
 from secondlook.core.rules.rule import LONGEST_RULE_S, SHORTEST_S, Rule, Scope
 
@@ -34,19 +27,17 @@ def rule_app(action: Literal["allow", "block"]) -> typer.Typer:
         "SUBJECT is a host (with its subdomains), =host (it alone), a URL ending in / (that and all below), "
         "another URL (exactly that), /a regular expression/ on the canonical form, or the SHA-256 of a file."
     )
+    @with_context
     def make(
+        context: CommandContext,
         subject: Annotated[str, typer.Argument(metavar="SUBJECT", help="See above.", show_default=False)],
         duration: Annotated[
-            str | None,
-            typer.Option("--for", metavar="DURATION", help="For so long (10m, 1h, 1d); default: always."),
+            Text, option("--for", "DURATION", "For so long (10m, 1h, 1d); default: always.")
         ] = None,
         client: ForClientOption = None,
-        reason: Annotated[
-            str | None,
-            typer.Option("--reason", metavar="TEXT", help="Why, for later readers."),
-        ] = None,
+        reason: Annotated[Text, option("--reason", "TEXT", "Why, for later readers.")] = None,
         replace: Annotated[
-            bool, typer.Option("--replace", help="Remove rules that say the contrary about the same subject.")
+            bool, flag("--replace", "Remove rules that say the contrary about the same subject.")
         ] = False,
         report: Annotated[
             bool,
@@ -56,40 +47,24 @@ def rule_app(action: Literal["allow", "block"]) -> typer.Typer:
                 help="Report it to our own servers too, so that it is refused everywhere.",
             ),
         ] = False,
-        config: ConfigOption = None,
-        state: StateOption = None,
-        as_json: JsonOption = False,
     ) -> None:
         if report and action == "allow":
             fail("--report: only what is blocked can be reported", status=2)
-        make_rule(
-            action,
-            subject,
-            duration,
-            client,
-            reason,
-            config,
-            state,
-            replace=replace,
-            report=report,
-            as_json=as_json,
-        )
+        make_rule(context, action, subject, duration, client, reason, replace=replace, report=report)
 
     return app
 
 
 def make_rule(
+    context: CommandContext,
     action: Literal["allow", "block"],
     subject: str,
     duration: str | None,
     client: str | None,
     reason: str | None,
-    config: Path | None,
-    state: Path | None,
     *,
     replace: bool,
     report: bool,
-    as_json: bool,
 ) -> None:
     """Write a rule into the ledger and show it; workers take it up within a second."""
     from secondlook.core.rules.overruling import contrary, overruling
@@ -103,7 +78,6 @@ def make_rule(
         fail(str(error), hint=f"see `{typed(f'{action} --help')}` for what a subject may be", status=2)
     lasts = _lasting(duration)
     narrow = scope in {Scope.REGEX, Scope.HOST} or client or lasts
-    context = open_context(config, state)
     if report:
         _check_reportable(context.settings, narrow=bool(narrow))
     writable_state(context.state)
@@ -126,7 +100,7 @@ def make_rule(
         stronger = overruling(rule, ledger.rules.all(), now, load_suffixes())
     if report:
         _report(context.state, rule)
-    if as_json:
+    if context.as_json:
         print_json(rule_json(rule) | {"overruled_by": stronger.id if stronger else None})
         return
     for old in removed:

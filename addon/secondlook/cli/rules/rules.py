@@ -7,23 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from secondlook.cli.caller import typed
-from secondlook.cli.completion import completed, completed_id
-from secondlook.cli.options import (
-    AsClientOption,
-    ConfigOption,
-    JsonOption,
-    StateOption,
-    instant_from,
-    known_context,
-    lists,
-)
+from secondlook.cli.completion import completed, id_argument
+from secondlook.cli.context import CommandContext, lists, with_known_context
+from secondlook.cli.options import AsClientOption, Text, instant_from, option
 from secondlook.cli.output import (
     fail,
     fail_as_none_of,
     print_json,
     print_line,
     print_list,
-    print_result,
     print_table,
     time_text,
 )
@@ -51,34 +43,26 @@ def list_rules(ledger: "Ledger", *, utc: bool, as_json: bool) -> None:
 
 
 @app.command()
+@with_known_context
 def remove(
+    context: CommandContext,
     rule_id: Annotated[
-        str,
-        typer.Argument(
-            metavar="ID",
-            help="As `rules list` shows it.",
-            autocompletion=completed_id(lambda ledger: (rule.id for rule in ledger.rules.all())),
-        ),
+        str, id_argument(lambda ledger: (rule.id for rule in ledger.rules.all()), "rules list")
     ],
-    config: ConfigOption = None,
-    state: StateOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Remove a rule; in force within a second."""
-    context = known_context(config, state)
     with context.ledger() as ledger:
         if not ledger.rules.remove(rule_id):
             fail(f"there is no rule {rule_id}", hint=f"`{typed('rules list')}` shows them with their ids")
-    print_result({"removed": rule_id}, f"removed {rule_id}", as_json=as_json)
+    context.report({"removed": rule_id}, f"removed {rule_id}")
 
 
 @app.command("test")
+@with_known_context
 def try_rules(
+    context: CommandContext,
     text: Annotated[str, typer.Argument(metavar="URL", help="A URL, or the SHA-256 of a file.")],
     client: AsClientOption = None,
-    config: ConfigOption = None,
-    state: StateOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Show which rules fire for a URL or file, the one that decides first."""
     from secondlook.core.rules.rulebook import RuleBook
@@ -86,7 +70,6 @@ def try_rules(
 
     if not text.strip():
         fail("expected a URL or the SHA-256 of a file, got nothing", status=2)
-    context = known_context(config, state)
     now = time.time()
     with context.ledger_to_read() as ledger:
         known = {rule.id: rule for rule in ledger.rules.all()}
@@ -94,13 +77,15 @@ def try_rules(
         known.setdefault(rule.id, rule)
     book = RuleBook(known.values())
     fired = book.explain(_subject(text), client, client, now)
-    _print_rules(fired, utc=False, as_json=as_json, empty="no rule fires: lists and servers decide")
+    _print_rules(fired, utc=False, as_json=context.as_json, empty="no rule fires: lists and servers decide")
 
 
 @app.command()
+@with_known_context
 def backtest(
+    context: CommandContext,
     tried: Annotated[
-        str | None,
+        Text,
         typer.Argument(
             metavar="[SUBJECT]",
             help="A rule to try, the name of a list in force, or a level; without it: all present rules.",
@@ -116,10 +101,7 @@ def backtest(
             autocompletion=completed((Action.ALLOW, Action.BLOCK)),
         ),
     ] = "block",
-    since: Annotated[str, typer.Option("--since", metavar="1d|TIME", help="Of the log.")] = "7d",
-    config: ConfigOption = None,
-    state: StateOption = None,
-    as_json: JsonOption = False,
+    since: Annotated[str, option("--since", "1d|TIME", "Of the log.")] = "7d",
 ) -> None:
     """Show what a rule, a list or a level would have changed in the logged traffic of the last days.
 
@@ -138,7 +120,6 @@ def backtest(
 
     if action not in {"allow", "block"}:
         fail_as_none_of("--action", ("allow", "block"), action)
-    context = known_context(config, state)
     now = time.time()
     started = instant_from(since, "--since")
     assert started is not None
@@ -153,7 +134,7 @@ def backtest(
             report = run_backtest(ledger.events, change, load_suffixes(), since=started)
         except ValueError as error:
             fail(str(error), status=2)
-    if as_json:
+    if context.as_json:
         print_json(report_json(report))
         return
     print_line(

@@ -1,14 +1,14 @@
 """Where a server command works: settings, store, and what every one of them takes as options."""
 
 from contextlib import suppress
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from secondlook.cli.context import CommandContext, Context, called_with, leave_to_owner
 from secondlook.cli.finding import CONFIG_NAME
-from secondlook.cli.options import leave_to_owner, open_context
 from secondlook.cli.output import fail
 from secondlook.core.lists.name import RISKS, list_name
 from secondlook.core.subject import SubjectKind
@@ -34,42 +34,55 @@ ServerConfigOption = Annotated[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class ServerContext:
-    """What a server command works on."""
-
-    settings: "ServerSettings"
-    store: ServerStore
-    config: Path | None
-
-
-def open_server(config: Path | None, state: Path | None, **options: object) -> ServerContext:
-    """Find a server's settings and store. Raises ConfigError.
+class ServerContext(Context):
+    """What a server command works on; read when it is first asked for. Raises ConfigError.
 
     A proxy's state folder given by `--state` means its embedded server. Without a configuration and without
     `--state` it is that of the proxy that other commands mean, unless a server has its folder here.
     """
-    from secondlook.config import load_server_settings
 
-    found = config
-    if found is None and Path(SERVER_CONFIG_NAME).is_file():
-        found = Path(SERVER_CONFIG_NAME)
-    if state is None and found is None:
-        state = _server_of_the_proxy(load_server_settings(None, **options).state)  # type: ignore[arg-type]
-    elif state is not None and is_of_a_proxy(state):
-        leave_to_owner(state)
-        state = state / SERVER_FOLDER
-    settings = load_server_settings(found, state=state, **options)  # type: ignore[arg-type]
-    try:
-        settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        store = ServerStore(settings.state)
-    except OSError as error:
-        fail(
-            f"cannot use the state folder {settings.state}: {error.strerror or error}",
-            hint="choose another with --state",
-        )
-    leave_to_owner(settings.state)
-    return ServerContext(settings, store, found)
+    def __init__(
+        self, config: Path | None, state: Path | None, *, as_json: bool = False, **options: object
+    ) -> None:
+        super().__init__(config, state, as_json=as_json)
+        self._options: Any = options
+
+    @property
+    def settings(self) -> "ServerSettings":
+        """The settings."""
+        return self._opened[0]
+
+    @property
+    def store(self) -> ServerStore:
+        """The store, whose folder is there."""
+        return self._opened[1]
+
+    @cached_property
+    def _opened(self) -> "tuple[ServerSettings, ServerStore]":
+        from secondlook.config import load_server_settings
+
+        config, state = self._place
+        if config is None and Path(SERVER_CONFIG_NAME).is_file():
+            config = Path(SERVER_CONFIG_NAME)
+        if state is None and config is None:
+            state = _server_of_the_proxy(load_server_settings(None, **self._options).state)
+        elif state is not None and is_of_a_proxy(state):
+            leave_to_owner(state)
+            state = state / SERVER_FOLDER
+        settings = load_server_settings(config, state=state, **self._options)
+        try:
+            settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+            store = ServerStore(settings.state)
+        except OSError as error:
+            fail(
+                f"cannot use the state folder {settings.state}: {error.strerror or error}",
+                hint="choose another with --state",
+            )
+        leave_to_owner(settings.state)
+        return settings, store
+
+
+with_server = called_with(ServerContext, ServerConfigOption)
 
 
 def _server_of_the_proxy(usual: Path) -> Path | None:
@@ -79,10 +92,10 @@ def _server_of_the_proxy(usual: Path) -> Path | None:
     Raises ConfigError where it is a proxy whose settings are wrong.
     """
     if Path(CONFIG_NAME).is_file():
-        return open_context(None, None).state / SERVER_FOLDER
+        return CommandContext(None, None).state / SERVER_FOLDER
     if usual.is_dir():
         return None
     with suppress(OSError):  # a proxy whose folder may not be read is none of this user's
-        if is_of_a_proxy(elsewhere := open_context(None, None).state):
+        if is_of_a_proxy(elsewhere := CommandContext(None, None).state):
             return elsewhere / SERVER_FOLDER
     return None

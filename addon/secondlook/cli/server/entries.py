@@ -8,9 +8,9 @@ import typer
 
 from secondlook.cli.caller import typed
 from secondlook.cli.completion import completed
-from secondlook.cli.options import JsonOption, StateOption, own_name, seconds_from
-from secondlook.cli.output import fail, print_list, print_result
-from secondlook.cli.server.context import LISTS, ServerConfigOption, ServerContext, open_server
+from secondlook.cli.options import Text, flag, option, own_name, seconds_from
+from secondlook.cli.output import fail, print_list
+from secondlook.cli.server.context import LISTS, ServerContext, with_server
 from secondlook.core.neutralize import inert
 
 if TYPE_CHECKING:
@@ -32,34 +32,27 @@ SubjectArgument = Annotated[
         metavar="SUBJECT", help="Host (with subdomains), URL ending in / (all below), URL, or a digest."
     ),
 ]
-ReasonOption = Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Shown in listings.")]
-ForOption = Annotated[
-    str | None,
-    typer.Option("--for", metavar="DURATION", help="For so long (1d, 2w); default: until removed."),
-]
+ReasonOption = Annotated[Text, option("--reason", "TEXT", "Shown in listings.")]
+ForOption = Annotated[Text, option("--for", "DURATION", "For so long (1d, 2w); default: until removed.")]
 
 
+@with_server
 def list_entries(
+    context: ServerContext,
     list_name: Annotated[
-        str | None,
+        Text,
         typer.Option("--list", metavar="NAME", help="Only this list.", autocompletion=completed(LISTS)),
     ] = None,
-    search: Annotated[
-        str | None, typer.Option("--search", metavar="TEXT", help="Only entries with this text.")
-    ] = None,
-    sources: Annotated[bool, typer.Option("--sources", help="The sources instead of their entries.")] = False,
-    own: Annotated[bool, typer.Option("--own", help="Only own entries and exceptions.")] = False,
-    config: ServerConfigOption = None,
-    state: StateOption = None,
-    as_json: JsonOption = False,
+    search: Annotated[Text, option("--search", "TEXT", "Only entries with this text.")] = None,
+    sources: Annotated[bool, flag("--sources", "The sources instead of their entries.")] = False,
+    own: Annotated[bool, flag("--own", "Only own entries and exceptions.")] = False,
 ) -> None:
     """List entries and exceptions, with their source, who added them and when."""
     from secondlook.ledger.log.shape import rfc3339
     from secondlook.server.store import administration
 
-    context = open_server(config, state)
     if sources:
-        list_sources(context, as_json=as_json)
+        list_sources(context)
         return
     try:
         found = administration.entries(context.store, list_name=list_name, search=search, own_only=own)
@@ -70,7 +63,7 @@ def list_entries(
 
         columns = ("entry", "list", "source", "who", "added", "id", "reason")
         empty = f"no entries; add some with `{typed('server import')}`"
-        print_list(found, _entry_record, columns, row, as_json=as_json, empty=empty)
+        print_list(found, _entry_record, columns, row, as_json=context.as_json, empty=empty)
     except ValueError as error:
         fail(str(error), status=2)
 
@@ -93,7 +86,7 @@ def _entry_record(row: "EntryRow") -> dict[str, object]:
     }
 
 
-def list_sources(context: ServerContext, *, as_json: bool) -> None:
+def list_sources(context: ServerContext) -> None:
     """Show the sources of a store, with what was taken from each."""
     from secondlook.ledger.log.shape import rfc3339
     from secondlook.server.store.feeds_off import lists_off
@@ -122,7 +115,7 @@ def list_sources(context: ServerContext, *, as_json: bool) -> None:
         shown = {**record, "kind": kind, "entries": sum(record["counts"].values())}
         return tuple(shown[column] for column in SOURCE_COLUMNS)
 
-    print_list(found, dict, SOURCE_COLUMNS, row, as_json=as_json, empty="no sources")
+    print_list(found, dict, SOURCE_COLUMNS, row, as_json=context.as_json, empty="no sources")
 
 
 class _Made(TypedDict):
@@ -139,7 +132,9 @@ def _made_now(duration: str | None, reason: str | None) -> _Made:
     return {"who": own_name(), "now": now, "reason": reason, "expires_at": expires_at}
 
 
+@with_server
 def add(
+    context: ServerContext,
     subject: SubjectArgument,
     list_name: Annotated[
         str,
@@ -152,9 +147,6 @@ def add(
     ] = "mw-8b",
     duration: ForOption = None,
     reason: ReasonOption = None,
-    config: ServerConfigOption = None,
-    state: StateOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Add one own entry; it beats the feeds. The same one again is replaced."""
     from secondlook.server.store import administration
@@ -162,7 +154,6 @@ def add(
     from secondlook.suffix import load_suffixes
 
     made = _made_now(duration, reason)
-    context = open_server(config, state)
     try:
         entry = administration.add_entry(
             context.store, subject, target=import_list(list_name), suffixes=load_suffixes(), **made
@@ -170,23 +161,21 @@ def add(
     except ValueError as error:
         fail(str(error), status=2)
     text = f"{entry.text} is in {entry.list} (id {entry.id}){_until(entry)}; {in_force()}"
-    print_result(_own_record(entry), text, as_json=as_json)
+    context.report(_own_record(entry), text)
 
 
+@with_server
 def except_(
+    context: ServerContext,
     subject: SubjectArgument,
     duration: ForOption = None,
     reason: ReasonOption = None,
-    config: ServerConfigOption = None,
-    state: StateOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Take something out of the lists, even if feeds list it; `server publish` puts it in force."""
     from secondlook.server.store import administration
     from secondlook.suffix import load_suffixes
 
     made = _made_now(duration, reason)
-    context = open_server(config, state)
     suffixes = load_suffixes()
     try:
         entry = administration.add_exception(context.store, subject, suffixes=suffixes, **made)
@@ -194,11 +183,10 @@ def except_(
         fail(str(error), status=2)
     published = context.store.current() is not None
     wider = administration.still_listed_by(context.store, subject, suffixes=suffixes) if published else []
-    print_result(
+    context.report(
         {**_own_record(entry), "still_listed_by": [each.expression for each in wider]},
         f"{entry.text} is excepted (id {entry.id}){_until(entry)}; {in_force()}",
         *(f"  a wider entry goes on listing it: {each.expression} in {each.list}" for each in wider),
-        as_json=as_json,
     )
 
 
@@ -224,7 +212,9 @@ def _until(entry: "ManualEntry") -> str:
     return "" if entry.expires_at is None else f" until {rfc3339(entry.expires_at)}"
 
 
+@with_server
 def remove(
+    context: ServerContext,
     identities: Annotated[
         list[str],
         typer.Argument(
@@ -232,18 +222,14 @@ def remove(
         ),
     ],
     list_name: Annotated[
-        str | None,
+        Text,
         typer.Option("--list", metavar="NAME", help="Only from this list.", autocompletion=completed(LISTS)),
     ] = None,
-    config: ServerConfigOption = None,
-    state: StateOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Remove entries (by id or text) or everything of a source; `server publish` puts it in force."""
     from secondlook.server.store.removal import remove as take_out
     from secondlook.suffix import load_suffixes
 
-    context = open_server(config, state)
     missing = False
     for identity in identities:
         try:
@@ -255,7 +241,7 @@ def remove(
         except ValueError as error:
             fail(str(error), status=2)
         record = {"subject": identity, "removed": removed}
-        print_result(record, f"removed {removed}; {in_force()}", as_json=as_json)
+        context.report(record, f"removed {removed}; {in_force()}")
     if missing:
         fail(
             "not everything was removed",

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from secondlook.cli.caller import typed
-from secondlook.cli.options import JsonOption, StateOption, when_bare
-from secondlook.cli.output import fail, print_list, print_result
-from secondlook.cli.server.context import ServerConfigOption, ServerContext, open_server
+from secondlook.cli.context import when_bare
+from secondlook.cli.output import fail, print_list
+from secondlook.cli.server.context import ServerContext, with_server
 from secondlook.cli.server.entries import in_force
 
 if TYPE_CHECKING:
@@ -27,9 +27,8 @@ IdentitiesArgument = Annotated[
 
 @app.command("list")
 @when_bare(app)
-def list_findings(
-    config: ServerConfigOption = None, state: StateOption = None, as_json: JsonOption = False
-) -> None:
+@with_server
+def list_findings(context: ServerContext) -> None:
     """List what agents reported: waiting for approval, withdrawn, and listed."""
     from secondlook.ledger.log.shape import rfc3339
 
@@ -45,41 +44,30 @@ def list_findings(
             "times": each.count,
             "reported": rfc3339(each.at),
         }
-        for each in _intake(open_server(config, state)).findings()
+        for each in _intake(context).findings()
     )
-    print_list(
-        found, dict, COLUMNS, itemgetter(*COLUMNS), as_json=as_json, empty="no agent reported anything"
-    )
+    empty = "no agent reported anything"
+    print_list(found, dict, COLUMNS, itemgetter(*COLUMNS), as_json=context.as_json, empty=empty)
 
 
 @app.command()
-def approve(
-    identities: IdentitiesArgument,
-    config: ServerConfigOption = None,
-    state: StateOption = None,
-    as_json: JsonOption = False,
-) -> None:
+@with_server
+def approve(context: ServerContext, identities: IdentitiesArgument) -> None:
     """List findings that wait; `server publish` puts them in force."""
-    intake = _intake(open_server(config, state))
+    intake = _intake(context)
     for entry in _decided(identities, intake.approve):
         record = {"id": entry.id, "subject": entry.text, "list": entry.list}
-        print_result(
-            record, f"{entry.text} is in {entry.list} (id {entry.id}); {in_force()}", as_json=as_json
-        )
+        context.report(record, f"{entry.text} is in {entry.list} (id {entry.id}); {in_force()}")
 
 
 @app.command()
-def withdraw(
-    identities: IdentitiesArgument,
-    config: ServerConfigOption = None,
-    state: StateOption = None,
-    as_json: JsonOption = False,
-) -> None:
+@with_server
+def withdraw(context: ServerContext, identities: IdentitiesArgument) -> None:
     """Take findings back, waiting or listed; agents that report them again are refused."""
-    intake = _intake(open_server(config, state))
+    intake = _intake(context)
     for finding in _decided(identities, intake.withdraw):
         record = {"id": finding.id, "subject": finding.text, "state": finding.state}
-        print_result(record, f"{finding.text} is withdrawn (id {finding.id}); {in_force()}", as_json=as_json)
+        context.report(record, f"{finding.text} is withdrawn (id {finding.id}); {in_force()}")
 
 
 def _decided[T](identities: Sequence[str], decide: Callable[..., T]) -> Iterator[T]:

@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from secondlook.cli.caller import typed
-from secondlook.cli.options import JsonOption, StateOption
 from secondlook.cli.output import (
     plain_value,
     print_json,
     print_line,
     print_marked,
-    print_result,
     print_table,
 )
-from secondlook.cli.server.context import ServerConfigOption, ServerContext, open_server
+from secondlook.cli.server.context import ServerContext, with_server
 from secondlook.cli.server.entries import list_sources
 from secondlook.core.neutralize import inert
 from secondlook.run.supervisor.runfile import is_of_a_proxy
@@ -33,17 +31,15 @@ LISTED_EXIT = 10
 UNUSABLE_EXIT = 2
 
 
+@with_server
 def check(
+    context: ServerContext,
     subjects: Annotated[list[str], typer.Argument(metavar="SUBJECT…", help="URL, host or digest.")],
-    config: ServerConfigOption = None,
-    state: StateOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Show how the published generation lists something: which entry, which list, which feeds.
 
     Exit status 10 if any is listed, else 2 if any is no URL, host or digest, else 0.
     """
-    context = open_server(config, state)
     listed = unusable = False
     for subject in subjects:
         try:
@@ -53,7 +49,7 @@ def check(
             unusable = True
             continue
         listed = listed or bool(found)
-        if as_json:
+        if context.as_json:
             print_json({"subject": subject, "listed": [plain_value(each) for each in found]})
             continue
         print_line(f"{subject}: {'listed' if found else 'not listed'}")
@@ -65,22 +61,20 @@ def check(
         sys.exit(LISTED_EXIT if listed else UNUSABLE_EXIT)
 
 
+@with_server
 def rollback(
+    context: ServerContext,
     number: Annotated[
         int | None,
         typer.Argument(metavar="[GENERATION]", help="Default: the one before.", show_default=False),
     ] = None,
-    config: ServerConfigOption = None,
-    state: StateOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Serve an earlier generation again, until somebody publishes."""
     from secondlook.server.store import administration
 
-    context = open_server(config, state)
     served = administration.rollback(context.store, number)
     text = f"generation {served:06d} is served until the next publish"
-    print_result({"generation": served, "held": True}, text, as_json=as_json)
+    context.report({"generation": served, "held": True}, text)
 
 
 def _valkey(store: str, own: "Generation | None") -> "InValkey | None":
@@ -112,13 +106,13 @@ def _checked(context: ServerContext, subject: str) -> "list[Listed]":
     return asyncio.run(look.check(store, subject, suffixes=load_suffixes()))
 
 
-def status(config: ServerConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
+@with_server
+def status(context: ServerContext) -> None:
     """Show what is published, from which sources, and how the feeds are doing."""
     from secondlook.ledger.log.shape import rfc3339
     from secondlook.server.staleness import age_of
     from secondlook.server.store import administration
 
-    context = open_server(config, state)
     found = administration.status(context.store, context.settings.publish.key)
     stored = _valkey(context.settings.store, found.published)
     if stored is not None and stored.generation is not None:  # what is served, whatever lies in the folder
@@ -135,7 +129,7 @@ def status(config: ServerConfigOption = None, state: StateOption = None, as_json
         and age_s > context.settings.publish.stale_after
     )
     alerts = _feed_alerts(context)
-    if as_json:
+    if context.as_json:
         print_json(
             {
                 "generation": found.generation,
@@ -183,7 +177,7 @@ def status(config: ServerConfigOption = None, state: StateOption = None, as_json
         print_line(f"stale: nothing new came in since {rfc3339(time.time() - age_s)} (publish.stale_after)")
     for line in found.upstream:
         print_line(f"upstream: {line}")
-    list_sources(context, as_json=False)
+    list_sources(context)
     _print_feeds(found.feeds, alerts)
 
 

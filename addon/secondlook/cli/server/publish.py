@@ -11,9 +11,9 @@ import typer
 
 from secondlook.cli.caller import typed
 from secondlook.cli.completion import completed
-from secondlook.cli.options import JsonOption, StateOption, own_name
+from secondlook.cli.options import Text, flag, own_name
 from secondlook.cli.output import fail, plain_value, print_json, print_line, print_table, working
-from secondlook.cli.server.context import LISTS, ServerConfigOption, open_server
+from secondlook.cli.server.context import LISTS, ServerContext, with_server
 from secondlook.core.lists.name import RISKS
 from secondlook.core.neutralize import inert
 from secondlook.core.verdict import Risk, Threat
@@ -31,10 +31,12 @@ def _formats(incomplete: str) -> list[str]:
     return completed(("auto", *Format))(incomplete)
 
 
+@with_server
 def import_(
+    context: ServerContext,
     files: Annotated[list[Path], typer.Argument(metavar="FILE…", show_default=False)],
     list_name: Annotated[
-        str | None,
+        Text,
         typer.Option(
             "--list",
             metavar="NAME",
@@ -66,13 +68,10 @@ def import_(
             autocompletion=_formats,
         ),
     ] = "auto",
-    replace: Annotated[bool, typer.Option("--replace", help="The files become the whole list.")] = False,
+    replace: Annotated[bool, flag("--replace", "The files become the whole list.")] = False,
     insist: Annotated[
-        bool, typer.Option("--insist", help="Take entries that the known-good guard would hold back.")
+        bool, flag("--insist", "Take entries that the known-good guard would hold back.")
     ] = False,
-    config: ServerConfigOption = None,
-    state: StateOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Read lists into the server; `server publish` puts them in force.
 
@@ -85,11 +84,11 @@ def import_(
         fail(f"cannot read {missing[0]}: not a file")
     if risk not in {Risk.DANGEROUS, Risk.HIGHLY_SUSPICIOUS, Risk.SUSPICIOUS}:
         fail(f"--risk: expected dangerous, highly_suspicious or suspicious, got {risk.value}", status=2)
-    context = open_server(config, state)
+    store = context.store
     try:
         with _progress(files) as advance:
             report = import_files(
-                context.store,
+                store,
                 files,
                 who=own_name(),
                 now=time.time(),
@@ -104,13 +103,13 @@ def import_(
     except (OSError, ValueError) as error:
         fail(f"cannot import: {error}")
     for file in report.files:
-        if as_json:
+        if context.as_json:
             print_json(_file_record(file, list_name))
         else:
             _print_file(file, list_name)
     if any(file.refused for file in report.files):
         sys.exit(1)
-    if not as_json:
+    if not context.as_json:
         print_line(f"in force after: {typed('server publish')}")
 
 
@@ -154,34 +153,22 @@ def _print_file(file: "FileReport", list_name: str | None) -> None:
         print_line(f"  left out: {member}: {reason}")
 
 
+@with_server
 def publish(
+    context: ServerContext,
     accept_shrink: Annotated[
-        bool, typer.Option("--accept-shrink", help="Also when a list shrinks far below its last size.")
+        bool, flag("--accept-shrink", "Also when a list shrinks far below its last size.")
     ] = False,
-    config: ServerConfigOption = None,
-    state: StateOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Make the next generation of everything imported; a running server takes it up by itself."""
     from secondlook.server.publish.publishing import publish as make_generation
 
-    context = open_server(config, state)
     with working("making the next generation"):
         report = make_generation(
             context.store, now=time.time(), settings=context.settings.publish, accept_shrink=accept_shrink
         )
-    if as_json:
-        print_json(
-            {
-                "generation": report.generation,
-                "changed": report.changed,
-                "entries": report.entries,
-                "lists": dict(report.lists),
-                "held_back": report.held_back,
-                "held_back_by": dict(report.held_back_by),
-                "held_back_examples": [list(example) for example in report.held_back_examples],
-            }
-        )
+    if context.as_json:
+        print_json(report)
         return
     print_line(f"generation {report.generation:06d}" + ("" if report.changed else " (nothing has changed)"))
     print_table(("list", "entries"), report.lists.items(), empty="no list has entries")

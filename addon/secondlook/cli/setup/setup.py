@@ -11,16 +11,10 @@ import typer
 
 from secondlook.cli.caller import typed
 from secondlook.cli.completion import completed
+from secondlook.cli.context import CommandContext, Context, when_bare, with_context
 from secondlook.cli.finding import CONFIG_NAME, PACKAGE
-from secondlook.cli.options import (
-    CommandContext,
-    ConfigOption,
-    JsonOption,
-    StateOption,
-    open_context,
-    writable_state,
-)
-from secondlook.cli.output import fail, print_facts, print_json, print_line, print_result
+from secondlook.cli.options import JsonOption, Text, Texts, flag, option, writable_state
+from secondlook.cli.output import fail, print_facts, print_json, print_line
 from secondlook.cli.setup.squid import squid
 from secondlook.core.pac import pac_text
 from secondlook.run.supervisor.authority_files import whole
@@ -45,21 +39,14 @@ Switch = Annotated[str, typer.Argument(metavar="on|off", autocompletion=complete
 app.command()(squid)
 
 
-@app.callback(invoke_without_command=True)
-def setup(
-    ctx: typer.Context,
-    config: ConfigOption = None,
-    state: StateOption = None,
-    as_json: JsonOption = False,
-) -> None:
+@when_bare(app)
+@with_context
+def setup(context: CommandContext) -> None:
     """Show what is set up on this computer and what can be."""
-    if ctx.invoked_subcommand is not None:
-        return
-    context = open_context(config, state)
     host, port = _proxy(context)
     proxy = f"http://{tool.at(host, port)}"
     changes = Journal(context.state).changes()
-    if as_json:
+    if context.as_json:
         print_json(
             {
                 "proxy": proxy,
@@ -84,7 +71,9 @@ def setup(
 
 
 @app.command()
+@with_context
 def ca(
+    context: CommandContext,
     switch: Annotated[
         str,
         typer.Argument(
@@ -93,10 +82,8 @@ def ca(
             autocompletion=completed(SWITCHES),
         ),
     ] = "on",
-    show: Annotated[
-        bool, typer.Option("--print", help="Only print the certificate and its fingerprint.")
-    ] = False,
-    renew: Annotated[bool, typer.Option("--renew", help="Make a new one and trust that instead.")] = False,
+    show: Annotated[bool, flag("--print", "Only print the certificate and its fingerprint.")] = False,
+    renew: Annotated[bool, flag("--renew", "Make a new one and trust that instead.")] = False,
     taken: Annotated[
         Path | None,
         typer.Option(
@@ -106,33 +93,28 @@ def ca(
             "PEM, with the certificates above it.",
         ),
     ] = None,
-    key: Annotated[
-        Path | None, typer.Option("--key", metavar="KEY", help="Of --import: its private key, in PEM.")
-    ] = None,
-    config: ConfigOption = None,
-    state: StateOption = None,
-    as_json: JsonOption = False,
+    key: Annotated[Path | None, option("--key", "KEY", "Of --import: its private key, in PEM.")] = None,
 ) -> None:
     """Trust the certificate authority: in the system's store, Chromium's and Firefox's."""
-    context, journal = _changing(config, state)
+    journal = _journal(context)
     if not _on(switch):
-        _undo(journal, authority.KIND, nothing="the authority is trusted nowhere", as_json=as_json)
+        _undo(context, authority.KIND, nothing="the authority is trusted nowhere")
         return
     if (taken is None) != (key is None):
         fail(
             "--import and --key belong together: the certificates, and the authority's private key", status=2
         )
     if taken is not None and key is not None:
-        _import(context, taken, key, as_json=as_json)
+        _import(context, taken, key)
         return
     if renew:
         if read_run_file(context.state) is not None:
             fail("the proxy is running with the present authority", hint="stop it, renew, and start it again")
-        _print_outcomes(journal.undo(UNDOERS, frozenset({authority.KIND})), as_json=as_json)
+        _print_outcomes(context, journal.undo(UNDOERS, frozenset({authority.KIND})))
         for old in (context.state / "ca").glob("mitmproxy-ca*"):
             old.unlink()
     certificate = _certificate(context)
-    if show and as_json:
+    if show and context.as_json:
         text = certificate.read_text(encoding="ascii")
         print_json({"fingerprint": authority.fingerprint(certificate), "certificate": text})
         return
@@ -140,32 +122,27 @@ def ca(
         print_line(f"SHA-256 fingerprint: {authority.fingerprint(certificate)}")
         sys.stdout.write(certificate.read_text(encoding="ascii"))
         return
-    _finish(
-        authority.trust(certificate, journal, authority.stores()),
-        nothing="found no store of authorities",
-        as_json=as_json,
-    )
+    trusted = authority.trust(certificate, journal, authority.stores())
+    _finish(context, trusted, nothing="found no store of authorities")
 
 
 @app.command("browser")
+@with_context
 def start_browser(
+    context: CommandContext,
     name: Annotated[
-        str | None,
+        Text,
         typer.Argument(
             help="chromium, google-chrome, firefox …; default: what is here",
             autocompletion=completed(filter(tool.has, browser.CHROMIUMS + browser.FIREFOXES)),
         ),
     ] = None,
     url: Annotated[str, typer.Option(help="The page to open first.")] = "http://secondlook.internal/",
-    option: Annotated[
-        list[str] | None, typer.Option("--option", help="A further option for the browser; may be repeated.")
+    options: Annotated[
+        Texts, typer.Option("--option", help="A further option for the browser; may be repeated.")
     ] = None,
-    config: ConfigOption = None,
-    state: StateOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Start a browser in a fresh profile of its own behind the proxy; nothing else is changed."""
-    context = open_context(config, state)
     if read_run_file(context.state) is None:
         fail("the proxy is not running", hint=f"start it in another terminal: {typed('run')}")
     program = browser.find(name)
@@ -178,81 +155,78 @@ def start_browser(
     host, port = _proxy(context)
     profile.sweep()
     try:
-        folder = browser.start(program, _certificate(context), host, port, url, *(option or ()))
+        folder = browser.start(program, _certificate(context), host, port, url, *(options or ()))
     except tool.ToolError as error:
         _fail_tool(error)
     if not profile.lasts(folder):
         hint = f"start {program} by hand to see why; it needs a desktop, and a user that is not root"
         fail(f"{program} ended at once", hint=hint)
     record = {"browser": program, "profile": folder, "test_page": TEST_PAGE}
-    print_result(record, f"started {program} in {folder}; see a block at {TEST_PAGE}", as_json=as_json)
+    context.report(record, f"started {program} in {folder}; see a block at {TEST_PAGE}")
 
 
 @app.command("system-proxy")
-def set_system_proxy(
-    switch: Switch, config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False
-) -> None:
+@with_context
+def set_system_proxy(context: CommandContext, switch: Switch) -> None:
     """Send all programs that follow the system's settings through the proxy, or put those back."""
-    context, journal = _changing(config, state)
+    journal = _journal(context)
     if not _on(switch):
-        _undo(journal, system_proxy.KIND, nothing="the system proxy was not set by us", as_json=as_json)
+        _undo(context, system_proxy.KIND, nothing="the system proxy was not set by us")
         return
     host, port = _proxy(context)
     outcomes = system_proxy.switch_on(host, port, journal)
     address = f"http://{tool.at(host, port)}"
     hint = f"set http_proxy={address} and https_proxy={address}, or the proxy in your programs' settings"
-    _finish(outcomes, nothing="found no desktop whose settings we know", hint=hint, as_json=as_json)
+    _finish(context, outcomes, nothing="found no desktop whose settings we know", hint=hint)
 
 
 @app.command()
+@with_context
 def pac(
+    context: CommandContext,
     direct: Annotated[
-        bool, typer.Option("--direct-fallback", help="Let browsers go unchecked while the proxy is down.")
+        bool, flag("--direct-fallback", "Let browsers go unchecked while the proxy is down.")
     ] = False,
-    config: ConfigOption = None,
-    state: StateOption = None,
-    as_json: JsonOption = False,
 ) -> None:
     """Print a PAC file (the proxy serves one too, at /proxy.pac)."""
-    host, port = _proxy(open_context(config, state))
+    host, port = _proxy(context)
     text = pac_text(host, port, direct_fallback=direct)
-    if as_json:
+    if context.as_json:
         print_json({"pac": text})
         return
     sys.stdout.write(text)
 
 
 @app.command("startup")
-def set_startup(
-    switch: Switch, config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False
-) -> None:
+@with_context
+def set_startup(context: CommandContext, switch: Switch) -> None:
     """Start the proxy at log-in by a systemd user unit, or show how where there is none."""
-    context, journal = _changing(config, state)
+    journal = _journal(context)
     if not _on(switch):
-        _undo(journal, startup.KIND, nothing="it does not start at log-in", as_json=as_json)
+        _undo(context, startup.KIND, nothing="it does not start at log-in")
         return
     words = [sys.executable, "-P", "-m", "secondlook", "run", "--state", str(context.state)]
     if context.config is not None:
         words += ["-c", str(context.config.absolute())]
     if by_hand := startup.instructions(words):
-        if as_json:
+        if context.as_json:
             print_json({"done": False, "step": "start at log-in is left to you", "hint": by_hand})
         else:
             sys.stdout.write(by_hand)
         return
-    _finish([startup.switch_on(words, journal)], nothing="", as_json=as_json)
+    _finish(context, [startup.switch_on(words, journal)], nothing="")
 
 
 @app.command("service")
 def set_service(
     switch: Switch,
     root: Annotated[
-        Path,
-        typer.Option("--root", metavar="DIR", help="Only write the files below a folder, to make a package."),
+        Path, option("--root", "DIR", "Only write the files below a folder, to make a package.")
     ] = Path("/"),
     as_json: JsonOption = False,
 ) -> None:
     """Run as a service of the system (systemd), with a user of its own; for root."""
+    context = Context(None, None, as_json=as_json)
     here = root == Path("/")
     if here and os.geteuid() != 0:
         fail(
@@ -260,7 +234,7 @@ def set_service(
             hint=f"for this user alone: {typed('setup startup on')}",
         )
     if not _on(switch):
-        _finish(service.switch_off(root=root), nothing="the service was not set up", as_json=as_json)
+        _finish(context, service.switch_off(root=root), nothing="the service was not set up")
         return
     hidden = service.hidden(sys.executable, sys.prefix, str(PACKAGE)) if here else None
     if hidden is not None:
@@ -270,13 +244,13 @@ def set_service(
         )
     words = [sys.executable, "-P", "-m", "secondlook", "run", "-c", str(service.CONFIG)]
     configuration = (PACKAGE / "shipped" / CONFIG_NAME).read_text(encoding="utf-8")
-    _finish(service.switch_on(words, configuration, root=root), nothing="", as_json=as_json)
+    _finish(context, service.switch_on(words, configuration, root=root), nothing="")
 
 
 @app.command()
-def off(config: ConfigOption = None, state: StateOption = None, as_json: JsonOption = False) -> None:
+@with_context
+def off(context: CommandContext) -> None:
     """Take back everything that these commands have set on this computer."""
-    context = open_context(config, state)
     undone = Journal(context.state).undo(UNDOERS, frozenset(UNDOERS))
     gone, used = profile.sweep()
     undone += [Outcome(done=True, text=f"browser profile {folder}: removed") for folder in gone]
@@ -284,10 +258,10 @@ def off(config: ConfigOption = None, state: StateOption = None, as_json: JsonOpt
         Outcome(done=True, text=f"browser profile {folder}: in use, goes when its browser is closed")
         for folder in used
     ]
-    _finish(undone, nothing="nothing was set up", as_json=as_json)
+    _finish(context, undone, nothing="nothing was set up")
 
 
-def _import(context: CommandContext, certificates: Path, key: Path, *, as_json: bool) -> None:
+def _import(context: CommandContext, certificates: Path, key: Path) -> None:
     """Put an authority from elsewhere in place; its clients trust it already, or get it as they get it."""
     from secondlook.ledger.log.shape import rfc3339
     from secondlook.run.authority import put_authority
@@ -297,30 +271,28 @@ def _import(context: CommandContext, certificates: Path, key: Path, *, as_json: 
         fail("the proxy is running with the present authority", hint="stop it, import, and start it again")
     secret, chain = read_authority(certificates, key, dt.datetime.now(dt.UTC))
     # what trusted the old one here need not any more
-    done = _print_outcomes(Journal(context.state).undo(UNDOERS, frozenset({authority.KIND})), as_json=as_json)
+    done = _print_outcomes(context, Journal(context.state).undo(UNDOERS, frozenset({authority.KIND})))
     put_authority(context.state / "ca", secret, chain)
     names = [each.subject.rfc4514_string() for each in chain]
     ends = min(each.not_valid_after_utc for each in chain)
-    print_result(
+    context.report(
         {"authority": names[0], "chain": names[1:], "until": rfc3339(ends.timestamp())},
         f"certificates for sites are signed by {names[0]} until {ends:%Y-%m-%d}",
         *(f"  below {name}" for name in names[1:]),
-        as_json=as_json,
     )
     if not done:
         raise typer.Exit(1)
 
 
-def _changing(config: Path | None, state: Path | None) -> tuple[CommandContext, Journal]:
-    """Open what a command needs that changes this computer, and notes in the state folder what it was."""
-    context = open_context(config, state)
+def _journal(context: CommandContext) -> Journal:
+    """Open where a command that changes this computer notes in the state folder what it was."""
     writable_state(context.state)
-    return context, Journal(context.state)
+    return Journal(context.state)
 
 
-def _undo(journal: Journal, kind: str, *, nothing: str, as_json: bool) -> None:
+def _undo(context: CommandContext, kind: str, *, nothing: str) -> None:
     """Take back the changes of one kind; `nothing` is shown where there are none."""
-    _finish(journal.undo(UNDOERS, frozenset({kind})), nothing=nothing, as_json=as_json)
+    _finish(context, _journal(context).undo(UNDOERS, frozenset({kind})), nothing=nothing)
 
 
 def _on(switch: str) -> bool:
@@ -354,7 +326,7 @@ def _certificate(context: CommandContext) -> Path:
     return context.settings.authority
 
 
-def _print_outcomes(outcomes: Iterable[Outcome], *, as_json: bool) -> bool:
+def _print_outcomes(context: Context, outcomes: Iterable[Outcome]) -> bool:
     all_done = True
     for outcome in outcomes:
         all_done = all_done and outcome.done
@@ -362,16 +334,16 @@ def _print_outcomes(outcomes: Iterable[Outcome], *, as_json: bool) -> bool:
         if outcome.hint:
             lines.append(f"      {outcome.hint}")
         record = {"done": outcome.done, "step": outcome.text, "hint": outcome.hint}
-        print_result(record, *lines, as_json=as_json)
+        context.report(record, *lines)
     return all_done
 
 
-def _finish(outcomes: list[Outcome], *, nothing: str, hint: str | None = None, as_json: bool) -> None:
-    if not outcomes and not as_json:
+def _finish(context: Context, outcomes: list[Outcome], *, nothing: str, hint: str | None = None) -> None:
+    if not outcomes and not context.as_json:
         print_line(nothing)
         if hint:
             print_line(f"  {hint}")
-    if not _print_outcomes(outcomes, as_json=as_json):
+    if not _print_outcomes(context, outcomes):
         raise typer.Exit(1)
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from secondlook.cli.caller import typed
-from secondlook.cli.options import CommandContext, ConfigOption, JsonOption, StateOption, known_context
+from secondlook.cli.context import CommandContext, with_known_context
+from secondlook.cli.options import Text, flag, option
 from secondlook.cli.output import fail, print_json, print_line
 from secondlook.run.supervisor.authority_files import AUTHORITY
 from secondlook.run.supervisor.runfile import read_run_file
@@ -22,43 +23,33 @@ SPARE_S = 0.5  # of a helper's budget, over what the agent takes at most
 DEFAULT_SQUID = "127.0.0.1:3128"
 
 
+@with_known_context
 def squid(
+    context: CommandContext,
     opens: Annotated[
-        bool,
-        typer.Option("--bump", help="Let Squid open TLS (ssl_bump), except for the hosts of `passthrough`."),
+        bool, flag("--bump", "Let Squid open TLS (ssl_bump), except for the hosts of `passthrough`.")
     ] = False,
-    listen: Annotated[
-        str, typer.Option("--listen", metavar="[HOST:]PORT", help="Where Squid listens, with --bump.")
-    ] = "3128",
+    listen: Annotated[str, option("--listen", "[HOST:]PORT", "Where Squid listens, with --bump.")] = "3128",
     certgen: Annotated[
-        str | None,
-        typer.Option("--certgen", metavar="PATH", help="Squid's security_file_certgen, with --bump."),
+        Text, option("--certgen", "PATH", "Squid's security_file_certgen, with --bump.")
     ] = None,
-    certificates: Annotated[
-        str | None, typer.Option("--certificates", metavar="DIR", help="Its folder, with --bump.")
-    ] = None,
+    certificates: Annotated[Text, option("--certificates", "DIR", "Its folder, with --bump.")] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Ask a running Squid for test pages and show what is wrong.")
+        bool, flag("--check", "Ask a running Squid for test pages and show what is wrong.")
     ] = False,
-    proxy: Annotated[
-        str, typer.Option("--squid", metavar="HOST:PORT", help="The Squid that --check asks.")
-    ] = DEFAULT_SQUID,
-    config: ConfigOption = None,
-    state: StateOption = None,
-    as_json: JsonOption = False,
+    proxy: Annotated[str, option("--squid", "HOST:PORT", "The Squid that --check asks.")] = DEFAULT_SQUID,
 ) -> None:
     """Print the lines of squid.conf by which a Squid asks here; `--check` looks whether a Squid does.
 
     With `--check` a refusal is met on purpose: its events are in the log.
     """
-    context = known_context(config, state)
     if not context.settings.gateway.enabled:
         fail(
             "no gateway is answered here", hint=f"set `gateway: true` in proxy.yaml, and `{typed('reload')}`"
         )
     icap = _icap(context)
     if check:
-        _check(context, proxy, icap, opens=opens, as_json=as_json)
+        _check(context, proxy, icap, opens=opens)
         return
     from secondlook.ledger.queue.flag_store import JOURNAL_DEADLINE_S
     from secondlook.setup.squid import (
@@ -86,7 +77,7 @@ def squid(
         text = fragment(facts)
     except UnfitForSquidError as error:
         fail(str(error))
-    if as_json:
+    if context.as_json:
         print_json({"squid.conf": text})
     else:
         for line in text.splitlines():
@@ -150,7 +141,7 @@ def _enterable(folder: Path) -> bool:
         return True  # it is not there yet, or cannot be looked at: nothing is known of it
 
 
-def _check(context: CommandContext, proxy: str, icap: str, *, opens: bool, as_json: bool) -> None:
+def _check(context: CommandContext, proxy: str, icap: str, *, opens: bool) -> None:
     from secondlook.config.value import parse_address
     from secondlook.setup.squid_check import Target, check
 
@@ -168,7 +159,7 @@ def _check(context: CommandContext, proxy: str, icap: str, *, opens: bool, as_js
     wrong = False
     for found in check(target):
         wrong = wrong or found.result == "problem"
-        if as_json:
+        if context.as_json:
             print_json(found._asdict())
             continue
         mark = {"ok": "ok      ", "problem": "PROBLEM ", "unknown": "?       "}[found.result]
