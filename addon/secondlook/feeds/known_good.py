@@ -18,37 +18,19 @@ from secondlook.core.url.canonical import canonical_host
 from secondlook.core.url.expression import Suffixes
 
 # Segments of paths that sites use for all of their pages, not for one; without what follows a dot.
-_COMMON = frozenset(
-    (
-        *("account", "accounts", "api", "articles", "assets", "auth", "authorize", "channel"),
-        *("common", "company", "css", "d", "document", "e", "f", "file", "files", "forms", "groups", "home"),
-        *("img", "images", "in", "index", "js", "log-in", "login", "logon", "main", "media", "new", "news"),
-        *("oauth", "oauth2", "page", "pages", "posts", "presentation", "s", "search"),
-        *("servicelogin", "session", "sessions", "share", "sign-in", "signin", "signon", "sso"),
-        *(
-            "spreadsheets",
-            "static",
-            "status",
-            "u",
-            "uc",
-            "url",
-            "user",
-            "users",
-            "v1",
-            "v2",
-            "v3",
-            "view",
-            "w",
-        ),
-        *("watch", "wiki", "wp-login", "www"),
-    )
-)
-_SIGN_IN = frozenset(
-    (
-        *("account", "accounts", "appleid", "auth", "id", "idmsa", "login", "logon", "oauth"),
-        *("oauth2", "passport", "signin", "sign-in", "sso"),
-    )
-)
+_COMMON = frozenset({
+    "account", "accounts", "api", "articles", "assets", "auth", "authorize", "channel",
+    "common", "company", "css", "d", "document", "e", "f", "file", "files", "forms", "groups", "home",
+    "img", "images", "in", "index", "js", "log-in", "login", "logon", "main", "media", "new", "news",
+    "oauth", "oauth2", "page", "pages", "posts", "presentation", "s", "search",
+    "servicelogin", "session", "sessions", "share", "sign-in", "signin", "signon", "sso",
+    "spreadsheets", "static", "status", "u", "uc", "url", "user", "users", "v1", "v2", "v3", "view", "w",
+    "watch", "wiki", "wp-login", "www",
+})  # fmt: skip
+_SIGN_IN = frozenset({
+    "account", "accounts", "appleid", "auth", "id", "idmsa", "login", "logon", "oauth",
+    "oauth2", "passport", "signin", "sign-in", "sso",
+})  # fmt: skip
 _EXTENSION = re.compile(r"\.[a-z]{1,5}\Z")
 
 

@@ -35,20 +35,10 @@ EMPTY_FILE = frozenset(
     )
 )
 _LOCAL_ENDS = (".localhost", ".local", ".internal", ".localdomain", ".home.arpa")  # never on the internet
-_LOCAL_NAMES = frozenset(
-    (
-        "localhost",
-        "local",
-        "broadcasthost",
-        "ip6-localhost",
-        "ip6-loopback",
-        "ip6-localnet",
-        "ip6-mcastprefix",
-        "ip6-allnodes",
-        "ip6-allrouters",
-        "ip6-allhosts",
-    )
-)
+_LOCAL_NAMES = frozenset({
+    "localhost", "local", "broadcasthost", "ip6-localhost", "ip6-loopback",
+    "ip6-localnet", "ip6-mcastprefix", "ip6-allnodes", "ip6-allrouters", "ip6-allhosts",
+})  # fmt: skip
 _CUT = re.compile(r"(?<=\S)[\t\r\n]+(?=.*\S)", re.DOTALL)
 _FRAGMENT = re.compile(r"#.")
 _PLAIN_NAME = re.compile(r"[a-z0-9_-]+|(?:[a-z0-9_-]+\.)+(?:[a-z]+|xn--[a-z0-9-]+)", re.ASCII)

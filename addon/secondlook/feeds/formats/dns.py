@@ -17,20 +17,10 @@ type LineReader = Callable[
 _DNSMASQ = re.compile(r"(address|local|server)=/(.*)/([^/]*)")
 _UNBOUND_ZONE = re.compile(r'local-zone:\s*"?([^"\s]+)"?\s+"?(\S+?)"?\s*(?:#.*)?')
 _UNBOUND_DATA = re.compile(r"""local-data:\s*["']([^"']+)["']\s*(?:#.*)?""")
-_UNBOUND_BLOCKS = frozenset(
-    (
-        *(
-            "always_nxdomain",
-            "always_null",
-            "always_refuse",
-            "always_deny",
-            "always_nodata",
-            "static",
-            "refuse",
-        ),
-        *("deny", "redirect", "inform_deny", "inform_redirect"),
-    )
-)
+_UNBOUND_BLOCKS = frozenset({
+    "always_nxdomain", "always_null", "always_refuse", "always_deny", "always_nodata", "static", "refuse",
+    "deny", "redirect", "inform_deny", "inform_redirect",
+})  # fmt: skip
 _UNBOUND_PASSES = frozenset(("transparent", "typetransparent", "always_transparent", "nodefault"))
 _BIND = re.compile(r'zone\s+"([^"]+)"\s*(?:IN\s*)?\{(.*)\}\s*+;?\s*+', re.IGNORECASE)
 _BIND_NOWHERE = re.compile(r"null|empty|block|sink|blackhole|rpz", re.IGNORECASE)

@@ -18,43 +18,19 @@ class _Sense(Enum):
     UNCLEAR = auto()
 
 
-_GOOD = frozenset(
-    (
-        *("allow", "allowed", "allowlist", "allowlisted", "whitelist", "whitelisted", "permit", "permitted"),
-        *("good", "goodware", "known good", "benign", "clean", "safe", "harmless", "legit", "legitimate"),
-        *("trusted", "exclude", "excluded", "exception", "ignore", "ignored", "false positive", "fp"),
-        *("falsepositive", "not malicious", "non malicious", "nonmalicious", "not phishing", "no threat"),
-        *("white", "unlisted", "not listed"),
-    )
-)
+_GOOD = frozenset({
+    "allow", "allowed", "allowlist", "allowlisted", "whitelist", "whitelisted", "permit", "permitted",
+    "good", "goodware", "known good", "benign", "clean", "safe", "harmless", "legit", "legitimate",
+    "trusted", "exclude", "excluded", "exception", "ignore", "ignored", "false positive", "fp",
+    "falsepositive", "not malicious", "non malicious", "nonmalicious", "not phishing", "no threat",
+    "white", "unlisted", "not listed",
+})  # fmt: skip
 _GOOD_WORDS = _GOOD | {"normal", "ham", "ok", "pass", "passed", "passthru"}
-_BAD = frozenset(
-    (
-        *(
-            "block",
-            "blocked",
-            "blocklist",
-            "blocklisted",
-            "black",
-            "blacklist",
-            "blacklisted",
-            "deny",
-            "denied",
-        ),
-        *(
-            "denylist",
-            "drop",
-            "dropped",
-            "reject",
-            "rejected",
-            "sinkhole",
-            "sinkholed",
-            "nxdomain",
-            "prevent",
-        ),
-        *("quarantine", "malicious", "bad", "malware", "phishing", "phish", "unsafe", "dangerous"),
-    )
-)
+_BAD = frozenset({
+    "block", "blocked", "blocklist", "blocklisted", "black", "blacklist", "blacklisted", "deny", "denied",
+    "denylist", "drop", "dropped", "reject", "rejected", "sinkhole", "sinkholed", "nxdomain", "prevent",
+    "quarantine", "malicious", "bad", "malware", "phishing", "phish", "unsafe", "dangerous",
+})  # fmt: skip
 _OVER = frozenset(
     ("revoked", "expired", "removed", "withdrawn", "deleted", "retired", "disabled", "inactive")
 )
@@ -63,12 +39,10 @@ _YES = frozenset(("1", "1.0", "true", "yes", "y", "t"))
 _NO = frozenset(("0", "0.0", "false", "no", "n", "f"))
 _ACTIONS = frozenset(("action", "policy", "decision", "disposition"))
 _CLASSES = frozenset(("label", "class", "classification", "verdict", "result", "prediction"))
-_KINDS = frozenset(
-    (
-        *("labels", "category", "categories", "status", "state", "type", "list", "list type", "tag", "tags"),
-        *("threat", "threat type", "reputation", "rating", "assessment", "determination"),
-    )
-)
+_KINDS = frozenset({
+    "labels", "category", "categories", "status", "state", "type", "list", "list type", "tag", "tags",
+    "threat", "threat type", "reputation", "rating", "assessment", "determination",
+})  # fmt: skip
 _SEPARATORS = re.compile(r"[_\s-]+")
 _PARTS = re.compile(r"[,;|]")
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?", re.ASCII)

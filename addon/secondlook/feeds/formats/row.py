@@ -31,35 +31,19 @@ _COUNTED: dict[int, tuple[str, ...]] = {
     8: ("id", "dateadded", "url", "url_status", "threat", "tags", "urlhaus_link", "reporter"),
     9: ("id", "dateadded", "url", "url_status", "last_online", "threat", "tags", "urlhaus_link", "reporter"),
     14: (
-        *(
-            "first_seen_utc",
-            "sha256_hash",
-            "md5_hash",
-            "sha1_hash",
-            "reporter",
-            "file_name",
-            "file_type_guess",
-        ),
-        *("mime_type", "signature", "clamav", "vtpercent", "imphash", "ssdeep", "tlsh"),
+        "first_seen_utc", "sha256_hash", "md5_hash", "sha1_hash", "reporter", "file_name", "file_type_guess",
+        "mime_type", "signature", "clamav", "vtpercent", "imphash", "ssdeep", "tlsh",
     ),
     15: (
-        *("first_seen_utc", "ioc_id", "ioc_value", "ioc_type", "threat_type", "fk_malware", "malware_alias"),
-        *("malware_printable", "last_seen_utc", "confidence_level", "is_compromised", "reference", "tags"),
-        *("anonymous", "reporter"),
+        "first_seen_utc", "ioc_id", "ioc_value", "ioc_type", "threat_type", "fk_malware", "malware_alias",
+        "malware_printable", "last_seen_utc", "confidence_level", "is_compromised", "reference", "tags",
+        "anonymous", "reporter",
     ),
-}
+}  # fmt: skip
 _THREATFOX_OLD = tuple(name for name in _COUNTED[15] if name != "is_compromised")
 _DIGEST_COLUMNS = (
-    "sha256",
-    "sha256_hash",
-    "sha-256",
-    "sha1",
-    "sha1_hash",
-    "sha-1",
-    "md5",
-    "md5_hash",
-    "hash",
-)
+    "sha256", "sha256_hash", "sha-256", "sha1", "sha1_hash", "sha-1", "md5", "md5_hash", "hash",
+)  # fmt: skip
 _URL_COLUMNS = ("url", "urls", "uri", "link")
 _HOST_COLUMNS = ("domain", "host", "hostname", "fqdn", "ip", "ip_address", "address", "dst_ip")
 _ANY_COLUMNS = ("indicator", "ioc", "ioc_value", "value", "data", "observable", "entry")
@@ -69,80 +53,24 @@ _VALUES = frozenset(_ANY_COLUMNS)
 _TYPES = frozenset(_TYPE_COLUMNS)
 _NO_LETTERS = re.compile(r"[^a-z0-9]")
 # the types of indicators as tables write them, without what parts their words
-_WEB_TYPES = frozenset(
-    (
-        *("domain", "domainname", "hostname", "host", "fqdn", "url", "uri", "ip", "ipv4", "ipv6", "ipdst"),
-        *("ipaddress", "ipv4addr", "ipv6addr", "address", "addr", "ipport", "ipdstport", "dstip"),
-    )
-)
+_WEB_TYPES = frozenset({
+    "domain", "domainname", "hostname", "host", "fqdn", "url", "uri", "ip", "ipv4", "ipv6", "ipdst",
+    "ipaddress", "ipv4addr", "ipv6addr", "address", "addr", "ipport", "ipdstport", "dstip",
+})  # fmt: skip
 _DIGEST_TYPES = frozenset(
     f"{before}{kind}{after}"
     for kind in ("md5", "sha1", "sha256", "hash")
     for before in ("", "file", "filehash")
     for after in ("", "hash")
 )
-_OTHER_TYPES = frozenset(
-    (
-        *(
-            "email",
-            "emailaddress",
-            "emailaddr",
-            "emailsrc",
-            "emaildst",
-            "filename",
-            "file",
-            "filepath",
-            "path",
-        ),
-        *(
-            "mutex",
-            "registry",
-            "regkey",
-            "registrykey",
-            "useragent",
-            "software",
-            "username",
-            "user",
-            "account",
-        ),
-        *(
-            "cve",
-            "vulnerability",
-            "asn",
-            "btc",
-            "wallet",
-            "yara",
-            "ssdeep",
-            "tlsh",
-            "imphash",
-            "pehash",
-            "ja3",
-        ),
-        *(
-            "certhash",
-            "pubkeyhash",
-            "certificate",
-            "fingerprint",
-            "sha224",
-            "sha384",
-            "sha512",
-            "ipsrc",
-            "cidr",
-        ),
-        *(
-            "subnet",
-            "network",
-            "ipv4cidr",
-            "ipv6cidr",
-            "port",
-            "process",
-            "processname",
-            "command",
-            "description",
-        ),
-        *("text", "comment", "string", "pattern", "regex", "uripath", "phone", "phonenumber", "service"),
-    )
-)
+_OTHER_TYPES = frozenset({
+    "email", "emailaddress", "emailaddr", "emailsrc", "emaildst", "filename", "file", "filepath", "path",
+    "mutex", "registry", "regkey", "registrykey", "useragent", "software", "username", "user", "account",
+    "cve", "vulnerability", "asn", "btc", "wallet", "yara", "ssdeep", "tlsh", "imphash", "pehash", "ja3",
+    "certhash", "pubkeyhash", "certificate", "fingerprint", "sha224", "sha384", "sha512", "ipsrc", "cidr",
+    "subnet", "network", "ipv4cidr", "ipv6cidr", "port", "process", "processname", "command", "description",
+    "text", "comment", "string", "pattern", "regex", "uripath", "phone", "phonenumber", "service",
+})  # fmt: skip
 
 
 def reader_of(names: tuple[str, ...]) -> RowReader | None:
