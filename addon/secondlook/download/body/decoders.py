@@ -5,7 +5,7 @@ that any of them gets: the bytes up to the fault, and a body that only looked wr
 """
 
 import zlib
-from typing import Literal, Protocol
+from typing import Literal
 
 import brotli
 
@@ -24,24 +24,26 @@ class BrokenEncodingError(Exception):
     """The bytes are not what their Content-Encoding claims."""
 
 
-class Layer(Protocol):
+class Layer:
     """One encoding being undone; each step gives at most `STEP_BYTES`, or nothing."""
 
-    done: bool
-    ended: bool  # an end was passed and more follows: some clients stop there
-    restarted: bool  # what was given is not how the body is read; it comes from its beginning now
-    busy: bool  # the last step gave nothing, and the next may
-    patient: bool  # what takes long may be done now
-    waiting: bytes
+    done = False
+    ended = False  # an end was passed and more follows: some clients stop there
+    restarted = False  # what was given is not how the body is read; it comes from its beginning now
+    busy = False  # the last step gave nothing, and the next may
+    patient = False  # what takes long may be done now
+    waiting = b""
 
     def feed(self, data: bytes) -> None:
         """Add encoded bytes."""
+        self.waiting += data
 
     def step(self) -> bytes:
         """Return what a little more of them stands for. Raises BrokenEncodingError."""
+        raise NotImplementedError
 
 
-class _Zlib:
+class _Zlib(Layer):
     """gzip (several members too) and deflate (with or without the zlib wrapper).
 
     The wrapping is read here: zlib would keep the last bytes back where the check at the end is wrong. Where
@@ -53,19 +55,13 @@ class _Zlib:
         self._gzip = gzip
         self._seen: bytes | None = b""  # all of a body that looks wrapped, to be read once more
         self._failed: zlib.error | None = None
-        self.restarted = False
         self._machine: zlib._Decompress | None = None
         self._check = 0
         self._size = 0
         self._length = 0
-        self.waiting = b""
-        self.done = False
-        self.ended = False
-        self.busy = False
-        self.patient = False
 
     def feed(self, data: bytes) -> None:
-        self.waiting += data
+        super().feed(data)
         if self._seen is not None:
             self._seen = self._seen + data if len(self._seen) + len(data) <= _AGAIN_MAX_BYTES else None
 
@@ -196,7 +192,25 @@ def _gzip_header(data: bytes) -> int | None:
     return None
 
 
-class _Brotli:
+class _Piecewise(Layer):
+    """One that decodes its input once more where that breaks, as long as it is short enough to be kept."""
+
+    def __init__(self) -> None:
+        self._begin_to_keep()
+
+    def _begin_to_keep(self) -> None:
+        self._seen: list[bytes] | None = []  # the piece that broke it is the last
+        self._seen_bytes = 0
+
+    def _keep(self, piece: bytes) -> None:
+        self._seen_bytes += len(piece)
+        if self._seen_bytes > _AGAIN_MAX_BYTES:
+            self._seen = None
+        if self._seen is not None:
+            self._seen.append(piece)
+
+
+class _Brotli(_Piecewise):
     """brotli; after a limited call there may be more output, whatever `can_accept_more_data` says.
 
     The library keeps back what it has where bytes follow the end, or a fault. Clients ignore those, so the
@@ -204,21 +218,11 @@ class _Brotli:
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self._machine = brotli.Decompressor()
-        self.waiting = b""
         self._draining = False
-        self._seen: list[bytes] | None = []
-        self._seen_bytes = 0
         self._out_bytes = 0
         self._failed: brotli.error | None = None
-        self.restarted = False
-        self.done = False
-        self.ended = False
-        self.busy = False
-        self.patient = False
-
-    def feed(self, data: bytes) -> None:
-        self.waiting += data
 
     def step(self) -> bytes:
         if self._failed is not None:
@@ -235,16 +239,9 @@ class _Brotli:
         if not self.waiting or self.done:
             return b""
         data, self.waiting = self.waiting[:STEP_BYTES], self.waiting[STEP_BYTES:]
-        self._note(data)
+        self._keep(data)
         self._draining = True
         return self._process(data)
-
-    def _note(self, data: bytes) -> None:
-        self._seen_bytes += len(data)
-        if self._seen_bytes > _AGAIN_MAX_BYTES:
-            self._seen = None
-        if self._seen is not None:
-            self._seen.append(data)
 
     def _process(self, data: bytes) -> bytes:
         try:
@@ -288,24 +285,14 @@ class _Brotli:
         return bytes(out[self._out_bytes :]), False
 
 
-class _Zstd:
+class _Zstd(_Piecewise):
     """zstd, several frames too; where a frame breaks, the piece that does it is taken byte by byte."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._machine = begin_frame()
         self._step_bytes = _ZSTD_PIECE_BYTES
-        self._seen: list[bytes] | None = []  # of a frame, the piece that broke it last
-        self._seen_bytes = 0
         self._failed: ZstdError | None = None
-        self.restarted = False
-        self.waiting = b""
-        self.done = False
-        self.ended = False
-        self.busy = False
-        self.patient = False
-
-    def feed(self, data: bytes) -> None:
-        self.waiting += data
 
     def step(self) -> bytes:
         out, start, rounds = b"", 0, 0
@@ -318,10 +305,10 @@ class _Zstd:
                     rounds += 1
                     self.busy = rounds > _ROUNDS
                     self.ended, self.done, self._machine = True, False, begin_frame()
-                    self._seen, self._seen_bytes = [], 0
+                    self._begin_to_keep()
                 # this machine gives all that a piece stands for: 4 bytes may be a block of 128 KiB
                 piece = self.waiting[start : start + self._step_bytes]
-                self._note(piece)
+                self._keep(piece)
                 out = self._machine.decompress(piece)
                 self._step_bytes = _ZSTD_CAREFUL_BYTES if len(out) > STEP_BYTES else _ZSTD_PIECE_BYTES
                 self.done = self._machine.eof
@@ -330,13 +317,6 @@ class _Zstd:
             self._failed = error
         self.waiting = self.waiting[start:]
         return out if self._failed is None else self._retry(self._failed)
-
-    def _note(self, piece: bytes) -> None:
-        self._seen_bytes += len(piece)
-        if self._seen_bytes > _AGAIN_MAX_BYTES:
-            self._seen = None
-        if self._seen is not None:
-            self._seen.append(piece)
 
     def _retry(self, error: ZstdError) -> bytes:
         self.busy = not self.patient
