@@ -199,7 +199,7 @@ def test_quarantine_is_listed_restored_and_deleted(client, ledger, program):
     post(client, "/quarantine/q1/restore")
     post(client, "/quarantine/q1/delete")
     assert program.asked == [("restore", "q1"), ("delete", "q1")]
-    assert post(client, "/quarantine/none/delete").status_code == 400
+    assert post(client, "/quarantine/none/delete").status_code == 404
 
 
 def test_a_file_that_another_proxy_holds_has_no_buttons_here(client, ledger, program):

@@ -20,8 +20,9 @@ from secondlook.ground.errors import LedgerError
 from secondlook.review.access import ANY_ADDRESS, HEALTH_PATH, Gate
 from secondlook.review.api.api import create_api
 from secondlook.review.operations.operations import Operations
+from secondlook.review.operations.refused import Missing, Refused
 from secondlook.review.pages.client_pages import ClientPages
-from secondlook.review.pages.frame import NOT_FOUND, Frame
+from secondlook.review.pages.frame import BAD_REQUEST, NOT_FOUND, Frame
 from secondlook.review.pages.log_pages import LogPages
 from secondlook.review.pages.pages import Pages
 from secondlook.review.pages.render import PAGES, page
@@ -77,7 +78,7 @@ def create_app(
     `not_ready` returns in words what keeps the proxy from protecting.
     """
     frame = Frame(operations)
-    refused = RefusedPasswords(operations.ledger.recorder.record, clock, "the review page")
+    passwords = RefusedPasswords(operations.ledger.recorder.record, clock, "the review page")
 
     async def alive(_request: Request) -> Response:
         why = not_ready()
@@ -94,6 +95,9 @@ def create_app(
         if session_of(request) is None:
             return PlainTextResponse(f"{detail}\n", status_code=status)
         return await frame.refuse(request, LookupError(detail), status)
+
+    async def refused(request: Request, error: Exception) -> Response:
+        return await frame.refuse(request, error, NOT_FOUND if isinstance(error, Missing) else BAD_REQUEST)
 
     async def ledger_away(request: Request, error: Exception) -> Response:
         # Without the frame: that one asks the ledger too.
@@ -118,16 +122,21 @@ def create_app(
         routes=[
             Route(HEALTH_PATH, alive),
             Route("/metrics", metrics),
-            *sign_in_routes(doorkeeper, refused.note, clock.monotonic),
-            *Pages(operations, frame).routes(),
-            *LogPages(operations, frame).routes(),
-            *ClientPages(operations, frame).routes(),
-            *RulePages(operations, frame).routes(),
-            *SettingsPages(operations, frame).routes(),
+            *sign_in_routes(doorkeeper, passwords.note, clock.monotonic),
+            *Pages(frame).routes(),
+            *LogPages(frame).routes(),
+            *ClientPages(frame).routes(),
+            *RulePages(frame).routes(),
+            *SettingsPages(frame).routes(),
             Mount("/api/v1", create_api(operations)),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
-        exception_handlers={HTTPException: not_there, LedgerError: ledger_away, Exception: failed},
+        exception_handlers={
+            HTTPException: not_there,
+            Refused: refused,
+            LedgerError: ledger_away,
+            Exception: failed,
+        },
     )
     app.router.redirect_slashes = False  # without its slash a page is not there, as everywhere
     return Gate(app, doorkeeper=doorkeeper, hosts=hosts)

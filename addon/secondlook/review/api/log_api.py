@@ -22,22 +22,21 @@ from secondlook.review.export import export as exported
 from secondlook.review.filters import (
     CURSOR,
     LIVE_CURSOR,
+    LONGEST,
     MOST_EXCLUDED,
     NAMES,
     NOT,
-    LogFilter,
     wanted_of,
 )
 from secondlook.review.operations.operations import QUEUE_CURSOR, Operations
 from secondlook.review.operations.refused import Missing
 
-type Filter = Annotated[str, Query(max_length=512)]
 type Cursor = Annotated[str, Query(pattern=CURSOR)] | None
 type QueueCursor = Annotated[str, Query(pattern=QUEUE_CURSOR)] | None
 type TailCursor = Annotated[str, Query(pattern=f"{CURSOR}|{LIVE_CURSOR}")] | None
 
 FILTERS = [
-    {"name": name, "in": "query", "schema": {"type": "string", "maxLength": 512, "default": ""}}
+    {"name": name, "in": "query", "schema": {"type": "string", "maxLength": LONGEST, "default": ""}}
     for name in NAMES
 ] + [
     {
@@ -85,50 +84,13 @@ def log_text_routes(api: APIRouter, operations: Operations) -> None:
 def log_routes(api: APIRouter, operations: Operations) -> None:
     """Add the log and the queue."""
 
-    @api.get("/events")
+    @api.get("/events", openapi_extra={"parameters": FILTERS})
     async def events(
-        *,
-        search: Filter = "",
-        decision: Filter = "",
-        kind: Filter = "",
-        stage: Filter = "",
-        threat: Filter = "",
-        host: Filter = "",
-        client: Filter = "",
-        list_: Annotated[str, Query(alias="list", max_length=512)] = "",
-        proxy: Filter = "",
-        gateway: Filter = "",
-        since: Filter = "",
-        until: Filter = "",
-        not_: Annotated[
-            list[str],
-            Query(alias=NOT, max_length=MOST_EXCLUDED, description="NAME:VALUE of what is left out"),
-        ] = [],  # noqa: B006 (never changed)
-        after: Cursor = None,
-        before: Cursor = None,
-        limit: Limit = 100,
+        request: Request, after: Cursor = None, before: Cursor = None, limit: Limit = 100
     ) -> EventPage:
         """Return one page of the log, newest first."""
-        asked = LogFilter.parse(
-            {
-                "search": search,
-                "decision": decision,
-                "kind": kind,
-                "stage": stage,
-                "threat": threat,
-                "host": host,
-                "client": client,
-                "list": list_,
-                "proxy": proxy,
-                "gateway": gateway,
-                "since": since,
-                "until": until,
-            },
-            not_,
-        )
-        found = await operations.log.page(
-            asked.event_filter(time.time()), after=after, before=before, limit=limit
-        )
+        wanted = wanted_of(request).event_filter(time.time())
+        found = await operations.log.page(wanted, after=after, before=before, limit=limit)
         return EventPage.model_validate({"events": found.events, "older": found.older, "newer": found.newer})
 
     @api.get("/events/{event_id}")

@@ -4,29 +4,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from secondlook.review.operations.operations import Operations
-from secondlook.review.operations.refused import Refused
 from secondlook.review.operations.statistics import USUAL
 from secondlook.review.pages.chart import chart
-from secondlook.review.pages.frame import Frame
+from secondlook.review.pages.frame import Handlers
 
 USUAL_LIST = "7d"
 
 
-class ClientPages:
+class ClientPages(Handlers):
     """Handlers of the clients."""
-
-    def __init__(self, operations: Operations, frame: Frame) -> None:
-        self.operations = operations
-        self.frame = frame
 
     async def clients(self, request: Request) -> Response:
         """List the clients of a range of time."""
         chosen = request.query_params.get("range") or USUAL_LIST
-        try:
-            found = await self.operations.clients(chosen)
-        except Refused as error:
-            return await self.frame.refuse(request, error)
+        found = await self.operations.clients(chosen)
         return await self.frame.show(
             request, "clients.html", clients=found, s={"range": chosen, "client": None}
         )
@@ -34,11 +25,8 @@ class ClientPages:
     async def client(self, request: Request) -> Response:
         """Show one client: what holds for it, and what became of its checks."""
         name = request.path_params["name"]
-        try:
-            figures = await self.operations.statistics(request.query_params.get("range") or USUAL, name)
-            described = await self.operations.client(name)
-        except Refused as error:
-            return await self.frame.refuse(request, error)
+        figures = await self.operations.statistics(request.query_params.get("range") or USUAL, name)
+        described = await self.operations.client(name)
         return await self.frame.show(
             request, "client.html", c=described, s=figures, chart=chart(figures["bars"])
         )

@@ -86,6 +86,15 @@ class Frame:
         return await self.show(request, "error.html", status=status, title=title, detail=detail, back=back)
 
 
+class Handlers:
+    """Handlers of some of the pages."""
+
+    def __init__(self, frame: Frame) -> None:
+        self.frame = frame
+        self.operations = frame.operations
+        self.editor = frame.operations.program.editor
+
+
 DONE = {
     "allowed": "Allowed. The rule is in force within a second.",
     "blocked": "Blocked. The rule is in force within a second.",

@@ -28,9 +28,8 @@ from secondlook.review.filters import (
     wanted_of,
 )
 from secondlook.review.operations.log_operations import LogPage
-from secondlook.review.operations.operations import Operations
-from secondlook.review.operations.refused import Refused
-from secondlook.review.pages.frame import Frame, back_to, local_path
+from secondlook.review.operations.refused import Missing
+from secondlook.review.pages.frame import Handlers, back_to, local_path
 from secondlook.review.pages.log_view import OLDEST, LogView, Row
 from secondlook.review.pages.render import NO_FAULTS, fragment
 from secondlook.review.pages.rule_pages import lasting
@@ -44,12 +43,8 @@ APART = frozenset({"steps", "let_through"})
 SPOKEN = frozenset(field.name for field in EVENT_FIELDS if field.form is Form.WORD)
 
 
-class LogPages:
+class LogPages(Handlers):
     """Handlers of the log."""
-
-    def __init__(self, operations: Operations, frame: Frame) -> None:
-        self.operations = operations
-        self.frame = frame
 
     async def log(self, request: Request) -> Response:
         """Show one page of the log; what cannot be understood is shown beside its field."""
@@ -110,15 +105,12 @@ class LogPages:
         """Make a rule for each of the chosen entries: for its address or file, or for its host."""
         form = await request.form()
         back = local_path(str(form.get("back") or ""), "/log")
-        try:
-            rules = await self.operations.rules.decide(
-                [str(each) for each in form.getlist("id")],
-                str(form.get("action") or ""),
-                hosts=form.get("reach") == "host",
-                for_s=lasting(str(form.get("for") or "")),
-            )
-        except Refused as error:
-            return await self.frame.refuse(request, error)
+        rules = await self.operations.rules.decide(
+            [str(each) for each in form.getlist("id")],
+            str(form.get("action") or ""),
+            hosts=form.get("reach") == "host",
+            for_s=lasting(str(form.get("for") or "")),
+        )
         done = "allowed" if rules[0]["action"] == Action.ALLOW else "blocked"
         return back_to(back, done, undo=".".join(str(rule["id"]) for rule in rules))
 
@@ -126,9 +118,7 @@ class LogPages:
         """Show everything about one event, and what can be done about it."""
         event = await self.operations.log.find(request.path_params["id"])
         if event is None:
-            return await self.frame.refuse(
-                request, LookupError("no such event: it may have been deleted"), 404
-            )
+            raise Missing("no such event: it may have been deleted")
         return await self.frame.show(
             request,
             "entry.html",

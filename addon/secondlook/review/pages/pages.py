@@ -8,23 +8,18 @@ from starlette.routing import Route
 
 from secondlook.review import words
 from secondlook.review.operations.late import named
-from secondlook.review.operations.operations import Operations
 from secondlook.review.operations.refused import Refused
 from secondlook.review.operations.statistics import USUAL
 from secondlook.review.pages.chart import chart
-from secondlook.review.pages.frame import NOTHING_TYPED, Frame, back_to, local_path
+from secondlook.review.pages.frame import NOTHING_TYPED, Handlers, back_to, local_path
 from secondlook.review.pages.render import NO_FAULTS, query_string
 
 QUEUE_PAGE = 100
 CLOSINGS = 50
 
 
-class Pages:
+class Pages(Handlers):
     """Handlers of the pages."""
-
-    def __init__(self, operations: Operations, frame: Frame) -> None:
-        self.operations = operations
-        self.frame = frame
 
     async def overview(
         self,
@@ -34,10 +29,7 @@ class Pages:
     ) -> Response:
         """Show whether protection is on and what needs attention."""
         client = request.query_params.get("client", "").strip() or None
-        try:
-            figures = await self.operations.statistics(request.query_params.get("range") or USUAL, client)
-        except Refused as error:
-            return await self.frame.refuse(request, error)
+        figures = await self.operations.statistics(request.query_params.get("range") or USUAL, client)
         return await self.frame.show(
             request,
             "overview.html",
@@ -63,18 +55,12 @@ class Pages:
     async def resume(self, request: Request) -> Response:
         """End every pause, or those of the client that the form names."""
         form = await request.form()
-        try:
-            await self.operations.resume(str(form["client"]) if "client" in form else None)
-        except Refused as error:
-            return await self.frame.refuse(request, error)
+        await self.operations.resume(str(form["client"]) if "client" in form else None)
         return back_to("/", "resumed")
 
     async def flagged(self, request: Request) -> Response:
         """Show what waits for a second look, and how earlier ones ended."""
-        try:
-            entries, cursor = await self.operations.queue(request.query_params.get("after"), QUEUE_PAGE)
-        except Refused as error:
-            return await self.frame.refuse(request, error)
+        entries, cursor = await self.operations.queue(request.query_params.get("after"), QUEUE_PAGE)
         return await self.frame.show(
             request,
             "flagged.html",
@@ -123,10 +109,7 @@ class Pages:
         """Restore or delete a quarantined file."""
         action = request.path_params["action"]
         act = self.operations.restore if action == "restore" else self.operations.delete_quarantined
-        try:
-            await act(request.path_params["id"])
-        except Refused as error:
-            return await self.frame.refuse(request, error)
+        await act(request.path_params["id"])
         return back_to("/quarantine", "restored" if action == "restore" else "deleted")
 
     async def lists(self, request: Request) -> Response:

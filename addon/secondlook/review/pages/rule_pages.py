@@ -9,9 +9,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from secondlook.config.value import parse_span
-from secondlook.review.operations.operations import Operations
 from secondlook.review.operations.refused import Refused
-from secondlook.review.pages.frame import Frame, back_to, local_path
+from secondlook.review.pages.frame import Handlers, back_to, local_path
 from secondlook.review.program import Json
 
 MOST_DAYS = 90
@@ -25,12 +24,8 @@ def lasting(text: str | None) -> float | None:
         raise Refused(error.message(), "for") from None
 
 
-class RulePages:
+class RulePages(Handlers):
     """Handlers of the rules."""
-
-    def __init__(self, operations: Operations, frame: Frame) -> None:
-        self.operations = operations
-        self.frame = frame
 
     async def rules(self, request: Request) -> Response:
         """List all rules; test a URL or back-test a rule when asked to."""
@@ -97,19 +92,13 @@ class RulePages:
     async def remove(self, request: Request) -> Response:
         """Remove a rule."""
         form = await request.form()
-        try:
-            await self.operations.rules.remove(request.path_params["id"])
-        except Refused as error:
-            return await self.frame.refuse(request, error, 404)
+        await self.operations.rules.remove(request.path_params["id"])
         return back_to(local_path(str(form.get("back") or ""), "/rules"), "removed")
 
     async def undo(self, request: Request) -> Response:
         """Take back the rules that a form names: some may be gone already."""
         form = await request.form()
-        try:
-            await self.operations.rules.undo(*map(str, form.getlist("id")))
-        except Refused as error:
-            return await self.frame.refuse(request, error, 404)
+        await self.operations.rules.undo(*map(str, form.getlist("id")))
         return back_to(local_path(str(form.get("back") or ""), "/rules"), "undone")
 
     async def export(self, _request: Request) -> Response:

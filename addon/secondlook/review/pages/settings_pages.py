@@ -8,9 +8,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from secondlook.review.operations.operations import Operations
 from secondlook.review.operations.refused import Refused
-from secondlook.review.pages.frame import NOTHING_TYPED, Frame
+from secondlook.review.pages.frame import NOTHING_TYPED, Handlers
 from secondlook.review.pages.render import NO_FAULTS, query_string
 
 CONFLICT = 409
@@ -18,12 +17,8 @@ NOT_VALUES = frozenset({"csrf", "what", "digest"})
 """Fields of a form that are no values of the change."""
 
 
-class SettingsPages:
+class SettingsPages(Handlers):
     """Handlers of the settings page."""
-
-    def __init__(self, operations: Operations, frame: Frame) -> None:
-        self.editor = operations.program.editor
-        self.frame = frame
 
     async def show(
         self,
@@ -100,7 +95,7 @@ class SettingsPages:
         params = request.query_params
         readings = params.get("readings", "0")
         if not readings.isdecimal() or len(readings) > 9:  # noqa: PLR2004 (digits)
-            return await self.frame.refuse(request, ValueError("readings: expected a number"))
+            raise Refused("readings: expected a number")
         made = await run_in_threadpool(self.editor.outcome, int(readings), params.get("file", ""))
         return await self.frame.show(request, "settings_outcome.html", made=made)
 

@@ -19,39 +19,27 @@ def sign_in_routes(
 ) -> list[Route]:
     """Return the pages that need no session: signing in, and out again; `refused` takes who failed to."""
 
+    def form(request: Request, status: int = 200, error: str | None = None) -> Response:
+        used = error is None and "used" in request.query_params
+        has = doorkeeper.has_password
+        return page(request, "sign_in.html", status=status, error=error, used=used, has_password=has)
+
     async def show(request: Request) -> Response:
-        used = "used" in request.query_params
-        return page(request, "sign_in.html", error=None, used=used, has_password=doorkeeper.has_password)
+        return form(request)
 
     async def sign_in(request: Request) -> Response:
         client = request.client.host if request.client else ""
-        form = await request.form()  # first: whoever waits with it is counted when it comes
+        sent = await request.form()  # first: whoever waits with it is counted when it comes
         wait_s = doorkeeper.tries.wait_s(client, now())
         if wait_s > 0:
             refused(client)
-            error = f"Too many tries. Wait {wait_s:.0f} seconds."
-            return page(
-                request,
-                "sign_in.html",
-                status=429,
-                error=error,
-                used=False,
-                has_password=doorkeeper.has_password,
-            )
+            return form(request, 429, f"Too many tries. Wait {wait_s:.0f} seconds.")
         # Counted before it is verified: tries that run at the same time count too.
         doorkeeper.tries.begin(client, now())
-        cookie = await run_in_threadpool(doorkeeper.sign_in, str(form.get("password", "")))
+        cookie = await run_in_threadpool(doorkeeper.sign_in, str(sent.get("password", "")))
         if cookie is None:
             refused(client)
-            error = "That is not the password."
-            return page(
-                request,
-                "sign_in.html",
-                status=403,
-                error=error,
-                used=False,
-                has_password=doorkeeper.has_password,
-            )
+            return form(request, 403, "That is not the password.")
         doorkeeper.tries.was_right(client)
         answer = RedirectResponse("/", status_code=303)
         set_session(answer, cookie, secure=request.url.scheme == "https")
