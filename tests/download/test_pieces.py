@@ -8,10 +8,10 @@ from proxykit.gatekeeper import FakeGatekeeper
 from secondlook.core.event import EventKind
 from secondlook.core.subject import FileSubject, RequestContext
 from secondlook.core.verdict import Action, SubjectClass
+from secondlook.download.asked import Asked
 from secondlook.download.exchange import Exchange
 from secondlook.download.judged_files import JudgedFile
 from secondlook.download.pieces import judge_again, misfit
-from secondlook.gateway.request import AskedHeaders
 
 DIGEST = b"d" * 32
 USE = RequestContext(SubjectClass.PAGE, client="10.0.0.9", method="GET", gateway="squid")
@@ -39,7 +39,7 @@ def test_what_could_not_be_looked_into_follows_the_policy():
 
 def test_a_piece_that_does_not_fit_is_an_event():
     subject = FakeGatekeeper().subject("http", "site.test", "/a.exe")
-    event = misfit(Exchange(subject, USE, AskedHeaders()), 7.0, "E1")
+    event = misfit(Exchange(subject, USE, Asked()), 7.0, "E1")
     assert (event.id, event.kind, event.time, event.stage) == ("E1", EventKind.ERROR, 7.0, "pieces")
     assert (event.client, event.method, event.cls) == ("10.0.0.9", "GET", SubjectClass.DOWNLOAD)
     assert (event.url, event.gateway) == ("http://site.test/a.exe", "squid")

@@ -11,8 +11,8 @@ from secondlook.core.event import EventKind
 from secondlook.core.lists.pattern import Pattern
 from secondlook.core.rules.rule import Scope
 from secondlook.core.verdict import Action, Stage
+from secondlook.download.asked import Asked
 from secondlook.gateway.parts import OWN
-from secondlook.gateway.request import AskedHeaders
 from secondlook.refusal.refusal import FAULT
 
 BAD, GOOD, NEW = "http://bad.example/", "http://good.example/", "http://new.example/"
@@ -54,7 +54,7 @@ def test_a_flag_is_in_the_queue_when_the_answer_is_given(house, gate):
 
 
 def test_each_name_has_to_pass(house, gate):
-    request = get(GOOD, asked=AskedHeaders(hosts=("bad.example",)))
+    request = get(GOOD, asked=Asked(hosts=("bad.example",)))
     assert house.run(gate.decide(request)).action is Action.BLOCK
     assert house.run(gate.decide(get(GOOD, sni="bad.example"))).action is Action.BLOCK
     assert house.run(gate.decide(get(GOOD))).action is Action.ALLOW
@@ -97,7 +97,7 @@ def test_a_fault_inside_is_unverifiable_and_no_open_door(house, gate, monkeypatc
 
 def test_refusals_fit_what_was_asked_for(house, gate):
     decision = now(house, gate, get(BAD))
-    page = gate.refuse(get(BAD, asked=AskedHeaders(dest="document", language="de")), decision)
+    page = gate.refuse(get(BAD, asked=Asked(dest="document", language="de")), decision)
     assert dict(page.headers)[b"Content-Language"] == b"de"
     assert decision.event_id.encode() in page.body
     document = json.loads(gate.refuse(get(BAD), decision).body)

@@ -4,13 +4,12 @@ import pytest
 
 from secondlook.core.url.canonical import url_subject_from_parts
 from secondlook.core.verdict import SubjectClass
+from secondlook.download.asked import Asked, read_asked
 from secondlook.gateway.request import (
     LONGEST_URL_BYTES,
     LONGEST_USER_CHARS,
-    AskedHeaders,
     UnreadableRequestError,
     gateway_name,
-    read_headers,
     read_request,
 )
 from secondlook.suffix import load_suffixes
@@ -46,7 +45,7 @@ def test_a_tunnel_is_the_host_over_tls():
 
 
 def test_the_host_of_a_path_is_that_of_its_header():
-    asked = read_headers([(b"Host", b"example.org:8080"), (b"accept", b"text/html"), (b"Accept", b"*/*")])
+    asked = read_asked([(b"Host", b"example.org:8080"), (b"accept", b"text/html"), (b"Accept", b"*/*")])
     found = read_request("GET", "/setup.exe", client="192.0.2.1", asked=asked, scheme="https")
     assert found.use.url == "https://example.org:8080/setup.exe"
     assert found.use.cls is SubjectClass.DOWNLOAD
@@ -56,7 +55,7 @@ def test_the_host_of_a_path_is_that_of_its_header():
 
 
 def test_another_name_of_the_origin_is_checked_too():
-    asked = AskedHeaders(hosts=("front.example", "EXAMPLE.org"))
+    asked = Asked(hosts=("front.example", "EXAMPLE.org"))
     found = read_request("GET", "http://example.org/x", client="192.0.2.1", asked=asked)
     assert [subject.canonical for subject in found.subjects(make)] == [
         "http://example.org/x", "http://front.example/x",

@@ -7,11 +7,12 @@ from typing import Any
 from agentkit.house import House
 from secondlook.config import DownloadsSettings
 from secondlook.core.event import Event
+from secondlook.download.asked import Asked
 from secondlook.download.gate.spool import SpoolRoom
 from secondlook.download.judged_files import JudgedFiles
 from secondlook.download.judging import BodyJudge
 from secondlook.gateway.parts import Gate
-from secondlook.gateway.request import AskedHeaders, GatewayRequest, read_request
+from secondlook.gateway.request import GatewayRequest, read_request
 from secondlook.ledger.log.privacy import Discretion, Privacy
 from secondlook.refusal.block_page import BlockPage, Pages
 from secondlook.refusal.keeping import Keeping
@@ -40,7 +41,7 @@ def get(
     client: str = "192.0.2.7",
     user: str | None = None,
     sni: str | None = None,
-    asked: AskedHeaders | None = None,
+    asked: Asked | None = None,
 ) -> GatewayRequest:
     """Read a GET as a gateway reports it."""
     return read_request("GET", url, client=client, user=user, sni=sni, asked=asked)

@@ -4,7 +4,8 @@ import pytest
 from mitmproxy import http
 
 from proxykit.gatekeeper import FakeGatekeeper
-from secondlook.proxy.request import make_use, peer_text, read_facts, request_url, subjects
+from secondlook.download.asked import read_asked
+from secondlook.proxy.request import make_use, peer_text, request_url, subjects
 
 
 def _request(
@@ -48,7 +49,7 @@ def _request(
     ],
 )
 def test_every_name_is_checked(request_, canonicals, url):
-    facts = read_facts(request_)
+    facts = read_asked(request_.data.headers.fields)
     found = subjects(request_, facts, FakeGatekeeper())
     assert [subject.host for subject in found] == canonicals
     assert request_url(request_, facts) == url

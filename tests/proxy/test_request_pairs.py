@@ -16,11 +16,12 @@ from proxykit.gatekeeper import FakeGatekeeper
 from proxykit.sides import NoStreams, around, as_http2, problem, run
 from secondlook.config import TrafficLimitsSettings
 from secondlook.core.url.canonical import url_subject_from_parts
+from secondlook.download.asked import read_asked
 from secondlook.proxy.mitm.http.http1 import Http1ClientSide
 from secondlook.proxy.mitm.http.http1_origin import Http1OriginSide
 from secondlook.proxy.mitm.http.http2 import Http2ClientSide
 from secondlook.proxy.mitm.http.http2_origin import Http2OriginSide
-from secondlook.proxy.request import read_facts, subjects
+from secondlook.proxy.request import subjects
 from secondlook.suffix import load_suffixes
 
 LIMITS = TrafficLimitsSettings()
@@ -116,7 +117,10 @@ def test_what_was_checked_is_what_is_sent(method, target, host, fields):
             443,
             "https",
         )  # where the tunnel leads
-        checked = {one.identity: one for one in subjects(request, read_facts(request), FakeGatekeeper())}
+        checked = {
+            one.identity: one
+            for one in subjects(request, read_asked(request.data.headers.fields), FakeGatekeeper())
+        }
         origin = (
             Http1OriginSide(around(), LIMITS) if ours == 1 else Http2OriginSide(around(), NoStreams(), LIMITS)
         )

@@ -3,34 +3,14 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from secondlook.core.subject import RequestContext, UrlSubject
 from secondlook.core.verdict import Decision
+from secondlook.download.asked import Asked
 from secondlook.download.body.cutting import Cut
 from secondlook.download.body.ranges import Wanted, WantedRange
 from secondlook.download.gate.gate import BodyGate
 from secondlook.download.judged_files import Blocks, Lead
-
-
-class Asked(Protocol):
-    """What of a request decides about the gate of its response; text, None where absent."""
-
-    @property
-    def dest(self) -> str | None:
-        """`Sec-Fetch-Dest`."""
-
-    @property
-    def mode(self) -> str | None:
-        """`Sec-Fetch-Mode`."""
-
-    @property
-    def range(self) -> str | None:
-        """`Range`."""
-
-    @property
-    def if_range(self) -> str | None:
-        """`If-Range`."""
 
 
 @dataclass(slots=True)

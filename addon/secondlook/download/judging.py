@@ -1,13 +1,16 @@
 """Response bodies, whichever front they come by: which gate each one gets, and what is decided at its end."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Self
 
+from secondlook.agent import metrics
 from secondlook.config import DownloadsSettings, Settings
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Verdict
+from secondlook.download.asked import Asked
 from secondlook.download.body.body_type import declared
 from secondlook.download.body.ranges import (
     EntityMemory,
@@ -26,12 +29,14 @@ from secondlook.download.body.response_facts import (
     is_multipart,
 )
 from secondlook.download.examination.examination import Examined, Examiner
-from secondlook.download.exchange import Asked, Body, Exchange, release_lead
+from secondlook.download.exchange import Body, Exchange, release_lead
 from secondlook.download.gate.gate import BodyGate
 from secondlook.download.gate.gate_state import Fate, GateLimits, Tap
 from secondlook.download.gate.spool import SpoolRoom
 from secondlook.download.judged_files import Blocks, JudgedFile, JudgedFiles
 from secondlook.download.ports import Gatekeeper
+
+logger = logging.getLogger(__name__)
 
 PARTIAL = "partial: a piece of a file that nobody here has seen whole"
 _DECODERS = 2  # threads, for bodies of which much is to be decoded
@@ -129,11 +134,28 @@ class BodyJudge:
     def _tap(self) -> Tap | None:
         return None if self._examiner is None else self._examiner.tap()
 
-    async def catch_up(self, gate: BodyGate) -> None:
-        """Have decoded what came of a body; each takes its turn after some megabytes."""
-        loop = asyncio.get_running_loop()
-        while gate.look.behind:
-            await loop.run_in_executor(self._decoding, gate.look.work)
+    async def catch_up(self, body: Body) -> None:
+        """Wait until what came of a body is decoded, looked into and on the disk.
+
+        Each body takes its turn after some megabytes. What cannot be decoded is left in `body.failed`.
+        """
+        loop, gate = asyncio.get_running_loop(), body.gate
+        try:
+            while gate.look.behind:
+                await loop.run_in_executor(self._decoding, gate.look.work)
+        except Exception as error:
+            logger.exception("a body could not be decoded")
+            metrics.INTERNAL_ERRORS.inc()
+            body.failed = f"internal error: {error!r}"
+        await gate.settle()
+
+    async def in_force(self) -> None:
+        """Let the refusal of a bad download be in force in every worker before its client can ask again."""
+        try:
+            await self.gatekeeper.in_force()
+        except Exception:
+            logger.exception("it is not known whether a refusal is in force everywhere")
+            metrics.INTERNAL_ERRORS.inc()
 
     async def aclose(self) -> None:
         """End what looks into files, and the spool's thread."""
@@ -195,7 +217,25 @@ class BodyJudge:
         return body.decision
 
     async def judge(self, body: Body, state: Exchange) -> None:
-        """Decide about a body, asking and waiting where needed; may raise."""
+        """Decide about a body, asking and waiting where needed.
+
+        Whatever fails inside, what is risky stays blocked: it has no decision then.
+        """
+        try:
+            await self._judge(body, state)
+        except Exception as error:
+            logger.exception("a body could not be judged")
+            metrics.INTERNAL_ERRORS.inc()
+            await self._fault(body, f"internal error: {error!r}")
+
+    async def _fault(self, body: Body, reason: str) -> None:
+        try:
+            body.decision = await self.gatekeeper.unverifiable(body.gate.look.subject(), body.use, reason)
+        except Exception:
+            logger.exception("the policy for unverifiable bodies failed too")
+            body.decision = None if body.gate.look.risky else PASSED
+
+    async def _judge(self, body: Body, state: Exchange) -> None:
         gate = body.gate
         if gate.unsettled:
             whole = gate.fate is Fate.REFUSE

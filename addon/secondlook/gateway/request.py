@@ -10,7 +10,7 @@ The client and the user are those that the gateway names: whoever may connect to
 """
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import urlsplit
@@ -21,6 +21,7 @@ from secondlook.core.subject import RequestContext, UrlSubject
 from secondlook.core.url.address import is_loopback
 from secondlook.core.url.canonical import canonical_host
 from secondlook.core.verdict import SubjectClass
+from secondlook.download.asked import Asked
 from secondlook.ground.quickly import quickly_made
 
 LONGEST_URL_BYTES = 64 << 10
@@ -30,15 +31,6 @@ _LONGEST_SHOWN = 200
 _AUTHORITY_END = re.compile(r"[/?#]")
 _REMEMBERED = 8_192  # hosts, and clients, each read once
 _WEB_PORTS = {"http": 80, "https": 443}
-_READ = {
-    b"accept": "accept",
-    b"sec-fetch-dest": "dest",
-    b"sec-fetch-mode": "mode",
-    b"referer": "referrer",
-    b"accept-language": "language",
-    b"range": "range",
-    b"if-range": "if_range",
-}
 
 type MakeSubject = Callable[[str, str, str | bytes], UrlSubject]
 
@@ -51,20 +43,6 @@ class UnreadableRequestError(ValueError):
         self.expected = f"expected {expected}"
 
 
-@dataclass(slots=True)
-class AskedHeaders:
-    """The headers of a request that matter to a check; text is latin-1, absent ones are None."""
-
-    hosts: tuple[str, ...] = ()
-    accept: str | None = None
-    dest: str | None = None
-    mode: str | None = None
-    referrer: str | None = None
-    language: str | None = None
-    range: str | None = None
-    if_range: str | None = None
-
-
 @quickly_made
 @dataclass(frozen=True, slots=True)
 class GatewayRequest:
@@ -74,7 +52,7 @@ class GatewayRequest:
     host: str
     port: int
     path: str
-    asked: AskedHeaders
+    asked: Asked
     use: RequestContext
     names: tuple[str, ...] = ()
 
@@ -87,20 +65,6 @@ class GatewayRequest:
         return tuple(found.values())
 
 
-def read_headers(fields: Iterable[tuple[bytes, bytes]]) -> AskedHeaders:
-    """Collect the headers that a check looks at."""
-    asked = AskedHeaders()
-    for raw_name, raw_value in fields:
-        name = raw_name.lower()
-        if name == b"host":
-            asked.hosts = (*asked.hosts, raw_value.decode("latin-1").strip())
-        elif (kept := _READ.get(name)) is not None:
-            before = getattr(asked, kept)
-            value = raw_value.decode("latin-1")
-            setattr(asked, kept, value if before is None or kept != "accept" else f"{before}, {value}")
-    return asked
-
-
 def read_request(
     method: str,
     target: str,
@@ -108,7 +72,7 @@ def read_request(
     client: str | None,
     user: str | None = None,
     sni: str | None = None,
-    asked: AskedHeaders | None = None,
+    asked: Asked | None = None,
     scheme: str = "http",
     gateway: str | None = None,
 ) -> GatewayRequest:
@@ -116,7 +80,7 @@ def read_request(
 
     `scheme` is that of such a path; `gateway` names who reports it. Raises UnreadableRequestError.
     """
-    asked = asked or AskedHeaders()
+    asked = asked or Asked()
     if len(target) > LONGEST_URL_BYTES:
         raise UnreadableRequestError(f"a URL of at most {LONGEST_URL_BYTES} bytes", target)
     if method == CONNECT:

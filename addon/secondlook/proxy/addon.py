@@ -18,6 +18,7 @@ from secondlook.core.display import shown_host
 from secondlook.core.event import Event
 from secondlook.core.subject import RequestContext, UrlSubject
 from secondlook.core.verdict import Action, Decision, SubjectClass
+from secondlook.download.asked import Asked, read_asked
 from secondlook.download.pieces import misfit
 from secondlook.download.ports import Gatekeeper
 from secondlook.ground.ulid import Identifiers
@@ -31,7 +32,7 @@ from secondlook.proxy.mitm import unreachable
 from secondlook.proxy.mitm.http.head import add_via
 from secondlook.proxy.mitm.streams.stream import ORIGIN_FORM
 from secondlook.proxy.own_site import OwnSite
-from secondlook.proxy.request import RequestFacts, make_use, peer_text, read_facts, subjects
+from secondlook.proxy.request import make_use, peer_text, subjects
 from secondlook.refusal.language import phrase
 from secondlook.refusal.refusal import FAULT, NOT_FROM_ORIGINS, STATUS, Refusals, is_internal, mark_headers
 from secondlook.site.internal_site import FORM_MAX_BYTES, Visitor
@@ -84,7 +85,7 @@ class SecondLookAddon(HeldBodies):
         request = flow.request
         if self.is_own_site(flow):
             return self._own_site(flow)
-        facts = read_facts(request)
+        facts = read_asked(request.data.headers.fields)
         client = peer_text(flow.client_conn.peername)
         use = make_use(request, facts, client, flow.metadata.get(USER))
         asked = subjects(request, facts, self.gatekeeper)
@@ -103,7 +104,7 @@ class SecondLookAddon(HeldBodies):
     async def _ask(
         self,
         flow: http.HTTPFlow,
-        facts: RequestFacts,
+        facts: Asked,
         use: RequestContext,
         asked: tuple[UrlSubject, ...],
         start: int,
@@ -122,7 +123,7 @@ class SecondLookAddon(HeldBodies):
             await self._fault(flow)
 
     async def _close(
-        self, flow: http.HTTPFlow, facts: RequestFacts, use: RequestContext, subject: UrlSubject, reason: str
+        self, flow: http.HTTPFlow, facts: Asked, use: RequestContext, subject: UrlSubject, reason: str
     ) -> None:
         try:
             self._block(flow, facts, use, await self.gatekeeper.refuse(subject, use, reason))
@@ -149,13 +150,11 @@ class SecondLookAddon(HeldBodies):
         if state.refusal is not None:
             self._block(flow, state.facts, state.use, state.refusal)
 
-    def _block(
-        self, flow: http.HTTPFlow, facts: RequestFacts, use: RequestContext, decision: Decision
-    ) -> None:
+    def _block(self, flow: http.HTTPFlow, facts: Asked, use: RequestContext, decision: Decision) -> None:
         flow.response = self._refusal(flow, facts, use, decision)
 
     def _refusal(
-        self, flow: http.HTTPFlow, facts: RequestFacts, use: RequestContext, decision: Decision
+        self, flow: http.HTTPFlow, facts: Asked, use: RequestContext, decision: Decision
     ) -> http.Response:
         """Build a refusal; what is blocked stays blocked even when its page cannot be made."""
         try:
@@ -168,10 +167,10 @@ class SecondLookAddon(HeldBodies):
 
     async def _fault(self, flow: http.HTTPFlow) -> None:
         """Treat a request whose check failed inside as unverifiable."""
-        facts, decision = RequestFacts(), FAULT
+        facts, decision = Asked(), FAULT
         use = RequestContext(cls=SubjectClass.PAGE)
         try:
-            facts = read_facts(flow.request)
+            facts = read_asked(flow.request.data.headers.fields)
             use = make_use(flow.request, facts, peer_text(flow.client_conn.peername), flow.metadata.get(USER))
             subject = self.gatekeeper.subject(flow.request.scheme, flow.request.host, flow.request.data.path)
             decision = await self.gatekeeper.unverifiable(subject, use, "internal error")
@@ -278,7 +277,7 @@ class SecondLookAddon(HeldBodies):
         """Build the refusal that takes the place of a response."""
         state = state_of(flow)
         if state is None:
-            return self._refusal(flow, RequestFacts(), RequestContext(SubjectClass.PAGE), decision or FAULT)
+            return self._refusal(flow, Asked(), RequestContext(SubjectClass.PAGE), decision or FAULT)
         return self._refusal(flow, state.facts, state.use, decision or FAULT)
 
     async def secondlook_range(self, flow: http.HTTPFlow) -> None:

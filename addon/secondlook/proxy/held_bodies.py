@@ -11,10 +11,8 @@ from collections.abc import Awaitable
 
 from mitmproxy import ctx, http
 
-from secondlook.agent import metrics
 from secondlook.download.exchange import Body
 from secondlook.download.gate.trickle import EVERY_S
-from secondlook.download.judging import PASSED
 from secondlook.download.ports import Gatekeeper
 from secondlook.proxy.bodies import Bodies
 from secondlook.proxy.flow_state import FlowState, state_of
@@ -41,37 +39,17 @@ class HeldBodies:
         patience_s = self.bodies.patience_s
         if body.judging is None:
             if not patience_s:
-                await self._judge(body, state)
+                await self.bodies.judge(body, state)
                 return
-            body.judging = asyncio.create_task(self._judge(body, state))
+            body.judging = asyncio.create_task(self.bodies.judge(body, state))
         else:
             patience_s = min(EVERY_S, patience_s)
         if (await asyncio.wait({body.judging}, timeout=patience_s))[0]:
             body.judging = None
 
-    async def _judge(self, body: Body, state: FlowState) -> None:
-        """Judge a whole body; whatever fails, a risky one stays blocked (no decision)."""
-        try:
-            await self.bodies.judge(body, state)
-        except Exception as error:
-            logger.exception("a body could not be judged")
-            metrics.INTERNAL_ERRORS.inc()
-            await self._body_fault(body, f"internal error: {error!r}")
-
     async def secondlook_cut(self, _flow: http.HTTPFlow) -> None:
         """Let the refusal of a bad download be in force in every worker before its client can ask again."""
-        try:
-            await self.gatekeeper.in_force()
-        except Exception:
-            logger.exception("it is not known whether a refusal is in force everywhere")
-            metrics.INTERNAL_ERRORS.inc()
-
-    async def _body_fault(self, body: Body, reason: str) -> None:
-        try:
-            body.decision = await self.gatekeeper.unverifiable(body.gate.look.subject(), body.use, reason)
-        except Exception:
-            logger.exception("the policy for unverifiable bodies failed too")
-            body.decision = None if body.gate.look.risky else PASSED
+        await self.bodies.in_force()
 
     async def secondlook_pump(self, flow: http.HTTPFlow) -> None:
         """Read the next piece of a held body, once the client has taken the last."""
@@ -101,15 +79,8 @@ class HeldBodies:
         """Wait for the disk, for the engines that look into it as it comes, and for what is decoded."""
         state = state_of(flow)
         body = state.body if state is not None else None
-        if body is None:
-            return
-        try:
-            await self.bodies.catch_up(body.gate)
-        except Exception as error:
-            logger.exception("a body could not be decoded")
-            metrics.INTERNAL_ERRORS.inc()
-            body.failed = f"internal error: {error!r}"
-        await body.gate.settle()
+        if body is not None:
+            await self.bodies.catch_up(body)
 
     @staticmethod
     async def _client_room(flow: http.HTTPFlow, body: Body) -> None:

@@ -13,9 +13,10 @@ from mitmproxy import http
 
 from secondlook.core.event import Event, EventKind
 from secondlook.core.neutralize import inert
+from secondlook.download.asked import read_asked
 from secondlook.ground.clock import Clock
 from secondlook.proxy.event_follower import Follower, Tail
-from secondlook.proxy.request import peer_text, read_facts, request_url
+from secondlook.proxy.request import peer_text, request_url
 from secondlook.refusal.block_page import Pages
 from secondlook.refusal.language import phrase
 from secondlook.refusal.refusal import Form, fitting_form
@@ -72,7 +73,7 @@ class LateNotices:
     def _is_navigation(self, flow: http.HTTPFlow) -> bool:
         if flow.response is not None or flow.request.method != "GET" or self._is_own_site(flow):
             return False
-        facts = read_facts(flow.request)
+        facts = read_asked(flow.request.data.headers.fields)
         return facts.dest in (None, "document") and fitting_form(facts, flow.request.path)[0] is Form.PAGE
 
     async def _notify(self, flow: http.HTTPFlow, client: str) -> None:
@@ -103,7 +104,7 @@ class LateNotices:
                 extra={NOTIFIED: event_id},
             )
         )
-        language = self._pages.language(read_facts(flow.request).language)
+        language = self._pages.language(read_asked(flow.request.data.headers.fields).language)
         opened = event.filename or event.url or event.host
         body = self._pages.render(
             "late.html",

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from mitmproxy import http
 
-from secondlook.proxy.request import read_facts
+from secondlook.download.asked import read_asked
 from secondlook.site.internal_site import InternalSite, SiteAnswer, SiteRequest, Visitor, Way
 
 
@@ -42,7 +42,7 @@ def _asked(request: http.Request) -> SiteRequest:
         request.method,
         request.host,
         request.path,
-        read_facts(request),
+        read_asked(request.data.headers.fields),
         request.headers.get("origin"),
         request.headers.get("content-type"),
     )

@@ -1,11 +1,10 @@
-"""What a request says about itself, read in one pass over its headers.
+"""Which URLs a request is checked by, and the circumstances of its use.
 
 The URL that is checked is built from what the proxy will really use (scheme, connection host, path). When
 the request names another host in `Host` or `:authority` (a front that hides the true site), that
 name is checked as well: origins answer by it.
 """
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 from mitmproxy import http
@@ -18,72 +17,13 @@ from secondlook.core.subject import RequestContext, UrlSubject
 from secondlook.core.url.address import parse_address
 from secondlook.core.url.canonical import canonical_host
 from secondlook.core.verdict import SubjectClass
+from secondlook.download.asked import Asked
 from secondlook.download.ports import Gatekeeper
 
 _WEB_PORTS = {"http": 80, "https": 443}
-_READ = frozenset(
-    {
-        b"host",
-        b"accept",
-        b"sec-fetch-dest",
-        b"sec-fetch-mode",
-        b"referer",
-        b"range",
-        b"if-range",
-        b"accept-language",
-        b"upgrade",
-    }
-)
 
 
-@dataclass(slots=True)
-class RequestFacts:
-    """The headers of a request that matter to a check; text is latin-1, absent ones are None."""
-
-    host: str | None = None
-    hosts: tuple[str, ...] = ()  # every Host header, when there are several
-    accept: str | None = None
-    dest: str | None = None
-    mode: str | None = None
-    referrer: str | None = None
-    range: str | None = None
-    if_range: str | None = None
-    language: str | None = None
-    upgrade: str | None = None
-
-
-def read_facts(request: http.Request) -> RequestFacts:  # noqa: C901 - one branch for each header
-    """Collect the headers that a check looks at."""
-    facts = RequestFacts()
-    for raw_name, raw_value in request.data.headers.fields:
-        name = raw_name.lower()
-        if name not in _READ:
-            continue
-        value = raw_value.decode("latin-1")
-        if name == b"host":
-            if facts.host is not None:
-                facts.hosts = (*(facts.hosts or (facts.host,)), value)
-            facts.host = value
-        elif name == b"accept":
-            facts.accept = value if facts.accept is None else f"{facts.accept}, {value}"
-        elif name == b"sec-fetch-dest":
-            facts.dest = value
-        elif name == b"sec-fetch-mode":
-            facts.mode = value
-        elif name == b"referer":
-            facts.referrer = value
-        elif name == b"range":
-            facts.range = value
-        elif name == b"if-range":
-            facts.if_range = value
-        elif name == b"accept-language":
-            facts.language = value
-        else:
-            facts.upgrade = value.lower()
-    return facts
-
-
-def request_url(request: http.Request, facts: RequestFacts | None = None) -> str:
+def request_url(request: http.Request, facts: Asked | None = None) -> str:
     """Write the URL that the origin gets, for log and page; text with code points up to 255.
 
     An international name stands in the form that is looked up (`xn--…`): another may look like a known one.
@@ -93,16 +33,14 @@ def request_url(request: http.Request, facts: RequestFacts | None = None) -> str
     """
     scheme = request.scheme or "http"
     name = request.host
-    if facts is not None and facts.host is not None and not facts.hosts and _is_address(name):
-        name = _bare(facts.host) or name
+    if facts is not None and len(facts.hosts) == 1 and _is_address(name):
+        name = _bare(facts.hosts[0]) or name
     host = _shown(name)
     port = "" if _WEB_PORTS.get(scheme) == request.port else f":{request.port}"
     return f"{scheme}://{host}{port}{request.data.path.decode('latin-1')}"
 
 
-def make_use(
-    request: http.Request, facts: RequestFacts, client: str | None, user: str | None
-) -> RequestContext:
+def make_use(request: http.Request, facts: Asked, client: str | None, user: str | None) -> RequestContext:
     """Describe the circumstances of a request."""
     path = request.data.path.decode("latin-1")
     return RequestContext(
@@ -115,19 +53,22 @@ def make_use(
     )
 
 
-def subjects(request: http.Request, facts: RequestFacts, gatekeeper: Gatekeeper) -> tuple[UrlSubject, ...]:
+def subjects(request: http.Request, facts: Asked, gatekeeper: Gatekeeper) -> tuple[UrlSubject, ...]:
     """Make the subjects that must all pass: the URL as connected to, and under each other name given."""
     host = request.data.host
     path = request.data.path
     scheme = request.scheme or "http"
     first = gatekeeper.subject(scheme, host, path)
-    given = facts.host
-    if (given is None or _bare(given) == host) and not facts.hosts and not request.data.authority:
+    given = facts.hosts
+    if (not given or (len(given) == 1 and _bare(given[0]) == host)) and not request.data.authority:
         return (first,)
     names = dict.fromkeys((host,))
     authority = request.data.authority.decode("latin-1")
-    for name in (*((authority,) if authority else ()), *(facts.hosts or ((given,) if given else ()))):
-        names[_bare(name)] = None
+    if authority:
+        names[_bare(authority)] = None
+    for name in given:
+        if name or len(given) > 1:
+            names[_bare(name)] = None
     if len(names) == 1:
         return (first,)
     others = [gatekeeper.subject(scheme, name, path) for name in names if name != host]

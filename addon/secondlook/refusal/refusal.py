@@ -8,11 +8,12 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol, assert_never
+from typing import assert_never
 
 from secondlook.core.neutralize import inert
 from secondlook.core.subject import RequestContext
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Verdict
+from secondlook.download.asked import Asked
 from secondlook.refusal.block_page import BlockPage
 from secondlook.refusal.language import ENGLISH, Language
 from secondlook.refusal.wording import explanation, title
@@ -55,26 +56,6 @@ type Override = Callable[[str | None, str | None], float | None]
 def is_internal(host: str) -> bool:
     """Return whether a host, in whatever case, is the name of the internal site."""
     return host.lower().removesuffix(".") == INTERNAL_HOST
-
-
-class Asked(Protocol):
-    """Headers of the request that is refused, as text; None where absent."""
-
-    @property
-    def dest(self) -> str | None:
-        """`Sec-Fetch-Dest`."""
-
-    @property
-    def accept(self) -> str | None:
-        """`Accept`."""
-
-    @property
-    def language(self) -> str | None:
-        """`Accept-Language`."""
-
-    @property
-    def referrer(self) -> str | None:
-        """`Referer`."""
 
 
 @dataclass(frozen=True, slots=True)

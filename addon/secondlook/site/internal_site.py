@@ -18,9 +18,10 @@ from typing import NamedTuple
 from urllib.parse import parse_qs
 
 from secondlook.core.event import Event
+from secondlook.download.asked import Asked
 from secondlook.refusal.block_page import Pages
 from secondlook.refusal.language import Language, phrase
-from secondlook.refusal.refusal import INTERNAL_HOST, Asked, Form, Override, fitting_form, is_internal
+from secondlook.refusal.refusal import INTERNAL_HOST, Form, Override, fitting_form, is_internal
 from secondlook.resolver import is_own_name
 from secondlook.site.exceptions import BlockExceptions, Exceptions, PassageExceptions, lasting_text
 from secondlook.site.files import File, certificate, mobile_profile, pac

@@ -32,7 +32,7 @@ from secondlook.download.body.response_facts import (
 )
 from secondlook.download.exchange import Body, Exchange
 from secondlook.download.gate.gate_state import Fate
-from secondlook.download.judging import PASSED, Message
+from secondlook.download.judging import Message
 from secondlook.gateway.icap.answers import ask_again, refuse
 from secondlook.gateway.icap.connection import GoneError, IcapConnection
 from secondlook.gateway.icap.heads import HttpRequest, HttpResponse
@@ -216,19 +216,8 @@ class Passage:
         if out:
             await self._out.send(out)
         if gate.congested or gate.look.behind:
-            await self._catch_up()
+            await self._judging.catch_up(self._body)
         return False
-
-    async def _catch_up(self) -> None:
-        gate = self._body.gate
-        try:
-            await self._judging.catch_up(gate)
-        except Exception as error:
-            logger.exception("a body could not be decoded")
-            metrics.INTERNAL_ERRORS.inc()
-            self._body.failed = f"internal error: {error!r}"
-        if gate.spool is not None:
-            await gate.spool.settle()
 
     async def _end(self) -> None:
         gate = self._body.gate
@@ -271,7 +260,7 @@ class Passage:
         body = self._body
         self._over = True
         if body.gate.look.behind:
-            await self._catch_up()
+            await self._judging.catch_up(body)
         try:
             body.gate.end(whole=whole)
             decision = self._judging.judge_now(body, self._state)
@@ -284,7 +273,7 @@ class Passage:
     async def _decide(self) -> Decision | None:
         """Wait for the verdict, however long it takes."""
         body = self._body
-        judging = asyncio.ensure_future(self._ask())
+        judging = asyncio.ensure_future(self._judging.judge(body, self._state))
         try:
             while not judging.done():
                 timeout_s = self._out.patience_left(body.gate)
@@ -295,24 +284,6 @@ class Passage:
         finally:
             await judging
         return body.decision
-
-    async def _ask(self) -> None:
-        """Have the body judged; whatever fails, a risky one stays blocked (no decision)."""
-        body = self._body
-        try:
-            await self._judging.judge(body, self._state)
-        except Exception as error:
-            logger.exception("a body could not be judged")
-            metrics.INTERNAL_ERRORS.inc()
-            await self._fault(body, f"internal error: {error!r}")
-
-    async def _fault(self, body: Body, reason: str) -> None:
-        try:
-            subject = body.gate.look.subject()
-            body.decision = await self._front.gatekeeper.unverifiable(subject, body.use, reason)
-        except Exception:
-            logger.exception("the policy for unverifiable bodies failed too")
-            body.decision = None if body.gate.look.risky else PASSED
 
     async def _gate_failed(self, error: Exception, data: bytes) -> bool:
         """Treat a body whose gate broke: cut it when it could hurt, else let it go on and log it."""
@@ -336,11 +307,7 @@ class Passage:
         if not self._out.begun:
             await self._refuse(decision)
             return
-        try:
-            await self._front.gatekeeper.in_force()
-        except Exception:
-            logger.exception("it is not known whether a refusal is in force everywhere")
-            metrics.INTERNAL_ERRORS.inc()
+        await self._judging.in_force()
         self._link.abort()
 
     async def _refuse(self, decision: Decision | None) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 
 from secondlook.agent import metrics
 from secondlook.core.verdict import Action
+from secondlook.download.asked import read_asked
 from secondlook.download.body.response_facts import UNSATISFIABLE_STATUS, WHOLE_STATUS
 from secondlook.gateway.icap import reqmod
 from secondlook.gateway.icap.answers import ask_again, refuse, tag_fields
@@ -23,7 +24,6 @@ from secondlook.gateway.request import (
     GatewayRequest,
     UnreadableRequestError,
     gateway_name,
-    read_headers,
     read_request,
 )
 
@@ -144,7 +144,7 @@ class IcapService:
             http.target.decode("latin-1"),
             client=client.decode("latin-1") if client else None,
             user=self._user(fields.get(b"x-authenticated-user")),
-            asked=read_headers(http.fields),
+            asked=read_asked(http.fields),
             gateway=gateway_name(peer, self.gate.name),
         )
 

@@ -1,0 +1,43 @@
+"""What a request says about itself that a check or a refusal looks at, read in one pass over its headers."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+_READ = {
+    b"accept": "accept",
+    b"sec-fetch-dest": "dest",
+    b"sec-fetch-mode": "mode",
+    b"referer": "referrer",
+    b"accept-language": "language",
+    b"range": "range",
+    b"if-range": "if_range",
+}
+
+
+@dataclass(slots=True)
+class Asked:
+    """The headers of a request that matter; text is latin-1, absent ones are None."""
+
+    hosts: tuple[str, ...] = ()
+    accept: str | None = None
+    dest: str | None = None
+    mode: str | None = None
+    referrer: str | None = None
+    language: str | None = None
+    range: str | None = None
+    if_range: str | None = None
+
+
+def read_asked(fields: Iterable[tuple[bytes, bytes]]) -> Asked:
+    """Collect the headers; of one that is there twice the last counts, of `Accept` all do."""
+    asked = Asked()
+    for raw_name, raw_value in fields:
+        name = raw_name.lower()
+        if name == b"host":
+            asked.hosts = (*asked.hosts, raw_value.decode("latin-1").strip())
+        elif (kept := _READ.get(name)) is not None:
+            value = raw_value.decode("latin-1")
+            if kept == "accept" and asked.accept is not None:
+                value = f"{asked.accept}, {value}"
+            setattr(asked, kept, value)
+    return asked

@@ -1,0 +1,35 @@
+"""The headers of a request that a check or a refusal looks at."""
+
+from secondlook.download.asked import Asked, read_asked
+
+
+def test_each_is_found_whatever_its_case():
+    fields = [
+        (b"HOST", b" example.org:8080 "),
+        (b"Accept", b"text/html"),
+        (b"sec-fetch-DEST", b"document"),
+        (b"Sec-Fetch-Mode", b"navigate"),
+        (b"Referer", b"http://\xe4.example/"),
+        (b"Accept-Language", b"sv"),
+        (b"Range", b"bytes=0-1"),
+        (b"If-Range", b'"tag"'),
+        (b"Cookie", b"a=b"),
+    ]
+    assert read_asked(fields) == Asked(
+        hosts=("example.org:8080",),
+        accept="text/html",
+        dest="document",
+        mode="navigate",
+        referrer="http://ä.example/",
+        language="sv",
+        range="bytes=0-1",
+        if_range='"tag"',
+    )
+    assert read_asked([]) == Asked()
+
+
+def test_of_several_the_last_counts_but_every_host_and_every_type():
+    fields = [(b"Host", b"a.test"), (b"Host", b"b.test"), (b"Accept", b"text/html"), (b"accept", b"*/*")]
+    found = read_asked([*fields, (b"Referer", b"http://first/"), (b"Referer", b"http://last/")])
+    assert (found.hosts, found.accept) == (("a.test", "b.test"), "text/html, */*")
+    assert found.referrer == "http://last/"
