@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import batched
 from pathlib import Path
 from typing import Final
 
@@ -120,8 +121,7 @@ class LastKnown:
         rows = [_row(everything[identity]) for identity in identities if identity in everything]
 
         def work(connection: sa.Connection) -> None:
-            for at in range(0, len(identities), _CHUNK):
-                part = identities[at : at + _CHUNK]
+            for part in batched(identities, _CHUNK):
                 connection.execute(sa.delete(confirmed_table).where(confirmed_table.c.identity.in_(part)))
             if rows:
                 connection.execute(sa.insert(confirmed_table), rows)

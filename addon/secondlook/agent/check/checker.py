@@ -45,14 +45,14 @@ _MIRRORED = Step(Stage.PATTERN, "not_listed", "the local lists hold everything t
 _CACHED = Step(Stage.CACHE, "not_listed")
 _MARGIN_S = 0.02  # the query ends this much before the budget, so that its own account of attempts is heard
 _MEMO_S = 10.0
+_MEMORY = 20_000  # recent subjects, and decisions, that are remembered
 
 
 class Checker:
     """Checks subjects against one process's view, cache and servers.
 
     `budget_s` bounds a whole check; `stale_for_s` is how long after its expiry an answer may serve
-    when nobody answers; past `stale_after_s` mirrored lists no longer replace a query; `memory` is how
-    many recent subjects and decisions are remembered.
+    when nobody answers; past `stale_after_s` mirrored lists no longer replace a query.
     """
 
     def __init__(
@@ -66,7 +66,6 @@ class Checker:
         budget_s: float = 1.5,
         stale_for_s: float = 3600.0,
         stale_after_s: float = 86_400.0,
-        memory: int = 20_000,
     ) -> None:
         self.view = view
         self.lookup = lookup
@@ -76,9 +75,9 @@ class Checker:
         self._budget_s = budget_s
         self._stale_for_s = stale_for_s
         self._stale_after_s = stale_after_s
-        self._subjects: LRU[str | bytes | tuple[str, str, str | bytes], UrlSubject] = LRU(memory)
+        self._subjects: LRU[str | bytes | tuple[str, str, str | bytes], UrlSubject] = LRU(_MEMORY)
         # (serial, from, until, tiers, decision): what a later look at the same subject would find again
-        self._memo: LRU[object, tuple[int, float, float, tuple[Tier, ...], Decision]] = LRU(memory)
+        self._memo: LRU[object, tuple[int, float, float, tuple[Tier, ...], Decision]] = LRU(_MEMORY)
 
     def subject(self, raw: str | bytes) -> UrlSubject:
         """Make the subject of a URL, remembering recent ones. Never raise."""

@@ -6,6 +6,7 @@ what came after n. A withdrawn subject stays as a row without force for a day, f
 """
 
 from collections.abc import Sequence
+from itertools import batched
 from typing import Final
 
 import sqlalchemy as sa
@@ -64,15 +65,11 @@ def put_missing(connection: sa.Connection, entries: Sequence[ConfirmedEntry]) ->
 
 def _known(connection: sa.Connection, identities: Sequence[bytes]) -> set[bytes]:
     known: set[bytes] = set()
-    for at in range(0, len(identities), _CHUNK):
-        known.update(
-            bytes(identity)
-            for identity in connection.execute(
-                sa.select(confirmed.c.identity).where(
-                    confirmed.c.identity.in_(identities[at : at + _CHUNK]), confirmed.c.withdrawn_at.is_(None)
-                )
-            ).scalars()
+    for part in batched(identities, _CHUNK):
+        query = sa.select(confirmed.c.identity).where(
+            confirmed.c.identity.in_(part), confirmed.c.withdrawn_at.is_(None)
         )
+        known.update(map(bytes, connection.execute(query).scalars()))
     return known
 
 
@@ -92,10 +89,10 @@ def extend(connection: sa.Connection, identities: Sequence[bytes], expires_at: f
     if not identities:
         return
     number = bump(connection, "confirmed")
-    for at in range(0, len(identities), _CHUNK):
+    for part in batched(identities, _CHUNK):
         connection.execute(
             sa.update(confirmed)
-            .where(confirmed.c.identity.in_(identities[at : at + _CHUNK]), confirmed.c.withdrawn_at.is_(None))
+            .where(confirmed.c.identity.in_(part), confirmed.c.withdrawn_at.is_(None))
             .values(expires_at=expires_at, change=number)
         )
 
