@@ -41,6 +41,7 @@ _LOCAL_NAMES = frozenset({
 })  # fmt: skip
 _CUT = re.compile(r"(?<=\S)[\t\r\n]+(?=.*\S)", re.DOTALL)
 _FRAGMENT = re.compile(r"#.")
+_BLANK = re.compile(r"[\s\x00]")
 _PLAIN_NAME = re.compile(r"[a-z0-9_-]+|(?:[a-z0-9_-]+\.)+(?:[a-z]+|xn--[a-z0-9-]+)", re.ASCII)
 _USUAL_PORTS = frozenset((":80", ":443"))
 QUAD = re.compile(r"(?:(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])(?:\.(?!\Z)|\Z)){4}", re.ASCII)
@@ -153,7 +154,7 @@ class Maker:
             if not _WEB_SCHEME.match(text):
                 return RejectClass.OTHER_TYPE
             return self.url(text, exception=exception)
-        if any(character.isspace() or character == "\x00" for character in text):
+        if _BLANK.search(text):
             return RejectClass.NOT_UNDERSTOOD
         head = re.split(r"[/?#\\]", text, maxsplit=1)[0]
         if "@" in head:

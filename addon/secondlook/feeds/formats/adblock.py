@@ -14,7 +14,9 @@ from secondlook.feeds.formats.rule import read_rule
 from secondlook.feeds.unpacking.text import TOO_LONG_MARK, batches
 
 _COMMENT = re.compile(r"!|\[(?:adblock|ublock|adguard)|#(?!#|@#|\?#|\$#|%#)", re.IGNORECASE)
-_HOST_RULE = re.compile(r"\|\|((?:[a-z0-9_-]{1,63}\.)+[a-z][a-z0-9-]{0,62})\^", re.ASCII)
+_HOST_RULE = re.compile(
+    r"\|\|((?:[a-z0-9_-]{1,63}\.)+[a-z][a-z0-9-]{0,62})\^(?:\$(?:all|important|document|doc))?", re.ASCII
+)
 _HOSTS_LINE = re.compile(r"[0-9a-f.:]+\s+\S", re.ASCII)
 
 
