@@ -61,10 +61,10 @@ def test_what_is_merged_from_an_anchor_is_read(write):
 
 
 def test_what_is_nested_too_deep_is_refused(write):
-    assert "not valid YAML" in faults(write("name: " + "[" * 5000))[0]
+    assert "not valid YAML: maximum recursion depth" in faults(write("name: " + "[" * 700))[0]
 
 
-@pytest.mark.parametrize("value", ["2026-99-99", "!!int no", "[" * 5000], ids=lambda value: value[:10])
+@pytest.mark.parametrize("value", ["2026-99-99", "!!int no", "[" * 700], ids=lambda value: value[:10])
 def test_a_value_that_yaml_cannot_read_is_a_text(write, value):
     (found,) = faults(write("feeds: []\n"), overrides=[f"policy.level={value}"])
     assert found.startswith("--set: policy.level: expected 'high', 'medium' or 'low', got ")
