@@ -8,8 +8,10 @@ from secondlook.download.body.ranges import (
     Piece,
     SeveralRanges,
     WantedRange,
+    begins_first,
     is_answer,
     is_whole,
+    may_be_parts,
     may_hide_the_first,
     read_content_range,
     read_first_part,
@@ -183,3 +185,27 @@ def test_a_url_is_risky_until_its_whole_file_was_harmless():
     memory.forget_risky(b"u" * 32)
     assert not memory.is_risky(b"u" * 32)
     memory.forget_risky(b"u" * 32)
+
+
+@pytest.mark.parametrize(
+    ("data", "may_be"),
+    [
+        (b"--mark\r\n", True),
+        (b"\r\n--mark", True),
+        (b"--m", True),
+        (b"", True),
+        (b"MZ", False),
+        (b"--other", False),
+    ],
+)
+def test_parts_begin_with_their_boundary(data, may_be):
+    assert may_be_parts("multipart/byteranges; boundary=mark", data) is may_be
+
+
+def test_without_a_boundary_there_are_no_parts():
+    assert not may_be_parts("multipart/byteranges", b"--mark\r\n")
+
+
+def test_whether_the_beginning_is_wanted_first():
+    wanted = [read_ranges(f"bytes={each}", None) for each in ("0-9,20-", "9-9,20-", "-5,9-9", "0-9")]
+    assert [begins_first(each) for each in wanted] == [True, False, False, False]

@@ -165,6 +165,77 @@ def test_a_listed_file_does_not_come_in_several_ranges(one_proxy, gatekeeper, ma
     assert curl(one_proxy, "-i", "-r", asked, _url(origin)).stdout.startswith(b"HTTP/1.1 403")
 
 
+def _parts(*pieces: tuple[int, int]) -> bytes:
+    """Write parts of the body, each of plain text as it says."""
+    told = [
+        f"--xyz\r\nContent-Type: text/plain\r\nContent-Range: bytes {first}-{end - 1}/{len(BODY)}\r\n\r\n".encode()
+        + BODY[first:end]
+        + b"\r\n"
+        for first, end in pieces
+    ]
+    return b"".join(told) + b"--xyz--\r\n"
+
+
+WHOLE_IN_PARTS = {
+    "in one": _parts((0, len(BODY))),
+    "the end first": _parts((150_000, len(BODY)), (0, 150_000)),
+    "a byte first": _parts((0, 1), (1, len(BODY))),
+    "behind something else": b"text " * 1000 + _parts((0, len(BODY))),
+    "without a part": BODY,
+}
+BOUNDARIES = ["; boundary=xyz", "", "; boundary=other"]
+
+
+NO_PARTS = ("behind something else", "without a part")
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+@pytest.mark.parametrize(
+    ("asked", "lie"),
+    [*(("0-150000,150001-", lie) for lie in WHOLE_IN_PARTS), *(("9-9,150000-", lie) for lie in NO_PARTS)],
+)
+def test_a_listed_file_does_not_come_in_parts_that_lie(
+    one_proxy, gatekeeper, make_origin, curl, asked, boundary, lie
+):
+    gatekeeper.bad.add(hashlib.sha256(BODY).hexdigest())
+
+    async def lies(_: Asked, writer: asyncio.StreamWriter) -> None:
+        kind = f"Content-Type: multipart/byteranges{boundary}"
+        await send(writer, WHOLE_IN_PARTS[lie], kind, status="206 Partial Content")
+
+    origin = make_origin(lies)
+    assert curl(one_proxy, "-i", "-r", asked, _url(origin)).stdout.startswith(b"HTTP/1.1 403")
+
+
+@pytest.mark.parametrize("boundary", BOUNDARIES)
+def test_several_pieces_in_place_of_one_are_what_they_are(one_proxy, gatekeeper, make_origin, curl, boundary):
+    gatekeeper.bad.add(hashlib.sha256(BODY).hexdigest())
+
+    async def lies(_: Asked, writer: asyncio.StreamWriter) -> None:
+        await send(
+            writer, BODY, f"Content-Type: multipart/byteranges{boundary}", status="206 Partial Content"
+        )
+
+    origin = make_origin(lies)
+    for asked in ("0-149999", "150000-", "0-"):
+        assert curl(one_proxy, "-i", "-r", asked, _url(origin)).stdout.startswith(b"HTTP/1.1 403")
+
+
+def test_a_piece_is_no_longer_than_it_says(one_proxy, gatekeeper, make_origin, curl):
+    gatekeeper.bad.add(hashlib.sha256(BODY).hexdigest())
+
+    async def lies(_: Asked, writer: asyncio.StreamWriter) -> None:
+        head = ["HTTP/1.1 206 Partial Content", "Content-Type: text/plain", "Transfer-Encoding: chunked"]
+        told = f"Content-Range: bytes 150000-{len(BODY) - 1}/{len(BODY)}"
+        chunk = b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
+        writer.write("\r\n".join([*head, told, "", ""]).encode() + chunk)
+        await writer.drain()
+
+    origin = make_origin(lies)
+    done = curl(one_proxy, "-r", "150000-", _url(origin))
+    assert done.stdout == BODY[: len(BODY) - 150_000]
+
+
 def test_harmless_ranges_in_one_answer_pass(one_proxy, gatekeeper, make_origin, curl):
     origin = make_origin(_several)
     assert b" 206 " in curl(one_proxy, "-i", "-r", "100-200,300-400", _url(origin)).stdout[:30]

@@ -24,6 +24,7 @@ class Body:
     coding: str = ""  # the Content-Encoding
     cut_to: Wanted | None = None  # the ranges a client wanted of a file that was asked for whole
     cut: Cut | None = None  # what is wanted of a piece
+    left: int | None = None  # so many bytes of a piece are to come still, by what it says of itself
     by_memory: bool = False  # risky only for what its URL gave before
     noted: bool = False  # its URL is known to give something risky
     again: bool = False  # a piece that was asked for: if it is risky, the whole is asked for instead
@@ -37,6 +38,14 @@ class Body:
     pumped: bytes = b""
     judging: asyncio.Task[None] | None = None  # the verdict, while it is waited for
     stalled: Callable[[], bool] = bool  # whether the client leaves too much of it unread; bool() is False
+
+    def within(self, data: bytes) -> bytes:
+        """Take the next bytes; return those that belong to it: a piece has no more than it says."""
+        if self.left is None:
+            return data
+        data = data[: self.left]
+        self.left -= len(data)
+        return data
 
 
 @dataclass(slots=True)

@@ -15,10 +15,13 @@ from secondlook.download.body.body_type import declared
 from secondlook.download.body.ranges import (
     EntityMemory,
     Piece,
+    SeveralRanges,
+    WantedRange,
+    begins_first,
     is_answer,
     is_whole,
     read_content_range,
-    read_range,
+    read_ranges,
 )
 from secondlook.download.body.response_facts import (
     MULTIPART_RANGES,
@@ -172,10 +175,11 @@ class BodyJudge:
         total = piece.whole if piece is not None else None
         bad = self.memory.bad(state.subject.host, facts.etag, total)
         several = is_multipart(facts)
-        answers = asked and (
-            several
-            or is_answer(piece, state.wider or read_range(state.facts.range, state.facts.if_range), length)
-        )
+        wanted = state.wider or read_ranges(state.facts.range, state.facts.if_range)
+        if several:
+            answers = asked and isinstance(wanted, SeveralRanges)  # RFC 9110, 15.3.7.2
+        else:
+            answers = asked and isinstance(wanted, WantedRange) and is_answer(piece, wanted, length)
         claims = several or (piece is not None and not is_whole(piece, length))
         return PartialAnswer(piece, answers, claims and not answers, bad)
 
@@ -297,8 +301,14 @@ class BodyJudge:
         cut_to = state.wanted
         if cut_to is not None and not (stated.risky and cut_to.holds(facts.etag, facts.modified)):
             cut_to = None
-        multipart = stated.content_type == MULTIPART_RANGES and message.status == PARTIAL_STATUS
-        from_start = not multipart and (piece is None or piece.first == 0)
+        several = stated.content_type == MULTIPART_RANGES and message.status == PARTIAL_STATUS
+        multipart = several and partial
+        asked = read_ranges(state.facts.range, None)
+        puts_together = isinstance(asked, SeveralRanges)
+        unasked = several and not partial and puts_together
+        if unasked:  # whatever its parts are, this client makes a file of them
+            stated = replace(stated, risky=True)
+        from_start = (piece is None or piece.first == 0) if not multipart else begins_first(asked)
         window: tuple[int, int] | None = None
         if cut_to is not None and length is not None and message.status == WHOLE_STATUS:
             windows = cut_to.windows(length)
@@ -306,7 +316,7 @@ class BodyJudge:
         gate = BodyGate(
             stated,
             length,
-            facts.encoding if not partial or from_start else None,
+            facts.encoding if not partial or (from_start and not multipart) else None,
             self._encoded_limits if facts.encoding else self._limits,
             self.room,
             kinds=self.gatekeeper.digest_kinds(),
@@ -321,7 +331,11 @@ class BodyJudge:
         )
         use = replace(use, content_type=facts.content_type)
         coding = coding_of(facts)
-        body = Body(gate, use, facts.etag, facts.modified, coding, cut_to, by_memory=by_memory)
+        body = Body(
+            gate, use, facts.etag, facts.modified, coding, cut_to, by_memory=by_memory, unproved=unasked
+        )
+        if partial and piece is not None:
+            body.left = piece.last - piece.first + 1
         if message.status == WHOLE_STATUS and gate.fate in _IN_BLOCKS and self.whole_files:
             body.blocks = Blocks(self.judged.key, length)
         return body

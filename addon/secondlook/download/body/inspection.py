@@ -8,7 +8,7 @@ from secondlook.core.digest import DigestKind, file_hash, file_subject
 from secondlook.core.subject import FileSubject
 from secondlook.download.body.body_type import ZIP_END_BYTES, Declared, declared, ends_like_zip
 from secondlook.download.body.decoding import Decoder, DecodeState, encodings_of
-from secondlook.download.body.ranges import read_first_part
+from secondlook.download.body.ranges import may_be_parts, read_first_part
 from secondlook.download.body.signatures import (
     BEHIND_HEAD_BYTES,
     BEHIND_WITHIN_BYTES,
@@ -39,7 +39,8 @@ _MOST_ENDS = 8  # of an encoded body of several members, where a client may stop
 class BodyLook:
     """Hashes and recognizes one body.
 
-    `kinds` are the digests that are wanted, SHA-256 in any case; `piece`: it is one of a larger body.
+    `kinds` are the digests that are wanted, SHA-256 in any case; `piece`: it is one of a larger body;
+    `from_start`: of several, the first should be its beginning.
     `problem` is why its content could not be seen.
     """
 
@@ -53,6 +54,7 @@ class BodyLook:
         layers: int,
         multipart: bool,
         piece: bool = False,
+        from_start: bool = False,
     ) -> None:
         self.declared = stated
         self.size = 0
@@ -63,6 +65,7 @@ class BodyLook:
         self.problem: str | None = None
         self._multipart = multipart
         self._piece = piece
+        self._from_start = from_start
         self._part_seen = False
         self._first = bytearray()
         self._raw_first = b""  # as it came, where that is not what it decodes to
@@ -296,12 +299,17 @@ class BodyLook:
 
     def _judge_part(self) -> None:
         """Judge a multipart/byteranges body by the head and the first bytes of its first part."""
-        part = read_first_part(self.declared.full_type, bytes(self._first))
-        if part is None:
+        first = bytes(self._first)
+        part = read_first_part(self.declared.full_type, first)
+        if part is None or not may_be_parts(self.declared.full_type, first):
+            lost = len(first) >= _FIRST_MAX_BYTES or not may_be_parts(self.declared.full_type, first)
+            self.risky = self.risky or lost  # a client may keep it as it came
             return
         if part.content_type is not None and declared(part.content_type, None, "").risky:
             self.risky = True
-        elif part.piece is not None and part.piece.first == 0:
+        elif part.piece is None or (part.piece.first > 0 and self._from_start):
+            self.risky = True  # the beginning may come behind it, where nobody looks
+        elif part.piece.first == 0:
             count = part.piece.last + 1
             first = part.first[:count]
             self.signature = risky_signature(first)

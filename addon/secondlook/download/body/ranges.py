@@ -8,7 +8,8 @@ with a wider one.
 A piece that was asked for passes if it is harmless or of a file that was judged, and is refused if that was
 judged bad under whatever URL of that host. Any other 206 (not asked for, all there is, not what was asked
 for) is what its client will keep: it is judged like a 200, and flagged as `partial` where it says it is a
-piece.
+piece. Several pieces are right only where several were asked for; a client that asked for them and would put
+together what comes without having been asked for gets nothing.
 """
 
 import re
@@ -120,6 +121,11 @@ def counts_from_end(wanted: Wanted | None) -> bool:
     return any(each is not None and each.first is None for each in ranges)
 
 
+def begins_first(wanted: Wanted | None) -> bool:
+    """Return whether the first of what is wanted is the beginning of the file."""
+    return isinstance(wanted, SeveralRanges) and wanted.ranges[0].first == 0
+
+
 def write_range(wanted: WantedRange) -> str:
     """Write the Range that `read_range` reads so."""
     first, last = ("" if place is None else place for place in (wanted.first, wanted.last))
@@ -174,6 +180,15 @@ class Part:
     content_type: str | None
     piece: Piece | None
     first: bytes
+
+
+def may_be_parts(content_type: str, data: bytes) -> bool:
+    """Return whether a body may still be parts, with nothing before the first but a line's end."""
+    boundary = _BOUNDARY.search(content_type)
+    if boundary is None:
+        return False
+    mark, first = b"--" + (boundary[1] or boundary[2]).encode("latin-1", "replace"), data.lstrip(b"\r\n")
+    return first.startswith(mark) or (len(first) < len(mark) and mark.startswith(first))
 
 
 def read_first_part(content_type: str, data: bytes) -> Part | None:

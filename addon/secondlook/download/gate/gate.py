@@ -128,6 +128,7 @@ class BodyGate:
             layers=limits.layers,
             multipart=multipart,
             piece=partial,
+            from_start=from_start,
         )
         self._state: GateState = self._first_state(begins=from_start or multipart)
 

@@ -142,7 +142,8 @@ class Passage:
         body = self._judging.body(
             state, facts, self._length, message, piece=given.piece, partial=given.answers
         )
-        body.claims, body.unproved = given.claims, isinstance(self._range, UnknownRange)
+        body.claims = given.claims
+        body.unproved |= isinstance(self._range, UnknownRange)
         return body
 
     # ---- what comes
@@ -199,7 +200,7 @@ class Passage:
 
     async def _feed(self, data: bytes) -> bool:
         """Take the next bytes; return whether that was the end of it."""
-        gate = self._body.gate
+        gate, data = self._body.gate, self._body.within(data)
         self._received += len(data)
         try:
             out = gate.feed(data)

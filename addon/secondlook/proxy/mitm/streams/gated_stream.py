@@ -153,7 +153,7 @@ class GatedStream(AheadStream):
 
     def _data(self, data: bytes) -> Commands:
         assert self.body is not None
-        gate = self.body.gate
+        gate, data = self.body.gate, self.body.within(data)
         try:
             out = gate.feed(data)
         except Exception as error:  # noqa: BLE001 - the boundary
