@@ -22,7 +22,6 @@ from secondlook.config.record import (
     LedgerSettings,
     LogSettings,
     NotifySettings,
-    ledger_from,
     notify_from,
 )
 from secondlook.config.scan import ScanSettings
@@ -35,9 +34,7 @@ from secondlook.config.traffic import (
     ReviewSettings,
     TrafficLimitsSettings,
     UpstreamProxySettings,
-    passthrough_from,
     review_from,
-    upstream_proxy_from,
 )
 from secondlook.config.value import (
     FilePath,
@@ -50,6 +47,7 @@ from secondlook.config.value import (
     parse_address,
     problem,
     section,
+    short_for,
 )
 from secondlook.core.tls_exception import Lasting
 
@@ -114,13 +112,13 @@ class Settings(Section):
     recheck: RecheckSettings = section()
     actions: ActionsSettings = section()
     log: LogSettings = section()
-    passthrough: Annotated[PassthroughSettings, BeforeValidator(passthrough_from)] = section()
+    passthrough: Annotated[PassthroughSettings, short_for("hosts", list, tuple)] = section()
     notify: Annotated[NotifySettings, BeforeValidator(notify_from)] = section()
     block_page: BlockPageSettings = section()
-    ledger: Annotated[LedgerSettings, BeforeValidator(ledger_from)] = section()
+    ledger: Annotated[LedgerSettings, short_for("url", str)] = section()
     gateway: Annotated[GatewaySettings, BeforeValidator(gateway_from)] = section()
     clients: ClientsSettings | None = None
-    upstream_proxy: Annotated[UpstreamProxySettings | None, BeforeValidator(upstream_proxy_from)] = None
+    upstream_proxy: Annotated[UpstreamProxySettings | None, short_for("url", str)] = None
     ca: Literal["ecdsa", "rsa"] = "ecdsa"  # kind of the keys of a new authority and of certificates for sites
     via: Token | None = None  # the name of this proxy in `Via` (RFC 9110, 7.6.3)
     mitmproxy: MitmproxySettings = section()

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from secondlook.config.value import (
     Bytes,
@@ -16,6 +16,7 @@ from secondlook.config.value import (
     false_is_empty,
     problem,
     section,
+    short_for,
 )
 
 MOST_GATES = 64
@@ -42,11 +43,6 @@ class IcapSettings(Section):
         return self
 
 
-def icap_from(raw: object) -> object:
-    """Let an address stand for the section."""
-    return {"listen": raw} if isinstance(raw, str) else raw
-
-
 class GatewaySettings(Section):
     """What answers the helpers of a gateway such as Squid, and its ICAP client."""
 
@@ -55,7 +51,7 @@ class GatewaySettings(Section):
     group: Text | None = None  # whose members may connect to it besides its owner: the gateway's
     name: Text = "squid"  # of the one on this machine, in log and statistics
     workers: Annotated[Positive, Field(le=MOST_GATES)] = 1  # processes
-    icap: Annotated[IcapSettings, BeforeValidator(icap_from)] = section()
+    icap: Annotated[IcapSettings, short_for("listen", str)] = section()
 
 
 def gateway_from(raw: object) -> object:

@@ -74,11 +74,6 @@ class LedgerSettings(Section):
     journal: Bytes = 16 << 20  # room for flags that the ledger could not take
 
 
-def ledger_from(raw: object) -> object:
-    """Let a plain URL stand for the section."""
-    return {"url": raw} if isinstance(raw, str) else raw
-
-
 PageLanguage = Literal["en", "de", "fr", "es", "it", "pt", "pl", "ja", "zh-Hans", "ar"]
 
 

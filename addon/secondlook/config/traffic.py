@@ -230,11 +230,6 @@ class PassthroughSettings(Section):
     unknown: Unknown = section()
 
 
-def passthrough_from(raw: object) -> object:
-    """Let a plain list stand for its hosts."""
-    return {"hosts": raw} if isinstance(raw, list | tuple) else raw
-
-
 class TlsFiles(Section):
     """A certificate and its private key, PEM."""
 
@@ -301,11 +296,6 @@ class UpstreamProxySettings(Section):
     user: Text | None = None
     password: Secret | None = None
     ca: FilePath | None = None
-
-
-def upstream_proxy_from(raw: object) -> object:
-    """Let a plain URL stand for the section."""
-    return {"url": raw} if isinstance(raw, str) else raw
 
 
 type TlsVersion = Literal["UNBOUNDED", "SSL3", "TLS1", "TLS1_1", "TLS1_2", "TLS1_3"]

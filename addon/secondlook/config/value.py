@@ -281,6 +281,11 @@ type Token = Annotated[str, AfterValidator(_token)]
 type Text = Annotated[str, AfterValidator(str.strip), Field(min_length=1)]
 
 
+def short_for(key: str, *kinds: type) -> BeforeValidator:
+    """Let a plain value of these kinds stand for a whole section: it is that of one of its keys."""
+    return BeforeValidator(lambda raw: {key: raw} if isinstance(raw, kinds) else raw)
+
+
 def false_is_empty(raw: object) -> Any:
     """Let `false` switch a whole section off, written as `{enabled: false}`."""
     if raw is False:
