@@ -23,6 +23,7 @@ _ADDRESS6 = re.compile(r"\[?[0-9a-fA-F]*:[0-9a-fA-F]*:[0-9a-fA-F:]*\]?")
 _NUMBERS = re.compile(r"[0-9.]+")
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _ADDRESS = re.compile(rf"((?:{_OCTET}\.){{3}}){_OCTET}")
+_MARKS = bytes(byte for byte in range(256) if not chr(byte).isascii() or not chr(byte).isalnum())
 _WORLD = ip_network("2000::/3")
 _NOTHING = {32: "d41d8cd9", 40: "da39a3ee", 64: "e3b0c442"}
 _NAMES = {32: "md5:", 40: "sha1:", 64: ""}
@@ -147,10 +148,10 @@ def indicator(text: str) -> Claim:  # noqa: C901 - one question after another
 def skeleton(expression: str) -> str:
     """Give what no normal form changes: the host, and the letters and digits of the rest."""
     raw = expression.encode("utf-8", "surrogateescape")
-    while (decoded := unquote_to_bytes(raw)) != raw:
+    while b"%" in raw and (decoded := unquote_to_bytes(raw)) != raw:
         raw = decoded
     name, _, path = raw.partition(b"/")
-    return f"{name.decode('latin-1')}/{re.sub(rb'[^A-Za-z0-9]', b'', path).decode()}"
+    return f"{name.decode('latin-1')}/{path.translate(None, _MARKS).decode()}"
 
 
 def digest(text: str, *, good: bool = False) -> Claim:
