@@ -1,12 +1,13 @@
 """A gateway sends what its network asks for through the proxy (`mode: transparent`): about 6 s."""
 
 import subprocess
+from collections.abc import Callable
 
 import pytest
 
 from e2e.namespaces import cable, inside, ip, namespaces
 from e2e.origin import origin
-from e2e.processes import Proxy, curl, make_certificate, needs
+from e2e.processes import Answer, Proxy, curl, make_certificate, needs, wait_for
 from proxykit.samples import EICAR
 
 CLIENT, GATE, GATE_OUT, SITE = "10.77.2.2", "10.77.2.1", "10.88.2.2", "10.88.2.1"
@@ -61,11 +62,14 @@ def test_a_network_behind_a_gateway_is_checked(start_proxy, tmp_path):
                     page = get("clean.example", "/page")
                     assert page.body == b"<h1>origin</h1>", page
                     assert there.requests == [("GET", "clean.example", "/page")]
-                    blocked = get("malware.secondlook.test", "/")
-                    assert (blocked.status, "stage=pattern" in blocked.headers["x-second-look"]) == (
-                        403,
-                        True,
-                    )
+
+                    def by_the_lists(get: Callable[[str, str], Answer] = get) -> bool:
+                        """Refused it is at once; until the first lists are here, by the server's word."""
+                        blocked = get("malware.secondlook.test", "/")
+                        assert blocked.status == 403, blocked
+                        return "stage=pattern" in blocked.headers["x-second-look"]
+
+                    wait_for(by_the_lists, "the lists")
                     assert len(there.requests) == 1, "the origin heard nothing of it"
                     assert get("files.example", "/eicar.com").status == 403
                 # nobody is led in a circle by asking the proxy's own port
