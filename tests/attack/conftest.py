@@ -127,6 +127,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     idle: Watch = item._request.getfixturevalue("idle")
     begun = stand.watch.begin()
     idle.begin()
+    proxy, logged = stand.proxy, len(stand.proxy.output)
     fault: BaseException | None = None
     result: object = None
     try:
@@ -144,6 +145,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         reason += f" nobody is served {COME_BACK_S:g} s after it"
     elif attacked.grown > GROWN_MIB or attacked.kept > KEPT_MIB:
         reason += f" {attacked.grown:g} MiB were taken, and {attacked.kept:g} stay"
+    if faults := proxy.output[logged:].count("Traceback (most recent call last)"):
+        reason += f" {faults} faults are in the log"
     name, _, sentence = (item.function.__doc__ or "").strip().partition(": ")
     row = Row(
         layer=(item.module.__doc__ or "").partition(".")[0],

@@ -95,6 +95,18 @@ def test_split_hello(stand, cuts):
     assert EICAR not in came
 
 
+@pytest.mark.parametrize("offer", ["h3", "h3-29"])
+@pytest.mark.parametrize("name", ["127.0.0.1", "a-.test", "-a.test", "a.test."])
+def test_odd_hellos(stand, offer, name):
+    """A ClientHello that offers HTTP/3 alone over TCP, for names that OpenSSL takes for none: it is served."""
+    context = stand.trusting(offer)
+    context.check_hostname = False
+    with stand.tunnel(stand.site.tls.port) as line, context.wrap_socket(line, server_hostname=name) as tls:
+        assert tls.selected_alpn_protocol() is None
+        tls.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+        assert b" 200 " in tls.recv(65536)
+
+
 def test_unknown_to_listed(stand, listen):
     """A tunnel to a listed address with bytes that nobody knows, also on the port of DNS: the address is not reached."""
     begun = time.time()
