@@ -90,6 +90,8 @@ async def origin():
 
     async with server:
         yield it, make
+        server.close()
+        await asyncio.sleep(0)  # what was accepted last becomes a connection, which is waited for
         await asyncio.gather(*it.serving, return_exceptions=True)  # no connection outlives the loop
 
 
