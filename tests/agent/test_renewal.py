@@ -117,6 +117,18 @@ def test_silence_keeps_a_block_and_is_not_asked_into_all_the_time(house):
     assert renew(house) == 1
 
 
+def test_what_left_the_lists_while_servers_were_silent_is_asked_about_once_they_answer(house):
+    put(house, tier="local", expires_at=house.clock.now() + PATTERN_RENEWAL_S)
+    house.servers[0].mode = "down"
+    assert renew(house, everything=True) == 0
+    house.sleep(61)
+    assert renew(house) == 0
+    house.servers[0].mode = "up"
+    assert renew(house, forced=True) == 1
+    put(house)
+    assert renew(house, forced=True) == 0, "all were answered about: the next is asked at its time"
+
+
 @pytest.mark.parametrize(("tier", "kept"), [("intranet", True), ("local", False), (None, False)])
 def test_who_listed_it_and_cannot_be_asked_from_here_may_speak_later(tier, kept):
     house = House(FakeServer(Tier.LOCAL), FakeServer(Tier.INTRANET, mode="gone"))

@@ -54,14 +54,17 @@ class Renewal:
         self._confirmed = confirmed
         self._clock = clock
         self._quiet_until = 0.0
+        self._unanswered = False  # whether somebody was silent when all were last asked about
 
     async def renew(self, *, everything: bool, forced: bool = False) -> int:
         """Ask about entries past their expiry (`everything`: all). Return how many were withdrawn.
 
-        Raise LedgerError.
+        `forced` asks although a server was silent a moment ago, and about all again where that left some of
+        them without an answer. Raise LedgerError.
         """
         if not (everything or forced) and self._clock.monotonic() < self._quiet_until:
             return 0
+        everything = everything or (forced and self._unanswered)
         now = self._clock.now()
         entries = await self._confirmed.due(now, limit=_MOST, everything=everything)
         over = [entry for entry in entries if entry.source == REBLOCK and not in_force(entry, now)]
@@ -85,6 +88,8 @@ class Renewal:
                 gone.append(entry)
         if silent:
             self._quiet_until = self._clock.monotonic() + _QUIET_S
+        if everything:
+            self._unanswered = silent
         await self._extend(kept)
         await self._withdraw(gone, "no longer listed")
         return len(gone)
