@@ -137,6 +137,7 @@ class Promises(RuleBasedStateMachine):
         try:
             self._recover()
             self._learn()
+            self._keep()
             self._forget()
         finally:
             world.run(world.close())
@@ -174,6 +175,23 @@ class Promises(RuleBasedStateMachine):
         world.run(asyncio.sleep(900.0))
         for url in (URLS[0], URLS[5]):
             assert world.run(world.visit("worker-2", url)) == "block", f"{url} is listed: {world.last}"
+        world.check_promises()
+
+    def _keep(self) -> None:
+        """What was let through and is confirmed stays so while nobody answers."""
+        world, url = self.world, URLS[1]
+        self.all_behave("down")
+        action = world.run(world.visit("worker-1", url))
+        for name in ("intranet-1", "intranet-2", "network"):
+            world.servers[name].listed.setdefault(world.hash_of(url), world.loop.time())
+        self.all_behave("up")
+        world.run(asyncio.sleep(120.0))
+        confirmed = world.confirmed_hits()
+        assert action == "block" or world.hash_of(url) in confirmed, f"{url} is not confirmed: {world.last}"
+        self.all_behave("down")
+        world.run(asyncio.sleep(900.0))
+        assert confirmed <= world.confirmed_hits()
+        self.all_behave("up")
         world.check_promises()
 
     def _forget(self) -> None:

@@ -8,6 +8,7 @@ memory is gone, and nothing it still tries reaches ledger or servers.
 
 import asyncio
 import functools
+import math
 import random
 
 from agentkit.house import make_pattern
@@ -36,6 +37,7 @@ from secondlook.suffix import load_suffixes
 
 URLS = [f"http://host{host}.test/{path}" for host in range(4) for path in ("", "a", "a/b", "c?q=1")]
 PORTS = {"embedded": 1, "intranet-1": 2, "intranet-2": 3, "network": 4}
+ANSWER_HOLDS_S = 400.0  # longer than any
 
 type _Place = tuple[Tier, SubjectKind, bytes]  # where an answer is kept: by the last, a prefix
 
@@ -64,8 +66,11 @@ class _HeldConfirmed(_Held):
     async def withdraw(self, identity, event) -> None:
         world = self._process.world
         entry = self._part.entries.get(identity)
-        if entry is not None and entry.source != "reblock" and world.long_listed(entry):
-            world.fault(f"{entry.url} was withdrawn although {entry.tier} lists it")
+        if entry is not None and entry.source != "reblock":
+            if world.long_listed(entry):
+                world.fault(f"{entry.url} was withdrawn although {entry.tier} lists it")
+            if not self._process.was_told_of_late(entry.hit):
+                world.fault(f"{entry.url} was withdrawn though nobody has answered about it for long")
         await self.__getattr__("withdraw")(identity, event)
 
 
@@ -90,6 +95,9 @@ class Process:
         self.name = name
         self.alive = True
         self.stored: dict[_Place, tuple[float, float]] = {}  # what the cache holds: when nobody may be asked
+        self.told_at: dict[
+            tuple[Tier, bytes], float
+        ] = {}  # when (monotonic) a tier last answered about a prefix
         self.told_bad: set[bytes] = set()  # hashes that an answer to this process listed
         self.tasks: list[asyncio.Task] = []
         self.ledger = _Ledger(world.ledger, self)
@@ -101,6 +109,11 @@ class Process:
             all((tier, SubjectKind.URL, full[:4]) in self.stored for full in hashes)
             for tier in (Tier.INTRANET, Tier.NETWORK)
         )
+
+    def was_told_of_late(self, full: bytes) -> bool:
+        """Whether a server told this process about a hash within the time for which an answer holds, and a bit."""
+        told_at = max(self.told_at.get((tier, full[:4]), -math.inf) for tier in Tier)
+        return self.world.loop.time() - told_at <= ANSWER_HOLDS_S
 
     def must_live(self) -> None:
         if not self.alive:
@@ -191,6 +204,7 @@ class Process:
         def watched_put(tier, kind, prefix, answer, **more):
             kept = put(tier, kind, prefix, answer, **more)
             self.stored[tier, kind, prefix] = (kept.stored_at, kept.expires_at)
+            self.told_at[tier, prefix] = self.world.loop.time()
             self.told_bad |= {listed.full_hash for listed in kept.listed}
             return kept
 
@@ -258,8 +272,11 @@ class World:
 
     def note_confirmed(self) -> None:
         now = self.loop.time()
-        hits = {entry.hit for entry in self.ledger.snapshots.confirmed() if entry.source != "reblock"}
-        self.confirmed_since = {hit: self.confirmed_since.get(hit, now) for hit in hits}
+        self.confirmed_since = {hit: self.confirmed_since.get(hit, now) for hit in self.confirmed_hits()}
+
+    def confirmed_hits(self) -> set[bytes]:
+        """Return what the ledger has as confirmed, beside what is refused for a while only."""
+        return {entry.hit for entry in self.ledger.snapshots.confirmed() if entry.source != "reblock"}
 
     def run(self, main):
         return self.loop.run_until_complete(main)
@@ -268,7 +285,7 @@ class World:
         """Whether every server of the tiers in question has listed an entry's hash for longer than any answer holds."""
         now = self.loop.time()
         return all(
-            now - server.listed.get(entry.hit, now) > 400.0
+            now - server.listed.get(entry.hit, now) > ANSWER_HOLDS_S
             for server in self.servers.values()
             if server.tier is not Tier.LOCAL
         )
