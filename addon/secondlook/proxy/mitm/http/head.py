@@ -159,6 +159,23 @@ def read_response(head: bytes, request: Request) -> tuple[Response, Framing]:
     return Response(version, status, reason, Headers(fields), None, None, time.time(), None), framing
 
 
+def host_of(request: Request) -> str:
+    """Return the authority of a request, or the host to which it goes where it has none."""
+    if request.authority:
+        return request.authority
+    host = f"[{request.host}]" if ":" in request.host else request.host.encode("idna").decode()
+    return mitm_url.hostport(request.scheme, host, request.port)
+
+
+def named(request: Request) -> Request:
+    """Return a request that names its host, which one of HTTP/1 may leave out (RFC 9113, 8.3.1)."""
+    if request.authority or "host" in request.headers:
+        return request
+    request = request.copy()
+    request.headers.insert(0, "Host", host_of(request))
+    return request
+
+
 def write_request(request: Request) -> bytes:
     """Write the head of a request, in the version that we speak (RFC 9112, 2.3)."""
     data = request.data

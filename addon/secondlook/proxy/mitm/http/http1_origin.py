@@ -9,8 +9,6 @@
 
 from h11._readers import Http10Reader
 from mitmproxy.connection import ConnectionState
-from mitmproxy.http import Request
-from mitmproxy.net.http import url as mitm_url
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.layers.http._base import HttpEvent, ReceiveHttp
 from mitmproxy.proxy.layers.http._events import (
@@ -26,7 +24,13 @@ from mitmproxy.proxy.layers.http._events import (
 )
 from mitmproxy.proxy.layers.http._http1 import Http1Client
 
-from secondlook.proxy.mitm.http.head import SWITCHING_PROTOCOLS, HeadError, read_response, write_request
+from secondlook.proxy.mitm.http.head import (
+    SWITCHING_PROTOCOLS,
+    HeadError,
+    host_of,
+    read_response,
+    write_request,
+)
 from secondlook.proxy.mitm.http.http1 import AHEAD_MAX_BYTES, FINAL, Side
 from secondlook.proxy.mitm.streams.stream_events import InterimResponse, StopUpload, Unanswered, Withdrawn
 from secondlook.proxy.mitm.unreachable import UNREADABLE
@@ -92,7 +96,7 @@ class Http1OriginSide(Side, Http1Client):
                 self.chunked = True
         if "host" not in fields:
             request = request.copy()
-            request.headers.insert(0, "Host", event.request.authority or _authority(request))
+            request.headers.insert(0, "Host", host_of(event.request))
         return write_request(request)
 
     def read_headers(self, event: events.ConnectionEvent) -> Commands:
@@ -215,9 +219,3 @@ class Http1OriginSide(Side, Http1Client):
     def _next_stream(self) -> None:
         self.stream_id = None
         self._reused = True
-
-
-def _authority(request: Request) -> str:
-    """Name the host of a request that does not name it itself."""
-    host = f"[{request.host}]" if ":" in request.host else request.host.encode("idna").decode()
-    return mitm_url.hostport(request.scheme, host, request.port)

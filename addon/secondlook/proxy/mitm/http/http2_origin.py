@@ -24,6 +24,7 @@ from mitmproxy.proxy.layers.http._events import (
 from mitmproxy.proxy.layers.http._http2 import Http2Client, StreamState
 
 from secondlook.config import TrafficLimitsSettings
+from secondlook.proxy.mitm.http.head import named
 from secondlook.proxy.mitm.http.http2 import Acknowledge, Side, Streams
 from secondlook.proxy.mitm.http.http2_connection import StreamFailed
 from secondlook.proxy.mitm.http.http2_sending import JOINED_BYTES
@@ -102,6 +103,7 @@ class Http2OriginSide(Side, Http2Client):
         if self._going_away or not self._has_room():
             self.stream_queue[theirs].append(event)
             return None
+        event.request = named(event.request)
         ours = self.h2_conn.get_next_available_stream_id()
         self.our_stream_id[theirs], self.their_stream_id[ours] = ours, theirs
         return ours
