@@ -243,5 +243,5 @@ def test_the_promises_hold(pytestconfig) -> None:
         report_multiple_bugs=False,
         print_blob=True,
     )
-    run_state_machine_as_test(Promises, settings=how)
-    assert STEPS["taken"] >= 40 * examples
+    while STEPS["taken"] < 40 * examples:  # Hypothesis may end some examples early
+        run_state_machine_as_test(Promises, settings=how)

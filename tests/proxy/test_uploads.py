@@ -126,6 +126,8 @@ def test_an_upload_waits_while_its_answer_is_judged(proxy, gatekeeper, make_http
 
     with Client(proxy.port, make_http2_origin(handle).port, proxy.ca) as client:
         stream_id = client.ask(client.head("POST"), end=False)
+        client.send()
+        assert gatekeeper.waits.wait(60), "what came before went on to the origin"
         sent, _ = fill(client, stream_id)
         gatekeeper.opened.set()
         assert client.finish(stream_id).body == program
