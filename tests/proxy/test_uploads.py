@@ -12,6 +12,7 @@ from mitmproxy.test.tflow import treq
 from proxykit.http2 import Client, Origin, Peer, reply
 from proxykit.sides import NoStreams, around, run
 from secondlook.config import TrafficLimitsSettings
+from secondlook.core.subject import FileSubject
 from secondlook.proxy.mitm.http.http2 import WINDOW_BYTES
 from secondlook.proxy.mitm.http.http2_origin import UNSENT_MAX_BYTES, Http2OriginSide
 
@@ -118,6 +119,8 @@ def test_an_upload_waits_while_its_answer_is_judged(proxy, gatekeeper, make_http
     program = b"MZ" + bytes(2000)
     gatekeeper.opened = threading.Event()
     gatekeeper.slow.add(hashlib.sha256(program).hexdigest())
+    asked = threading.Event()
+    gatekeeper.on_check = lambda subject: asked.set() if isinstance(subject, FileSubject) else None
 
     def handle(peer: Peer, event: h2.events.Event) -> None:
         match event:
@@ -127,7 +130,7 @@ def test_an_upload_waits_while_its_answer_is_judged(proxy, gatekeeper, make_http
     with Client(proxy.port, make_http2_origin(handle).port, proxy.ca) as client:
         stream_id = client.ask(client.head("POST"), end=False)
         client.send()
-        assert gatekeeper.waits.wait(60), "what came before went on to the origin"
+        assert asked.wait(60), "what came before went on to the origin"
         sent, _ = fill(client, stream_id)
         gatekeeper.opened.set()
         assert client.finish(stream_id).body == program

@@ -39,7 +39,6 @@ class FakeGatekeeper:
     unverifiable_blocks: bool = False
     delay_s: float = 0.05
     opened: threading.Event | None = None  # what is slow waits for this instead
-    waits: threading.Event = field(default_factory=threading.Event)  # set once something does
     kinds: frozenset[str] = frozenset()
     seen: list[tuple[str, Subject, RequestContext, Decision]] = field(default_factory=list)
     events: dict[str, Event] = field(default_factory=dict)
@@ -82,7 +81,6 @@ class FakeGatekeeper:
         names = self._names(subject)
         if names & self.slow:
             if self.opened is not None:
-                self.waits.set()
                 await asyncio.to_thread(self.opened.wait, 60)
             else:
                 await asyncio.sleep(self.delay_s)
