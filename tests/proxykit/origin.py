@@ -37,11 +37,13 @@ class Origin:
     connections: int = 0
     requests: list[Asked] = field(default_factory=list)
     broken: int = 0  # writes that met a closed connection
+    host: str = "127.0.0.1"
 
     def start(self) -> None:
         self._thread = LoopThread()
         self._writers: set[asyncio.StreamWriter] = set()
-        self._socket = socket.create_server(("127.0.0.1", 0))
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        self._socket = socket.create_server((self.host, 0), family=family)
         self.port = self._socket.getsockname()[1]
         self._server = self._thread.call(self._serve())
 

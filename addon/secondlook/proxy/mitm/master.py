@@ -115,8 +115,10 @@ class OwnKeyTls(tlsconfig.TlsConfig):
         compared = is_compared(name)
         if not compared:
             server.sni = STAND_IN
-        super().tls_start_server(tls_start)
-        server.sni = name
+        try:
+            super().tls_start_server(tls_start)
+        finally:
+            server.sni = name
         tls = tls_start.ssl_conn
         if not compared and tls is not None:
             compare(tls, name, verify=not ctx.options.ssl_insecure)

@@ -5,6 +5,8 @@ do, and such sites exist; mitmproxy's hook breaks over one, with a traceback for
 Here the name is compared by us, and everything else of the certificate by OpenSSL.
 """
 
+import ipaddress
+from contextlib import suppress
 from functools import partial
 
 from cryptography import x509
@@ -21,7 +23,10 @@ def sni_of(host: str) -> str:
 
 
 def is_compared(name: str) -> bool:
-    """Return whether OpenSSL compares a name, or an address, with those of a certificate."""
+    """Return whether OpenSSL compares a name with those of a certificate; an address it always does."""
+    with suppress(ValueError):
+        ipaddress.ip_address(name)
+        return True
     parameters = _lib.X509_VERIFY_PARAM_new()
     try:
         wanted = name.encode("idna")
