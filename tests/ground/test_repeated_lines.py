@@ -102,3 +102,8 @@ def test_kinds_are_bounded(log):
         write(f"{number}")
     assert len(kept.lines) == 3 * MOST_KINDS
     assert len(kept.filters[0]._kinds) <= MOST_KINDS
+
+
+def test_a_line_whose_values_do_not_fit_is_left_to_its_handler() -> None:
+    record = logging.makeLogRecord({"msg": "%d pieces", "args": ("many",)})
+    assert RepeatedLines().filter(record) is True

@@ -36,7 +36,10 @@ class RepeatedLines(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool | logging.LogRecord:
         """Return whether a line is written, or the line to write in its place."""
-        text = record.getMessage()
+        try:
+            text = record.getMessage()
+        except (TypeError, ValueError):
+            return True  # the handler reports that its words and values do not fit
         with self._lock:
             left_out = self._count((record.pathname, record.lineno, record.levelno, text[:ALIKE]))
         if not left_out:
