@@ -300,9 +300,10 @@ class BodyLook:
     def _judge_part(self) -> None:
         """Judge a multipart/byteranges body by the head and the first bytes of its first part."""
         first = bytes(self._first)
-        part = read_first_part(self.declared.full_type, first)
-        if part is None or not may_be_parts(self.declared.full_type, first):
-            lost = len(first) >= _FIRST_MAX_BYTES or not may_be_parts(self.declared.full_type, first)
+        in_parts = may_be_parts(self.declared.full_type, first)
+        part = read_first_part(self.declared.full_type, first) if in_parts else None
+        if part is None:
+            lost = not in_parts or len(first) >= _FIRST_MAX_BYTES
             self.risky = self.risky or lost  # a client may keep it as it came
             return
         if part.content_type is not None and declared(part.content_type, None, "").risky:
