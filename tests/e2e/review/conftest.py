@@ -1,9 +1,10 @@
 """A running proxy with something blocked, and its review page in real Chromium with somebody signed in."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page
+from playwright.sync_api import Browser, Page
 
 from e2e.browser import chromium
 from e2e.processes import Proxy, wait_for
@@ -31,17 +32,17 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def signed_in(proxy: Proxy, browser: Browser) -> Iterator[BrowserContext]:
-    """Sign in by the link; give that person's profile, in which each test has a window of its own."""
-    context = browser.new_context(base_url=review(proxy))
+def signed_in(proxy: Proxy, browser: Browser) -> Any:
+    """Sign in by the link; give what the browser keeps of it."""
+    context = browser.new_context()
     page = context.new_page()
     token = proxy.fresh_facts()["token"]
     page.goto(f"{review(proxy)}/?token={token}")
     assert page.url == f"{review(proxy)}/"
     wait_for(lambda: proxy.fresh_facts()["token"] != token, "run.json to hold a fresh one")
-    page.close()
-    yield context
+    state = context.storage_state()
     context.close()
+    return state
 
 
 @pytest.fixture
@@ -51,10 +52,11 @@ def complaints() -> list[str]:
 
 
 @pytest.fixture
-def page(signed_in: BrowserContext, complaints: list[str]) -> Iterator[Page]:
+def page(proxy: Proxy, browser: Browser, signed_in: Any, complaints: list[str]) -> Iterator[Page]:
     """Open a window of somebody who is signed in."""
-    page = signed_in.new_page()
+    context = browser.new_context(storage_state=signed_in, base_url=review(proxy))
+    page = context.new_page()
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     yield page
-    page.close()
+    context.close()

@@ -68,9 +68,7 @@ def test_on_a_phone_a_finger_meets_every_button(page, proxy):
 
 
 def test_it_reads_without_javascript(browser, proxy, signed_in):
-    context = browser.new_context(
-        storage_state=signed_in.storage_state(), base_url=review(proxy), java_script_enabled=False
-    )
+    context = browser.new_context(storage_state=signed_in, base_url=review(proxy), java_script_enabled=False)
     page = context.new_page()
     for path in PAGES:
         page.goto(path)
