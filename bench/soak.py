@@ -1,6 +1,6 @@
 """A million requests and more of everything at once: memory, files and threads have to stay flat.
 
-Run: `make soak`, or `PYTHONPATH=tests python bench/soak.py [--warm 300000] [--requests 1000000]`; prints one
+Run: `make soak`, or `PYTHONPATH=tests python bench/soak.py [--warm 450000] [--requests 1000000]`; prints one
 JSON object for each process. Two workers, real lists where they are there, an intranet server beside the
 embedded one, risky files held and looked at by YARA and by a clamd of its own, and a Squid that asks a gate
 worker about URLs and bodies. Meanwhile:
@@ -13,8 +13,9 @@ worker about URLs and bodies. Meanwhile:
 * the server hangs, is slow, fails, answers garbage, drops its connections and comes back, in turn.
 
 The cache of answers is small (10,000 prefixes in each process, by default 200,000), so that it is full when
-what follows is compared with it. For the same reason half of what warms up goes through Squid: a gate worker
-remembers 20,000 addresses with their decisions and 50,000 visits, and has them after some 100,000 requests.
+what follows is compared with it: both workers' are after some 400,000 requests. For the same reason half of
+what warms up goes through Squid: a gate worker remembers 20,000 addresses with their decisions and 50,000
+visits, and has them after some 100,000 requests.
 
 It ends with 1 when a figure at the end lies beyond its bound or an answer was none that may be. A figure is
 the middle of the last five weighings: a single one may meet a page load that takes thirty connections.
@@ -256,7 +257,7 @@ def everything(folder: Path, workers: int) -> Iterator[tuple[Proxy, Peer, Beside
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--warm", type=int, default=300_000)
+    parser.add_argument("--warm", type=int, default=450_000)
     parser.add_argument("--requests", type=int, default=1_000_000)
     parser.add_argument("--slice", type=float, default=20.0, help="seconds between two weighings")
     parser.add_argument("--workers", type=int, default=2)
