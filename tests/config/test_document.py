@@ -60,6 +60,18 @@ def test_what_is_merged_from_an_anchor_is_read(write):
     assert found.startswith("3: policy.all: unknown key")
 
 
+def test_a_key_without_a_value_has_its_default(write):
+    settings = load_settings(
+        write(
+            "listen:\nworkers:\nlog:\n  all: true\n  retention:\nfeeds:\n- {name: a, builtin: test, list: }\n"
+        )
+    )
+    assert (settings.listen, settings.workers) == (load_settings(None).listen, None)
+    assert settings.log.all
+    assert settings.log.retention == load_settings(None).log.retention
+    assert settings.feeds[0].list is None
+
+
 def test_what_is_nested_too_deep_is_refused(write):
     assert "not valid YAML: maximum recursion depth" in faults(write("name: " + "[" * 700))[0]
 

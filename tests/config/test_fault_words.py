@@ -27,6 +27,7 @@ from secondlook.config.service import ServerSettings
         "log: {webhook: 'https://host/hunter2'}",
         "feeds: [{name: a, url: 'http://a', headers: hunter2}]",
         "review: {password: hunter2, password: b}",
+        "review: {password:hunter2}",
     ],
 )
 def test_a_secret_is_not_told(write, text):
@@ -104,3 +105,35 @@ def test_every_wrong_type_is_told_in_plain_words(tmp_path, load, model, value, s
         expected = fault.message.partition(", got ")[0]
         assert not JARGON.search(expected.replace("keys with values", "")), str(fault)
         assert re.match(r"(expected|unknown key|not one of|this mitmproxy option)", expected), str(fault)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("privacy: 2\n", "1: privacy: unknown key; did you mean log.privacy?"),
+        ("log:\n  level: high\n", "2: log.level: unknown key; did you mean policy.level?"),
+        ("log:\n  workers: 2\n", "2: log.workers: unknown key; workers stands at the beginning of its line"),
+        (
+            "failures: 2\n",
+            "unknown key; did you mean servers.circuit.failures or passthrough.learn.failures?",
+        ),
+        ("log: {all:true}\n", "1: log.all: no colon with a space after it: all: …"),
+        (
+            "log: {all: true, retention 7d}\n",
+            "1: log.retention: no colon with a space after it: retention: …",
+        ),
+        ("polcy:\n", "1: polcy: unknown key; did you mean policy?"),
+        ("log:\n  al:\n", "2: log.al: unknown key; did you mean all?"),
+        ("clients:\n  users:\n    anna:\n", "3: clients.users.anna: expected a text"),
+        ("policy:\n\u00a0\u00a0level: high\n", "unknown key; beside it stands what looks like a space"),
+        ("policy: strict\n", "1: policy: expected keys with values (level, block_untested, "),
+        (
+            "servers:\n  intranet:\n  - a.example\n",
+            "3: servers.intranet.0: expected keys with values (url, name",
+        ),
+        ("workers: many\n", "1: workers: expected a number of worker processes, or auto, got 'many'"),
+    ],
+)
+def test_where_a_key_belongs(write, text, told):
+    (found,) = faults(write(text))
+    assert told in found

@@ -32,7 +32,7 @@ BROKEN = {
         1,
         "is not set",
     ),
-    "bad YAML": ("listen: [127.0.0.1:1\n", 2, "not valid YAML"),
+    "bad YAML": ("listen: [127.0.0.1:1\n", 1, "not valid YAML: what begins here is not closed with ]"),
     "bad rule": (
         "clients:\n  groups:\n  - {name: g, networks: [10.0.0.0/8], rules: {block: ['/(/']}}\n",
         None,

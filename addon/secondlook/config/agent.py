@@ -84,7 +84,7 @@ def _name(raw: object) -> str:
 def _workers(raw: object) -> object:
     if raw is None or raw == "auto":
         return None
-    if isinstance(raw, bool | Quoted) or not isinstance(raw, int | str):
+    if isinstance(raw, bool | Quoted) or not (isinstance(raw, int) or str(raw).isdecimal()):
         raise expected("a number of worker processes, or auto")
     return raw
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from secondlook.config.value import Quoted
+from secondlook.config.yaml_words import yaml_fault
 from secondlook.ground.errors import ConfigError
 
 _VARIABLE = re.compile(r"\$(\$|\{([^}]*)\})")
@@ -62,7 +63,7 @@ class Document:
     def fault(self, key: Key, message: str) -> Fault:
         """Return a fault at a key."""
         line, origin = self.place(key)
-        return Fault(line, _dotted(key), message, origin)
+        return Fault(line, dotted(key), message, origin)
 
 
 def read_document(path: Path | None, environ: Mapping[str, str], content: bytes | None = None) -> Document:
@@ -71,7 +72,7 @@ def read_document(path: Path | None, environ: Mapping[str, str], content: bytes 
         return Document("defaults")
     # ruamel.yaml is slow to import and only a file needs it
     from ruamel.yaml import YAML  # noqa: PLC0415
-    from ruamel.yaml.error import MarkedYAMLError, YAMLError  # noqa: PLC0415
+    from ruamel.yaml.error import YAMLError  # noqa: PLC0415
 
     document = Document(str(path))
     raw = b""
@@ -91,14 +92,9 @@ def read_document(path: Path | None, environ: Mapping[str, str], content: bytes 
         reader = YAML(typ="rt", pure=True)
         reader.preserve_quotes = True
         tree = reader.load(text)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark is not None else None
-        reason = " ".join(part for part in (error.context, error.problem) if part)
-        reason = reason.partition(" with value ")[0]  # of a key that is there twice: both values would follow
-        raise InvalidConfigError([Fault(line, "", f"not valid YAML: {reason}", str(path))]) from error
     except (YAMLError, ValueError, RecursionError) as error:
-        raise InvalidConfigError([Fault(None, "", f"not valid YAML: {error}", str(path))]) from error
+        line, reason = yaml_fault(error, text)
+        raise InvalidConfigError([Fault(line, "", f"not valid YAML: {reason}", str(path))]) from error
     if tree is None:
         return document
     if not isinstance(tree, dict):
@@ -121,9 +117,7 @@ def _plain(document: Document, node: Any, key: Key, environ: Mapping[str, str]) 
         for name, value in node.items():
             inner = (*key, str(name))
             document.lines[inner] = _line(node, name)
-            plain = _plain(document, value, inner, environ)
-            if plain is not None:  # `key:` without a value means the default
-                values[str(name)] = plain
+            values[str(name)] = _plain(document, value, inner, environ)
         return values
     if isinstance(node, list):
         items = []
@@ -203,7 +197,7 @@ def put(document: Document, key: Key, value: Any, origin: str) -> None:
                 return
             node = node[part]
         else:
-            document.faults.append(Fault(None, _dotted(key), "no such key or item", origin))
+            document.faults.append(Fault(None, dotted(key), "no such key or item", origin))
             return
 
 
@@ -216,5 +210,6 @@ def _section_of(name: str, value: Any) -> dict[str, Any]:
     return {"listen" if name == "review" else "url": value}
 
 
-def _dotted(key: Key) -> str:
+def dotted(key: Key) -> str:
+    """Return a key as it is written for `--set`."""
     return ".".join(str(part) for part in key)

@@ -8,7 +8,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from secondlook.config.document import Document, Fault, Key
+from secondlook.config.document import Document, Fault, Key, dotted
 from secondlook.config.traffic import INSTEAD_OF_MITMPROXY_OPTION
 from secondlook.config.value import SECRET_KEYS
 
@@ -39,7 +39,10 @@ _PLAIN_WORDS = {
 }
 """What was expected, by the type of pydantic's error (its own words speak of tuples and parsing)."""
 
+MOST_EXAMPLES = 4
+MOST_PLACES = 3
 SECRET_PLACES = SECRET_KEYS | {"url", "tokens"}  # faults go into the log and to whoever reads it
+_JOINED = re.compile(r"(\w+)[:\s]+\S")
 _LOGIN = re.compile(r"://[^/]*@")
 INSTEAD_OF_KEY: dict[tuple[str | int, ...], str] = {("actions", "tell_on_next_page"): "notify.next_page"}
 
@@ -53,6 +56,10 @@ def fault_from(model: type[BaseModel], document: Document, details: ErrorDetails
         key = (*key, *(int(part) if part.isdigit() else part for part in str(pointed).split(".")))
     match details["type"]:
         case "extra_forbidden":
+            joined = _JOINED.match(str(key[-1])) if details["input"] is None else None
+            if joined:  # `password:secret` is a key without a value: only its first word is shown
+                known = joined[1]
+                return document.fault((*key[:-1], known), f"no colon with a space after it: {known}: …")
             return document.fault(key, _unknown_key(model, key))
         case "missing":
             return document.fault(key, "expected a value, found none")
@@ -61,6 +68,8 @@ def fault_from(model: type[BaseModel], document: Document, details: ErrorDetails
         case _:
             message = plainly(details)
     given = details["input"]
+    if _PLAIN_WORDS.get(details["type"]) == _KEYS:
+        message += _examples(model, key)
     if isinstance(given, dict | list):
         message += f", got {'keys' if isinstance(given, dict) else 'a list'}"
     elif isinstance(given, str) and _PLAIN_WORDS.get(details["type"]) == _KEYS:
@@ -95,11 +104,25 @@ def _real_parts(document: Document, loc: Sequence[str | int]) -> Iterator[str | 
             yield str(part)  # a missing key
 
 
+def _examples(model: type[BaseModel], key: Key) -> str:
+    """Name some of the keys that a section has, after `keys with values`."""
+    section = _section_at(model, key)
+    if section is None:
+        return ""
+    names = list(section.model_fields)
+    return f" ({', '.join(names[:MOST_EXAMPLES])}{' …' if len(names) > MOST_EXAMPLES else ''})"
+
+
+def _section_at(model: type[BaseModel], key: Key) -> type[BaseModel] | None:
+    section: type[BaseModel] | None = model
+    for part in key:
+        if isinstance(part, str) and section is not None and part in section.model_fields:
+            section = model_in(section.model_fields[part].annotation)
+    return section
+
+
 def _unknown_key(model: type[BaseModel], key: Key) -> str:
-    owner: type[BaseModel] | None = model
-    for part in key[:-1]:
-        if isinstance(part, str) and owner is not None and part in owner.model_fields:
-            owner = model_in(owner.model_fields[part].annotation)
+    owner = _section_at(model, key[:-1])
     names = sorted(owner.model_fields) if owner is not None else []
     name = str(key[-1])
     if key[:1] == ("mitmproxy",):
@@ -111,10 +134,36 @@ def _unknown_key(model: type[BaseModel], key: Key) -> str:
         message = "unknown key"
     if key in INSTEAD_OF_KEY:
         return f"this key did nothing; use {INSTEAD_OF_KEY[key]}"
+    if name != name.strip():
+        return (
+            f"{message}; beside it stands what looks like a space, such as a no-break space: use plain spaces"
+        )
+    if name in model.model_fields:
+        return f"{message}; {name} stands at the beginning of its line"
+    elsewhere = _places(model, name)
+    if elsewhere:
+        return f"{message}; did you mean {' or '.join(elsewhere)}?"
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if close:
         return f"{message}; did you mean {close[0]}?"
     return f"{message}; expected one of {', '.join(names)}"
+
+
+def _places(model: type[BaseModel], name: str) -> list[str]:
+    """Return where a key of this name stands, where these are few."""
+    found = list(_paths(model, name))
+    highest = min(map(len, found), default=0)
+    nearest = [dotted(path) for path in found if len(path) == highest]
+    return nearest if len(nearest) <= MOST_PLACES else []
+
+
+def _paths(model: type[BaseModel], name: str, at: Key = ()) -> Iterator[Key]:
+    for field, info in model.model_fields.items():
+        if field == name:
+            yield (*at, field)
+        inner = model_in(info.annotation)
+        if inner is not None:
+            yield from _paths(inner, name, (*at, field))
 
 
 def model_in(annotation: Any) -> type[BaseModel] | None:

@@ -20,6 +20,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     ValidationInfo,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
@@ -74,6 +75,16 @@ class Section(BaseModel):
 
     # built when first used: of most only their part in a whole file is ever needed
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False, defer_build=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_default(cls, raw: Any) -> Any:
+        """Read `key:` without a value as its default; a key that is not known stays, and is refused."""
+        if not isinstance(raw, dict):
+            return raw
+        return {
+            name: value for name, value in raw.items() if value is not None or name not in cls.model_fields
+        }
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         """Keep secrets out of logs and tracebacks."""
