@@ -18,8 +18,8 @@ from secondlook.cli.program import COMMANDS
 from secondlook.config import ServerSettings, Settings, load_server_settings, load_settings
 from secondlook.config.fault_words import model_in
 from secondlook.core.event import EventKind
+from secondlook.core.lists.feed_format import Format
 from secondlook.core.verdict import Action, Risk, Stage, SubjectClass, Verdict
-from secondlook.feeds.detect import Format
 from secondlook.ledger.log.shape import EVENT_KEYS
 from secondlook.setup import service
 

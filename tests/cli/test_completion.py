@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from secondlook.core.lists.feed_format import Format
 from secondlook.core.verdict import Stage
-from secondlook.feeds.detect import Format
 
 ENVIRONMENT = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 ASK = """

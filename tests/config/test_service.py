@@ -3,6 +3,7 @@
 import pytest
 
 from secondlook.config import InvalidConfigError, load_server_settings
+from secondlook.core.lists.feed_format import Format
 
 HASH = "$argon2id$v=19$m=8,t=1,p=1$YWJjZGVmZ2g$YWJjZGVmZ2hpamtsbW5vcA"
 
@@ -31,3 +32,15 @@ def test_the_page_needs_a_hash_and_off_loopback_tls():
 def test_rules_are_no_feed_of_a_server():
     with pytest.raises(InvalidConfigError, match=r"rules belong into proxy\.yaml"):
         load("feeds=[{name: r, format: yara, url: 'https://rules.example/all.yar'}]")
+
+
+def test_the_format_of_a_feed_is_one_that_there_is():
+    for form in ("auto", *Format):
+        feed = f"feeds=[{{name: a, url: 'https://list.example/', format: {form}}}]"
+        assert load(feed).feeds[0].format == form
+    with pytest.raises(
+        InvalidConfigError, match=r"feeds\.0\.format: expected a format: auto, plain, hosts, .*got 'hostz'"
+    ):
+        load("feeds=[{name: a, url: 'https://list.example/', format: hostz}]")
+    with pytest.raises(InvalidConfigError, match=r"feeds\.0\.format: expected guard: true beside it"):
+        load("feeds=[{name: a, url: 'https://list.example/', format: toplist}]")

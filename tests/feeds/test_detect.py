@@ -2,7 +2,8 @@
 
 import pytest
 
-from secondlook.feeds.detect import Format, detect
+from secondlook.core.lists.feed_format import Format
+from secondlook.feeds.detect import detect
 from secondlook.feeds.entries.entry import FeedRefused
 
 DIGEST = "ab" * 32

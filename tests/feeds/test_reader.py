@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from feedkit import read_all
 from fuzzkit.effort import grows_evenly
-from secondlook.feeds.detect import Format
+from secondlook.core.lists.feed_format import Format
 from secondlook.feeds.entries.entry import EntryKind, FeedRefused
 from secondlook.feeds.reader import PARSERS, read
 from secondlook.suffix import load_suffixes

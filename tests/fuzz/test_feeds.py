@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from conftest import REPOSITORY
 from feedkit import read_all
 from fuzzkit import fuzz, mutated
+from secondlook.core.lists.feed_format import Format
 from secondlook.core.url.canonical import canonicalize
-from secondlook.feeds.detect import Format
 from secondlook.feeds.entries.entry import EntryKind, FeedRefused
 
 DIGEST_BYTES = 32

@@ -30,9 +30,11 @@ from secondlook.config.value import (
     problem,
     section,
 )
+from secondlook.core.lists.feed_format import Format
 
 DEFAULT_SERVER_PORT = 5274
-GUARD_FORMATS = ("auto", "toplist", "warninglist")
+TOP_LIST = "toplist"  # the format of popular hosts, which are known to be good
+GUARD_FORMATS = ("auto", TOP_LIST, "warninglist")
 LIST_NAME = re.compile(r"(?:mw|se|uws)(?:-hs|-s)?-8b|gc-32b|x-file-mw(?:-hs|-s)?-8b|x-file-gc-32b")
 
 
@@ -42,6 +44,13 @@ def _list_name(raw: object) -> str:
             "a list such as mw-8b, se-8b, uws-8b, mw-hs-8b, mw-s-8b, gc-32b, x-file-mw-8b or x-file-gc-32b"
         )
     return raw
+
+
+def _format(raw: object) -> str:
+    names = ("auto", *Format, RULES, *GUARD_FORMATS)
+    if raw not in names:
+        raise expected(f"a format: {', '.join(dict.fromkeys(names))}")
+    return str(raw)
 
 
 type ListName = Annotated[str, BeforeValidator(_list_name)]
@@ -61,7 +70,7 @@ class FeedSettings(Section):
     list: ListName | None = None  # default: from threat, risk and what the entries are
     threat: Literal["malware", "social_engineering", "unwanted_software"] = "malware"
     risk: Literal["dangerous", "highly_suspicious", "suspicious"] = "dangerous"
-    format: Text = "auto"
+    format: Annotated[str, BeforeValidator(_format)] = "auto"
     every: SomeSeconds = 3600.0
     expires: Seconds | None = None  # entries no longer seen in the feed leave after so long; default: at once
     headers: dict[str, Secret] = Field(default_factory=dict)
@@ -87,8 +96,9 @@ class FeedSettings(Section):
             raise problem("format", f"expected no list and no insist: {RULES} feeds bring rules, not entries")
         if self.format == RULES and self.enabled:
             needs("yara")
-        if self.rank is not None and not self.guard:
-            raise problem("rank", "expected guard: true beside it")
+        for key, alone in (("rank", self.rank is not None), ("format", self.format == TOP_LIST)):
+            if alone and not self.guard:
+                raise problem(key, "expected guard: true beside it")
         return self
 
 

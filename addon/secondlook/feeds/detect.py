@@ -2,8 +2,8 @@
 
 import re
 from collections.abc import Sequence
-from enum import StrEnum
 
+from secondlook.core.lists.feed_format import Format
 from secondlook.feeds.entries.entry import FeedRefused
 from secondlook.feeds.entries.maker import ANY_DIGEST
 from secondlook.feeds.formats.digests import cells_with_digests
@@ -37,29 +37,6 @@ _ZONE_BEGINS = re.compile(
 )
 _ADBLOCK_HEAD = re.compile(r"\[(?!AutoProxy)[A-Za-z][^\]]*\]?")
 _QUOTED_ROW = re.compile(r'"[^"]*"(?:, ?"[^"]*")+')
-
-
-class Format(StrEnum):
-    """The formats a feed can have; the value names it on the command line (`--format`)."""
-
-    PLAIN = "plain"  # one host, address, range, URL or digest a line
-    HOSTS = "hosts"
-    ADBLOCK = "adblock"
-    DNSMASQ = "dnsmasq"
-    UNBOUND = "unbound"
-    BIND = "bind"
-    RPZ = "rpz"
-    TPL = "tpl"
-    TABLE = "csv"
-    DIGESTS = "digests"  # in any column, or in prose
-    CLAMAV = "clamav"
-    NSRL = "nsrl"
-    RECORDS = "json"
-    MISP = "misp"
-    WARNINGLIST = "warninglist"
-    STIX = "stix"
-    HASHLOOKUP = "hashlookup"
-    PHISHTANK_XML = "phishtank-xml"
 
 
 _JSON_KINDS: tuple[tuple[str, Format], ...] = (

@@ -9,8 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
+from secondlook.core.lists.feed_format import Format
 from secondlook.core.url.expression import Suffixes
-from secondlook.feeds.detect import SAMPLE_CHARS, Format, detect, refuse_what_is_no_feed
+from secondlook.feeds.detect import SAMPLE_CHARS, detect, refuse_what_is_no_feed
 from secondlook.feeds.entries.entry import Entry, FeedRefused
 from secondlook.feeds.entries.maker import Maker
 from secondlook.feeds.entries.tally import Tally

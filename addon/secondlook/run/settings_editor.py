@@ -24,8 +24,8 @@ from secondlook.config import FeedSettings, InvalidConfigError, Settings
 from secondlook.config.document import Fault
 from secondlook.config.edit import CannotEditError
 from secondlook.core.event import Event, EventKind
+from secondlook.core.lists.feed_format import Format
 from secondlook.core.verdict import Risk, Threat
-from secondlook.feeds.detect import Format
 from secondlook.ground.called import typed
 from secondlook.ground.clock import Clock
 from secondlook.ground.errors import ConfigError, SecondLookError

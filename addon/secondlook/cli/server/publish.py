@@ -26,7 +26,7 @@ MOST_REJECTS_SHOWN = 5
 
 
 def _formats(incomplete: str) -> list[str]:
-    from secondlook.feeds.detect import Format
+    from secondlook.core.lists.feed_format import Format
 
     return completed(("auto", *Format))(incomplete)
 
