@@ -1,5 +1,6 @@
 """Configuration files: what they mean, and how their faults are told."""
 
+import re
 import subprocess
 
 import pytest
@@ -167,6 +168,27 @@ def test_files_of_tls_are_tried_before_anything_starts(write, certified, cert, k
     load_settings(path)  # a command that only reads the log may not be allowed to read the key
     (found,) = faults(path, serving=True)
     assert found.startswith(told)
+
+
+AUTHORITIES = {
+    "servers": "servers:\n  intranet:\n  - url: https://sps.example\n    ca: {}\n",
+    "references": "servers:\n  location:\n    references:\n    - {{url: https://in.example, ca: {}}}\n",
+    "directory": "clients:\n  ldap:\n    uri: ldaps://ldap.example\n    ca: {}\n    bind: uid={{user}}\n",
+    "proxy": "upstream_proxy:\n  url: http://127.0.0.1:3128\n\n  ca: {}\n",
+    "origins": "mitmproxy:\n\n\n  ssl_verify_upstream_trusted_ca: {}\n",
+}
+
+
+@pytest.mark.parametrize("where", AUTHORITIES)
+def test_files_of_authorities_are_tried_before_anything_starts(write, certified, where):
+    for name, told in (("missing.pem", "cannot read"), ("one.key", "cannot use"), ("one.pem", None)):
+        path = write(AUTHORITIES[where].format(certified / name))
+        load_settings(path)
+        if told is None:
+            load_settings(path, serving=True)
+            continue
+        (found,) = faults(path, serving=True)
+        assert re.match(rf"4: \S+ca: {told} ", found)
 
 
 def test_files_of_tls_that_fit(write, certified):

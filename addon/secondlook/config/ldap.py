@@ -3,11 +3,11 @@
 import re
 from typing import Annotated, NamedTuple, Self
 
-from pydantic import AfterValidator, ValidationInfo, model_validator
+from pydantic import AfterValidator, model_validator
 
 from secondlook.config.value import (
     MAX_PORT,
-    FilePath,
+    AuthorityFile,
     Seconds,
     Secret,
     Section,
@@ -77,7 +77,7 @@ class LdapSettings(Section):
 
     uri: Annotated[str, AfterValidator(_uri)]
     starttls: Switch = False
-    ca: FilePath | None = None  # default: what this machine trusts
+    ca: AuthorityFile | None = None  # default: what this machine trusts
     bind: Text | None = None  # distinguished name with {user}; or:
     search: LdapSearch | None = None
     timeout: SomeSeconds = 3.0  # for one question, from the connection on
@@ -85,7 +85,7 @@ class LdapSettings(Section):
     stale: Seconds = 28_800.0  # one that was right goes on so long while the directory is away
 
     @model_validator(mode="after")
-    def _fits(self, info: ValidationInfo) -> Self:
+    def _fits(self) -> Self:
         if self.place.tls and self.starttls:
             raise problem(
                 "starttls", "expected ldap:// with starttls: ldaps:// is TLS from the first byte on"
@@ -99,13 +99,6 @@ class LdapSettings(Section):
             raise problem("bind", "expected either bind or search: how the entry of a user is found")
         if self.bind is not None and self.bind.count(USER) != 1:
             raise problem("bind", f"expected {USER} once, such as uid={USER},ou=people,dc=example,dc=org")
-        if self.ca is not None and (info.context or {}).get("serving"):
-            import ssl  # noqa: PLC0415 - slow to import, and only what serves needs it
-
-            try:
-                ssl.create_default_context(cafile=self.ca)
-            except (OSError, ValueError) as error:
-                raise problem("ca", f"cannot use {self.ca}: {error}") from None
         return self
 
     @property

@@ -7,9 +7,9 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, model_validator
 
 from secondlook.config.value import (
+    AuthorityFile,
     Bytes,
     Count,
-    FilePath,
     Host,
     HttpUrl,
     Network,
@@ -43,7 +43,7 @@ class RemoteServer(Section):
     )
     token: Secret | None = None  # client token, where the server asks for one
     insecure: Switch = False  # http:// to another machine is refused without it
-    ca: FilePath | None = None  # PEM file of the authority that signed the server's certificate
+    ca: AuthorityFile | None = None  # PEM file of the authority that signed the server's certificate
     fresh_for: Seconds = 0.0  # a mirrored list answers without a query for so long
     trusted_allow: Switch = False  # its known-good lists count
 
@@ -80,7 +80,7 @@ class Reference(Section):
 
     url: HttpUrl
     pin: Text | None = None  # SHA-256 (hex) of the server's public key, instead of a known authority
-    ca: FilePath | None = None
+    ca: AuthorityFile | None = None
 
 
 class LocationSettings(Section):

@@ -10,6 +10,7 @@ from secondlook.config.extra import needs
 from secondlook.config.query import RemoteServer
 from secondlook.config.traffic import TlsFiles
 from secondlook.config.value import (
+    AuthorityFile,
     Bytes,
     Count,
     FilePath,
@@ -143,7 +144,7 @@ class UpstreamSettings(Section):
     url: HttpUrl
     key: Secret | None = None
     token: Secret | None = None
-    ca: FilePath | None = None
+    ca: AuthorityFile | None = None
     insecure: Switch = False
     every: SomeSeconds = 30.0
 

@@ -9,6 +9,7 @@ from secondlook.config.ldap import LdapSettings
 from secondlook.config.query import Level, Mode, PolicySettings, UnverifiableSettings
 from secondlook.config.value import (
     MAX_PORT,
+    AuthorityFile,
     Bytes,
     Count,
     FilePath,
@@ -295,7 +296,7 @@ class UpstreamProxySettings(Section):
     url: HttpUrl
     user: Text | None = None
     password: Secret | None = None
-    ca: FilePath | None = None
+    ca: AuthorityFile | None = None
 
 
 type TlsVersion = Literal["UNBOUNDED", "SSL3", "TLS1", "TLS1_1", "TLS1_2", "TLS1_3"]
@@ -305,7 +306,7 @@ class MitmproxySettings(Section):
     """mitmproxy's own options that switch no check off; every other one is refused."""
 
     ssl_insecure: Switch | None = None
-    ssl_verify_upstream_trusted_ca: FilePath | None = None
+    ssl_verify_upstream_trusted_ca: AuthorityFile | None = None
     ssl_verify_upstream_trusted_confdir: FilePath | None = None
     upstream_cert: Switch | None = None
     add_upstream_certs_to_client_chain: Switch | None = None

@@ -233,6 +233,21 @@ def _path(raw: object, info: ValidationInfo) -> str:
     return str(path if path.is_absolute() or base is None else Path(base) / path)
 
 
+def _authority(path: Path, info: ValidationInfo) -> Path:
+    """Try the file where it is about to be used: a command that only reads the log may not be allowed to."""
+    if not (info.context or {}).get("serving"):
+        return path
+    import ssl  # noqa: PLC0415 - slow to import, and only what serves needs it
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+    except ssl.SSLError:
+        raise problem("", f"cannot use {path}: it holds no certificate in PEM") from None
+    except OSError as error:
+        raise problem("", f"cannot read {path}: {error.strerror or error}") from None
+    return path
+
+
 def _host(raw: object) -> str:
     what = "a host such as example.org, or *.example.org for its subdomains too"
     if not isinstance(raw, str):
@@ -281,6 +296,7 @@ type Listen = Annotated[Address, BeforeValidator(parse_address), PlainSerializer
 type ListenAddresses = Annotated[tuple[Listen, ...], BeforeValidator(_listed), Field(min_length=1)]
 type Network = Annotated[str, BeforeValidator(_network)]
 type FilePath = Annotated[Path, BeforeValidator(_path)]
+type AuthorityFile = Annotated[FilePath, AfterValidator(_authority)]
 type Host = Annotated[str, BeforeValidator(_host)]
 type HttpUrl = Annotated[str, BeforeValidator(_http_url)]
 type Count = Annotated[int, BeforeValidator(_number), Field(ge=0)]
