@@ -2,14 +2,17 @@
 
 import asyncio
 import errno
+import sys
 from pathlib import Path
 
 import httpx
 import pytest
 from argon2 import PasswordHasher
+from markupsafe import escape
 from starlette.testclient import TestClient
 
 from review.stage import ORIGIN, keep, post
+from secondlook.ground.called import typed
 from secondlook.ground.clock import SystemClock
 from secondlook.review.app import create_app
 from secondlook.review.session import COOKIE, LOGIN_TRIES, Doorkeeper, Ended
@@ -35,6 +38,22 @@ def test_signing_out_needs_no_disk(client, door, monkeypatch):
     assert post(client, "/sign-out").headers["location"] == "/sign-in"
     assert COOKIE not in client.cookies
     assert door.session(cookie) is None
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("password_hash", [None, "no hash"])
+async def test_where_the_program_lies_is_shown_on_its_machine_alone(operations, password_hash):
+    door = Doorkeeper(b"k" * 32, password_hash=password_hash)
+    app = create_app(operations, door, hosts=["127.0.0.1:9000"], clock=SystemClock())
+    shown = {}
+    for client in ("127.0.0.1", "::1", "192.0.2.7"):
+        transport = httpx.ASGITransport(app, client=(client, 1))
+        async with httpx.AsyncClient(transport=transport, base_url=ORIGIN) as browser:
+            shown[client] = (await browser.get("/sign-in")).text
+    assert escape(typed("status")) in shown["127.0.0.1"]
+    assert shown["::1"] == shown["127.0.0.1"]
+    assert "<code>secondlook status</code>" in shown["192.0.2.7"]
+    assert str(Path(sys.executable).parent) not in shown["192.0.2.7"]
 
 
 @pytest.mark.anyio

@@ -8,6 +8,8 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from secondlook.core.url.address import is_loopback
+from secondlook.ground.called import NAME, typed
 from secondlook.review.pages.render import page
 from secondlook.review.session import COOKIE, Doorkeeper, session_of, set_session
 
@@ -22,7 +24,12 @@ def sign_in_routes(
     def form(request: Request, status: int = 200, error: str | None = None) -> Response:
         used = error is None and "used" in request.query_params
         has = doorkeeper.has_password
-        return page(request, "sign_in.html", status=status, error=error, used=used, has_password=has)
+        # where the program lies is nobody's business who asks over the network, and cannot type the command
+        here = request.client is not None and is_loopback(request.client.host)
+        command = typed("status") if here else f"{NAME} status"
+        return page(
+            request, "sign_in.html", status=status, error=error, used=used, has_password=has, command=command
+        )
 
     async def show(request: Request) -> Response:
         return form(request)
