@@ -10,7 +10,7 @@ import brotli
 import pytest
 import zstandard
 
-from attack.conftest import LISTED, SCRIPT
+from attack.conftest import LISTED, LONG_SCRIPT, SCRIPT
 from attackkit.site import again, ranged
 from attackkit.stand import at_once, body_of
 from proxykit.origin import Asked
@@ -77,6 +77,36 @@ def test_false_encoding(stand):
         path = f"/false/{coding.replace(', ', '-')}"
         stand.site.put(path, LISTED, "Content-Type: text/html", f"Content-Encoding: {coding}", chunked=50_000)
         assert len(body_of(stand.get(path))) < len(LISTED), coding
+
+
+def test_odd_encodings(stand):
+    """Listed bytes in an encoding that Firefox undoes beside one that nobody knows: none of them arrives."""
+    packed = brotli.compress(LISTED, quality=3)
+    for number, coding in enumerate(("foo, br", "br foo", "foo br")):
+        for kind in ("text/html", "application/octet-stream"):
+            path = f"/odd{number}{kind[0]}"
+            stand.site.put(
+                path, packed, f"Content-Type: {kind}", f"Content-Encoding: {coding}", chunked=50_000
+            )
+            assert stand.get(path).startswith(b"HTTP/1.1 403"), (coding, kind)
+
+
+def test_kept_by_name(stand):
+    """A long listed script with its name, by types under which clients keep it: it is refused each time."""
+    browser, tool = "Accept: text/html,*/*", "Accept: */*"
+    for number, (kind, client) in enumerate(
+        (
+            ("font/woff", browser),
+            ("application/wasm", browser),
+            ("image/x-unheard-of", browser),
+            ("application/jsonx", browser),
+            ("text/html, application/octet-stream", browser),
+            ("text/html", tool),
+            ("image/png", tool),
+        )
+    ):
+        stand.site.put(f"/kept{number}.bat", LONG_SCRIPT, f"Content-Type: {kind}", chunked=50_000)
+        assert stand.get(f"/kept{number}.bat", client).startswith(b"HTTP/1.1 403"), kind
 
 
 def test_nameless(stand):

@@ -55,6 +55,20 @@ from secondlook.download.body.body_type import declared, filename_of
         ("text/html", None, "/a.py", False),
         ("application/json", None, "/a.json", False),
         ("application/pdf", None, "/a.pdf", False),
+        # a browser that goes there shows none of these, and saves them under the name in their URL
+        ("font/woff", None, "/a.bat", True),
+        ("application/wasm", None, "/a.bat", True),
+        ("application/graphql", None, "/a.hta", True),
+        ("image/x-unheard-of", None, "/a.bat", True),
+        ("video/x-unheard-of", None, "/a.ps1", True),
+        ("font/woff", "inline; filename=a.js", "/a", True),
+        ("application/jsonx", None, "/a.bat", True),
+        ("text/htmlx", None, "/a.bat", True),
+        ("image/png", None, "/about/example.com", False),
+        # of several types each may count
+        ("text/html, application/octet-stream", None, "/a.bat", True),
+        ("application/octet-stream, text/html", None, "/a.bat", True),
+        ('text/html; a="x,application/octet-stream"', None, "/a.bat", False),
     ],
 )
 def test_headers(content_type, disposition, path, risky):
@@ -121,6 +135,7 @@ def test_hostile_headers_never_raise(content_type, disposition, path):
         ("text/html", None, False),
         ("image/png", None, False),
         ("image/png", "attachment", True),
+        ("application/jsonx", None, True),
     ],
 )
 def test_what_a_browser_would_save_as_a_file(kind, disposition, saved):
@@ -137,3 +152,32 @@ def test_a_part_of_a_page_of_an_unknown_type_is_no_download():
 )
 def test_a_body_without_a_type_is_known_by_its_bytes(kind, untyped):
     assert declared(kind, None, "/thing").untyped is untyped
+
+
+@pytest.mark.parametrize("kind", ["text/html", "application/json", "image/png"])
+def test_who_is_no_browser_keeps_what_has_the_name_of_a_program(kind):
+    said = declared(kind, None, "/setup.bat", browsed=False)
+    assert (said.risky, said.saved, said.untyped) == (False, True, True), "unless its bytes are of a page"
+    assert not declared(kind, None, "/setup", browsed=False).saved
+    assert not declared(kind, None, "/setup.bat").saved
+
+
+@pytest.mark.parametrize(
+    ("kind", "saved", "live"),
+    [
+        ("text/html, text/html; charset=utf-8", False, False),
+        ("text/html, application/xhtml+xml", False, False),
+        ("text/html, application/octet-stream", True, False),
+        ("application/octet-stream, text/html", True, False),
+        ("text/event-stream, application/octet-stream", True, False),
+        ("text/event-stream, text/event-stream", False, True),
+    ],
+)
+def test_of_several_types_each_counts(kind, saved, live):
+    said = declared(kind, None, "/thing")
+    assert (said.saved, said.live) == (saved, live)
+
+
+def test_types_without_number_take_linear_time():
+    for text in ('\\"' * 100_000, '",' * 100_000, '"' + "\\" * 200_001, "a," * 100_000):
+        declared(f"text/html,{text}", None, "/a")

@@ -73,6 +73,8 @@ ODD = {
     "two frames": ("zstd", FRAMED + zstandard.ZstdCompressor().compress(MORE)),
     "zstd, junk behind": ("zstd", FRAMED + b"junk"),
     "two members inside": ("gzip, br", brotli.compress(PACKED + gzip.compress(MORE), quality=1)),
+    "brotli beside what nobody knows": ("foo, br", SQUASHED),
+    "brotli before what nobody knows, behind a space": ("br foo", SQUASHED),
     "two members outside": ("br, gzip", gzip.compress(SQUASHED) + gzip.compress(b"zz")),
 }
 
@@ -112,6 +114,8 @@ def test_members_without_number_cost_a_bounded_number_of_digests():
         "deflate, cut",
         "two frames",
         "deflate that looks wrapped",
+        "brotli beside what nobody knows",
+        "brotli before what nobody knows, behind a space",
     ],
 )
 def test_a_listed_program_in_an_odd_encoding_is_refused(proxy, gatekeeper, make_origin, curl, how):

@@ -21,6 +21,7 @@ BODIES = {
     "rtf": rb"{\rtf1\ansi " + prose(614_000) + b"}",
     "noise": b"\x17" + program(400_000)[2:],
 }
+BATCH = b"@echo off\r\n" + b"".join(b"set line%d=%064d\r\n" % (n, n) for n in range(4000))
 TYPES = ["application/octet-stream", "application/force-download", "application/x-unheard-of", None]
 
 
@@ -75,6 +76,39 @@ def test_what_tells_nothing_about_itself_is_a_download(proxy, gatekeeper, shelf,
                 done = curl(proxy, "-i", _url(origin, path))
                 assert done.stdout.startswith(b"HTTP/1.1 403"), (name, kind, path)
                 assert gatekeeper.seen[-1][2].cls is SubjectClass.DOWNLOAD
+
+
+@pytest.mark.parametrize(
+    ("kinds", "accept"),
+    [
+        (["font/woff"], "text/html,*/*"),
+        (["application/wasm"], "text/html,*/*"),
+        (["image/x-unheard-of"], "text/html,*/*"),
+        (["application/jsonx"], "text/html,*/*"),
+        (["text/html, application/octet-stream"], "text/html,*/*"),
+        (["application/octet-stream", "text/html"], "text/html,*/*"),
+        (["text/html"], "*/*"),
+        (["image/png"], "*/*"),
+    ],
+)
+def test_a_script_with_its_name_is_a_download_by_whatever_type_its_client_keeps_it(
+    proxy, gatekeeper, shelf, origin, curl, kinds, accept
+):
+    shelf.body = BATCH
+    gatekeeper.bad.add(hashlib.sha256(BATCH).hexdigest())
+    shelf.headers = [f"Content-Type: {kind}" for kind in kinds]
+    for path in ("/setup.bat", "/setup.bat?length"):
+        done = curl(proxy, "-i", "-H", f"Accept: {accept}", _url(origin, path))
+        assert done.stdout.startswith(b"HTTP/1.1 403"), path
+
+
+def test_a_page_with_the_name_of_a_program_is_held_for_nobody(proxy, gatekeeper, shelf, origin, curl):
+    shelf.body = b"<!doctype html><title>COMMAND.COM</title>" + prose(300_000)
+    shelf.headers = ["Content-Type: text/html"]
+    for accept in ("text/html,*/*", "*/*"):
+        done = curl(proxy, "-H", f"Accept: {accept}", _url(origin, "/wiki/COMMAND.COM"))
+        assert done.stdout == shelf.body
+        assert gatekeeper.seen[-1][0] in {"late", "local"}
 
 
 def test_it_arrives_when_nobody_lists_it_and_media_are_not_held(proxy, gatekeeper, shelf, origin, curl):

@@ -292,7 +292,12 @@ class BodyJudge:
         """Give a body its gate; `piece`: what it claims to be of a file, `partial`: it goes by that."""
         use = state.use
         stated = declared(
-            facts.content_type, facts.disposition, message.path, cls=use.cls, part=_is_part(state.facts)
+            facts.content_type,
+            facts.disposition,
+            message.path,
+            cls=use.cls,
+            part=_is_part(state.facts),
+            browsed=_is_browsed(state.facts),
         )
         by_memory = False
         if (partial or state.wanted is not None) and self.memory.is_risky(state.subject.identity):
@@ -372,3 +377,8 @@ def _is_part(facts: Asked) -> bool:
     if facts.dest == "empty":
         return facts.mode in _READ_BY_SCRIPTS
     return facts.dest is not None and facts.dest not in _NAVIGATIONS
+
+
+def _is_browsed(facts: Asked) -> bool:
+    """Return whether a request is of a browser, which shows pages; other clients keep what they get."""
+    return facts.dest is not None or "text/html" in (facts.accept or "")

@@ -36,9 +36,13 @@ _RISKY_TYPES = re.compile(
     r"|text/(?:vbscript|x-(?:sh|shellscript|python|perl|php|msdos-batch|powershell))",
     re.IGNORECASE,
 )
+_DISPLAYED = (  # by a browser that goes there; all else it saves, under the name in the URL
+    r"text/(?:html|css|xml|javascript|event-stream)|application/(?:json|xml|javascript|pdf|[\w.+-]+\+(?:json|xml))"
+    r"|image/(?:a?png|avif|gif|p?jpe?g|webp|(?:x-)?(?:ms-)?bmp|svg\+xml|x-icon|vnd\.microsoft\.icon)"
+)
+_SHOWN_ALONE = re.compile(_DISPLAYED, re.IGNORECASE)
 _SHOWN = re.compile(
-    r"(?:image|audio|video|font)/|text/(?:html|css|xml|event-stream)|application/(?:json|[\w.+-]+\+(?:json|xml)"
-    r"|xhtml\+xml|xml|javascript|pdf|wasm|manifest\+json|ld\+json|graphql|x-www-form-urlencoded)|text/javascript",
+    rf"{_DISPLAYED}|(?:image|audio|video|font)/.*|application/(?:wasm|graphql|x-www-form-urlencoded)",
     re.IGNORECASE,
 )
 _MEDIA = re.compile(r"(?:image|audio|video|font)/", re.IGNORECASE)
@@ -47,6 +51,8 @@ _TELLS_NOTHING = re.compile(
     r"|save(?:-?as)?)|(?:unknown|content)/(?:unknown|type)|[^/]*|\*/.*|.*/\*?|.*[^\x21-\x7e].*",
     re.IGNORECASE | re.DOTALL,
 )
+_TYPES = re.compile(r'(?:[^,"]++|"(?:[^"\\]++|\\.)*+(?:"|\\?\Z))++', re.DOTALL)
+_MOST_TYPES = 8
 _UNTYPED = frozenset({"", "*/*", "unknown/unknown", "application/unknown"})  # MIME Sniffing, 5.1
 _LIVE = re.compile(
     r"text/event-stream|application/(?:grpc|x-ndjson|ndjson|jsonl|x-json-stream|stream\+json|json-seq"
@@ -86,11 +92,21 @@ def declared(
     *,
     cls: SubjectClass = SubjectClass.PAGE,
     part: bool = False,
+    browsed: bool = True,
 ) -> Declared:
     """Judge a body by its headers; `path` is the target of the request.
 
-    `cls` is what the request is for; `part`: its browser says that the answer is a part of a page.
+    `cls` is what the request is for; `part`: its browser says that the answer is a part of a page; `browsed`:
+    the client shows pages, others keep all under the name in the URL. Of several types each may be the one
+    that a client goes by.
     """
+    several = _TYPES.findall(content_type) if content_type is not None and "," in content_type else ()
+    if len(several) > 1:
+        each = [
+            declared(one, disposition, path, cls=cls, part=part, browsed=browsed)
+            for one in several[:_MOST_TYPES]
+        ]
+        return max(each, key=lambda said: (said.risky, said.saved, not said.live))
     kind = (content_type or "").partition(";")[0].strip().lower()
     given = filename_of(disposition, "")
     name = given or filename_of(None, path)
@@ -102,7 +118,7 @@ def declared(
     else:
         table = _RISKY_IN_STREAMS if streaming else _RISKY_IN_URLS
     named = not endings.isdisjoint(table)
-    shown = bool(_SHOWN.match(kind))
+    shown = bool(_SHOWN.fullmatch(kind))
     saved = untyped = text = False
     if streaming:  # nobody is shown a program as a stream of events
         risky = named
@@ -112,10 +128,13 @@ def declared(
         nothing = not shown and bool(_TELLS_NOTHING.fullmatch(kind))
         untyped = nothing and kind in _UNTYPED
         text = not shown and kind.startswith("text/")
-        harmless = shown if part or not attached else bool(_MEDIA.match(kind))
+        alone = _MEDIA.match(kind) if attached else _SHOWN_ALONE.fullmatch(kind)
+        harmless = shown if part else alone is not None
         risky = (named or not harmless) if attached else (named and not harmless)
         elsewhere = not (shown or text) and cls is not SubjectClass.SUBRESOURCE
-        saved = not part and (attached or nothing or elsewhere)
+        kept = named and not browsed
+        untyped |= kept  # a page is what its bytes are, whatever its name
+        saved = not part and (attached or nothing or elsewhere or kept)
     return Declared(
         kind,
         content_type or "",

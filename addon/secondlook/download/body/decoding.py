@@ -28,6 +28,9 @@ _NO_ENCODING = (
 )
 
 
+_APART = re.compile(r"[\s,]+")
+
+
 class DecodeState(StrEnum):
     """How far a decoder is."""
 
@@ -38,15 +41,17 @@ class DecodeState(StrEnum):
     UNKNOWN = "unknown"  # an encoding nobody here reads
 
 
-def encodings_of(header: str | None, layers: int) -> tuple[str, ...] | None:
-    """Read a Content-Encoding, outermost first; None where one is unknown or there are too many."""
+def encodings_of(header: str | None, layers: int) -> tuple[tuple[str, ...], bool]:
+    """Read a Content-Encoding: those that are known, outermost first, and whether all are, and not too many.
+
+    Firefox divides it at spaces too, and undoes those that it knows whatever stands beside them.
+    """
     if not header:
-        return ()
-    names = [part.strip().lower() for part in header.split(",")]
-    names = [name for name in names if _NO_ENCODING.fullmatch(name) is None]
-    if len(names) > layers or any(name not in _NAMES for name in names):
-        return None
-    return tuple(_NAMES[name] for name in reversed(names))
+        return (), True
+    names = [name for name in _APART.split(header.lower()) if _NO_ENCODING.fullmatch(name) is None]
+    known = [_NAMES[name] for name in reversed(names) if name in _NAMES]
+    sure = len(names) <= layers
+    return tuple(known) if sure else (), sure and len(known) == len(names)
 
 
 class Decoder:

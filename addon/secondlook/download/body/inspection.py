@@ -81,13 +81,13 @@ class BodyLook:
         self._decoded_any = False
         self._decoder: Decoder | None = None
         self._ends: list[bytes] = []
-        chain = encodings_of(encoding, layers)
-        self.encodings = chain or ()  # outermost first
-        self._unknown = chain is None
+        chain, known = encodings_of(encoding, layers)
+        self.encodings = chain  # outermost first
+        self._unknown = not known
         self._between: dict[int, hashlib._Hash] = {}
-        if chain is None:
+        if not known:
             self.problem = f"content encoding {encoding!r} is not known"
-        elif chain:
+        if chain:
             self._decoder = Decoder(
                 chain,
                 ratio=ratio,
@@ -160,7 +160,7 @@ class BodyLook:
             return
         for piece in self._decoder.finish():
             self._take_decoded(piece)
-        if self._decoder.state is not DecodeState.DONE:
+        if self._decoder.state is not DecodeState.DONE and self.problem is None:
             self.problem = f"content encoding is {self._decoder.state.value}"
 
     def judge(self) -> None:

@@ -62,7 +62,7 @@ def read_response(fields: Iterable[tuple[bytes, bytes]]) -> ResponseFacts:
         value = raw_value.decode("latin-1")
         match name:
             case b"content-type":
-                facts.content_type = value
+                facts.content_type = value if facts.content_type is None else f"{facts.content_type}, {value}"
             case b"content-disposition":
                 facts.disposition = value
             case b"content-encoding":
