@@ -10,6 +10,7 @@ from secondlook.agent.pattern.source import (
     UpdateOutcome,
     UpdateSchedule,
     UpdateSource,
+    served_generation,
     wanted_lists,
 )
 from secondlook.core.answer import Tier
@@ -86,6 +87,13 @@ def test_lists_that_decide_alone_and_are_whole_are_wanted():
     assert list(wanted) == ["mw-8b"]
     assert (wanted["mw-8b"].canary, wanted["mw-8b"].digests) == (b"c", ("sha256", "md5"))
     assert asyncio.run(wanted_lists(source(described("mw-8b"))))["mw-8b"].canary is None
+
+
+@pytest.mark.parametrize(
+    ("named", "generation"), [((), "7"), ((0, 0), "7"), ((6, 6), "6"), ((6, 7), ""), ((0, 7), "")]
+)
+def test_lists_are_of_the_generation_that_they_name(named, generation):
+    assert served_generation("7", named) == generation
 
 
 def test_of_google_its_own_lists_are_wanted_without_asking():

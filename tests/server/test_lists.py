@@ -106,6 +106,14 @@ async def test_a_client_waits_unless_there_is_more(wait, waited):
     assert waits(await get(made, "mw-8b")) == waited
 
 
+@pytest.mark.parametrize("cut", [(), ("mw-8b",)])
+async def test_each_answer_names_the_generation_that_it_is_of(cut):
+    made, reader, _ = methods("mw-8b", cut=cut)
+    reader.number = 300
+    assert {each.generation for each in await batch(made, b"names=mw-8b&names=se-8b")} == {300}
+    assert next(each for each in (await index(made)).hash_lists if each.name == "mw-8b").generation == 300
+
+
 async def test_a_public_list_that_nobody_fills_is_full_and_empty():
     made, reader, meter = methods("mw-8b")
     message = await get(made, EMPTY[0])

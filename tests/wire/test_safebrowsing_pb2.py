@@ -56,7 +56,7 @@ PRIVATE = {
         "digest_kinds": 50004,
         "reduction": 50005,
     },
-    pb.HashList: {"signature": 50001},
+    pb.HashList: {"signature": 50001, "generation": 50002},
 }
 TYPES = {
     "list": FieldDescriptor.TYPE_STRING,
@@ -68,6 +68,7 @@ TYPES = {
     "digest_kinds": FieldDescriptor.TYPE_STRING,
     "reduction": FieldDescriptor.TYPE_MESSAGE,
     "signature": FieldDescriptor.TYPE_BYTES,
+    "generation": FieldDescriptor.TYPE_INT64,
     "risk": FieldDescriptor.TYPE_ENUM,
 }
 

@@ -144,7 +144,7 @@ class ListHashListsResponse(_message.Message):
     def __init__(self, hash_lists: _Optional[_Iterable[_Union[HashList, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class HashList(_message.Message):
-    __slots__ = ("name", "version", "partial_update", "additions_four_bytes", "additions_eight_bytes", "additions_sixteen_bytes", "additions_thirty_two_bytes", "compressed_removals", "minimum_wait_duration", "sha256_checksum", "metadata", "signature")
+    __slots__ = ("name", "version", "partial_update", "additions_four_bytes", "additions_eight_bytes", "additions_sixteen_bytes", "additions_thirty_two_bytes", "compressed_removals", "minimum_wait_duration", "sha256_checksum", "metadata", "signature", "generation")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     PARTIAL_UPDATE_FIELD_NUMBER: _ClassVar[int]
@@ -157,6 +157,7 @@ class HashList(_message.Message):
     SHA256_CHECKSUM_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
     SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: bytes
     partial_update: bool
@@ -169,7 +170,8 @@ class HashList(_message.Message):
     sha256_checksum: bytes
     metadata: HashListMetadata
     signature: bytes
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[bytes] = ..., partial_update: _Optional[bool] = ..., additions_four_bytes: _Optional[_Union[RiceDeltaEncoded32Bit, _Mapping]] = ..., additions_eight_bytes: _Optional[_Union[RiceDeltaEncoded64Bit, _Mapping]] = ..., additions_sixteen_bytes: _Optional[_Union[RiceDeltaEncoded128Bit, _Mapping]] = ..., additions_thirty_two_bytes: _Optional[_Union[RiceDeltaEncoded256Bit, _Mapping]] = ..., compressed_removals: _Optional[_Union[RiceDeltaEncoded32Bit, _Mapping]] = ..., minimum_wait_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., sha256_checksum: _Optional[bytes] = ..., metadata: _Optional[_Union[HashListMetadata, _Mapping]] = ..., signature: _Optional[bytes] = ...) -> None: ...
+    generation: int
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[bytes] = ..., partial_update: _Optional[bool] = ..., additions_four_bytes: _Optional[_Union[RiceDeltaEncoded32Bit, _Mapping]] = ..., additions_eight_bytes: _Optional[_Union[RiceDeltaEncoded64Bit, _Mapping]] = ..., additions_sixteen_bytes: _Optional[_Union[RiceDeltaEncoded128Bit, _Mapping]] = ..., additions_thirty_two_bytes: _Optional[_Union[RiceDeltaEncoded256Bit, _Mapping]] = ..., compressed_removals: _Optional[_Union[RiceDeltaEncoded32Bit, _Mapping]] = ..., minimum_wait_duration: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., sha256_checksum: _Optional[bytes] = ..., metadata: _Optional[_Union[HashListMetadata, _Mapping]] = ..., signature: _Optional[bytes] = ..., generation: _Optional[int] = ...) -> None: ...
 
 class HashListMetadata(_message.Message):
     __slots__ = ("threat_types", "likely_safe_types", "description", "hash_length", "complete", "risk", "canary", "digest_kinds", "reduction")

@@ -75,6 +75,7 @@ class TakenList:
     changed: bool
     added: int = 0
     removed: int = 0
+    generation: int = 0  # that its server served then; 0: it does not name any
 
 
 def take_list(
@@ -109,7 +110,12 @@ def take_list(
     if entries is None:
         assert held is not None
         return TakenList(
-            _file_name(name, checksum), held.count, checksum.hex(), message.version, changed=False
+            _file_name(name, checksum),
+            held.count,
+            checksum.hex(),
+            message.version,
+            changed=False,
+            generation=message.generation,
         )
     count = len(entries) // width
     had = 0 if held is None else held.count
@@ -129,6 +135,7 @@ def take_list(
         changed,
         added=applied.added,
         removed=applied.removed,
+        generation=message.generation,
     )
 
 

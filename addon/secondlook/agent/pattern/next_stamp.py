@@ -25,7 +25,7 @@ def next_stamp(
     """Return the stamp after a look at a server, and what changed: (list, text for its event).
 
     `about` are the lists that the server has; of what was neither taken nor refused an operator gave up the
-    version that it has.
+    version that it has. `generation` is empty where that is not known: the next look fetches again.
     """
     tier = source.tier.value
     before = {each.name: each for each in stamp.lists if each.tier == tier}
@@ -48,7 +48,7 @@ def next_stamp(
         tier=tier,
         # With a list missing the generation stays unsaid, so that the next look tries again.
         generation=generation if not refused else "",
-        whole=not refused and taken.keys() == about.keys() and not source.google,
+        whole=bool(generation) and not refused and taken.keys() == about.keys(),
         announced=source.announced,
         fresh_for_s=source.fresh_for_s,
         confirmed_at=now,
@@ -73,7 +73,7 @@ def _stamped(
         server=source.name,
         source=source.source or source.name,
         version=found.version.hex(),
-        generation=generation,
+        generation=str(found.generation or generation),
         confirmed_at=now,
         verified_at=now,
         complete=not source.google,

@@ -1,6 +1,6 @@
 """Where lists come from: a server that has some, what it has, and when it is looked at next."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -70,6 +70,7 @@ class Wanted:
     canary: bytes | None = None
     digests: tuple[str, ...] = ()
     reduction: pb.Reduction | None = None
+    generation: int = 0  # that the server served when it was asked; 0: it does not name any
 
 
 @dataclass(slots=True)
@@ -110,6 +111,25 @@ async def wanted_lists(source: UpdateSource) -> dict[str, Wanted]:
         metadata = described.metadata
         reduction = metadata.reduction if metadata.HasField("reduction") else None
         wanted[described.name] = Wanted(
-            meaning, metadata.canary or None, tuple(metadata.digest_kinds), reduction
+            meaning,
+            metadata.canary or None,
+            tuple(metadata.digest_kinds),
+            reduction,
+            described.generation,
         )
     return wanted
+
+
+def served_generation(asked: str, named: Iterable[int]) -> str:
+    """Return the generation that lists and their metadata are of; empty where they are of several.
+
+    Behind a load balancer each request may be answered by another replica, and none by the one whose health
+    was `asked`. It is that one's where none is `named` (0).
+    """
+    match sorted(set(named)):
+        case [] | [0]:
+            return asked
+        case [number]:
+            return str(number)
+        case _:
+            return ""

@@ -49,6 +49,7 @@ from secondlook.agent.pattern.source import (
     RETRY,
     UpdateOutcome,
     UpdateSource,
+    served_generation,
     wanted_lists,
 )
 from secondlook.agent.ports import EventSink
@@ -305,6 +306,9 @@ class PatternUpdater:
                 taken[name] = await self._take(source, offer, held.get(name), accept_shrink=accept_shrink)
             except PatternError as error:
                 refused[name] = str(error)
+        named = [each.generation for each in about.values()]
+        named += [each.generation for each in taken.values()]
+        generation = served_generation(generation, named)
         in_use = {each.server for each in stamp.servers}
         if refused and self._rota.another_answers(source, in_use):
             return UpdateOutcome(source.name, generation, refused=refused)

@@ -21,6 +21,7 @@ from secondlook.wire.version import ListVersion
 
 _HASH_LISTS = b"\x0a"  # BatchGetHashListsResponse.hash_lists = 1
 _WAIT = b"\x32"  # HashList.minimum_wait_duration = 6
+_GENERATION = varint(50_002 << 3)  # HashList.generation
 _LENGTHS = {4: 2, 8: 3, 16: 4, 32: 5}  # HashLength by width
 DEFAULT_PAGE = 50
 MAX_PAGE = 1000
@@ -100,18 +101,20 @@ class ListMethods:
 
     async def _packed(self, name: str, version: bytes, limits: pb.SizeConstraints) -> bytes:
         update: Update
+        number = self._reader.number  # of the lists that are looked into next: nothing is awaited in between
         if name in self._lists:
             update = await self._reader.update(
                 name, version, limits.max_update_entries, limits.max_database_entries
             )
         elif name not in known_names():
             raise KeyError(name)
-        elif name not in UNFILLED and self._reader.number is None:
+        elif name not in UNFILLED and number is None:
             raise PatternError("nothing is published here yet")
         else:
             update = empty_update(name)
         self._meter.updates[name, update.kind] += 1
-        return update.packed if update.more else update.packed + self._wait
+        served = b"" if number is None else _GENERATION + varint(number)
+        return update.packed + served if update.more else update.packed + self._wait + served
 
     @property
     def _lists(self) -> Mapping[str, PublishedList]:
@@ -128,6 +131,7 @@ class ListMethods:
             message.metadata.hash_length = _LENGTHS[UNFILLED[name]]  # type: ignore[assignment]
             return message
         message = describe_list(entry)
+        message.generation = self._reader.number or 0
         if name in self._incomplete:
             message.metadata.complete = False
         return message
