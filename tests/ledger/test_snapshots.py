@@ -1,12 +1,15 @@
 """What one process changes, another soon has in force; and start-up of many at once."""
 
 import time
+from dataclasses import replace
 
 import pytest
 
 from ledgerkit.contract import confirm
+from ledgerkit.made import make_database
 from ledgerkit.samples import RULE, START, identity_of, make_confirmed, make_event, make_flag
 from secondlook.core.event import EventKind
+from secondlook.ground.errors import LedgerError
 from secondlook.ledger.queue.confirmed import TOMBSTONE_S
 
 pytestmark = pytest.mark.anyio
@@ -61,6 +64,34 @@ async def test_who_slept_while_others_went_on_learns_what_was_withdrawn(place, o
     wanted = {identity_of("bad"), identity_of("other")}
     soon(lambda: identity_of("other") in {entry.identity for entry in asleep.snapshots.confirmed()})
     assert {entry.identity for entry in asleep.snapshots.confirmed()} == wanted
+
+
+def made_after_all(ledger, rule) -> bool:
+    """Make a rule; whoever writes first finds that the connection ended."""
+    try:
+        ledger.rules.add(rule)
+    except LedgerError:
+        return False
+    return True
+
+
+async def test_after_a_failover_that_lost_a_change_what_the_database_has_is_in_force(
+    postgres, open_ledger, clock
+):
+    """The standby did not have the last change yet: the next one has the same number."""
+    url, standby = make_database(postgres), make_database(postgres)
+    here, other = open_ledger(url), open_ledger(url)
+    other.rules.add(replace(RULE, id="lost"))
+    await confirm(other, make_confirmed("lost"), make_event(EventKind.CONFIRMED))
+    assert [rule.id for rule in here.snapshots.rules()] == ["lost"]
+    assert len(here.snapshots.confirmed()) == 1
+    version = here.snapshots.version()
+    postgres.fail_over(url, standby)
+    soon(lambda: made_after_all(other, replace(RULE, id="new")))
+    await confirm(other, make_confirmed("new"), make_event(EventKind.CONFIRMED))
+    soon(lambda: [rule.id for rule in here.snapshots.rules()] == ["new"])
+    assert [entry.identity for entry in here.snapshots.confirmed()] == [identity_of("new")]
+    assert here.snapshots.version() != version
 
 
 async def test_traffic_alone_wakes_nobody(place, open_ledger):

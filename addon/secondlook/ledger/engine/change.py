@@ -4,6 +4,9 @@ Each topic has a counter that every change raises in its own transaction. On SQL
 shows in 2 µs whether any other connection committed at all; only then are the counters read. On PostgreSQL a
 thread listens for `NOTIFY secondlook`; the counters are read then, and about every second in any case: a
 listener whose connection was dropped in silence, or taken by a pooler, hears nothing and cannot know it.
+
+A database that comes back may be another one, as a standby that had not got the last changes: its next ones
+have the numbers of those. So all is read anew after a connection was lost.
 """
 
 import logging
@@ -24,6 +27,7 @@ _BLIND_S: Final = 0.75  # how long PostgreSQL is trusted to notify before the co
 _RECONNECT_S: Final = 0.5
 _LISTEN_S: Final = 0.25  # how long closing may have to wait
 _AWAY_S: Final = 0.5  # a database that is away is not asked more often
+_NUMBER_BITS: Final = 48  # of a version that are change numbers
 
 
 def bump(connection: sa.Connection, topic: str) -> int:
@@ -40,7 +44,7 @@ def bump(connection: sa.Connection, topic: str) -> int:
 
 
 class Mark(NamedTuple):
-    """How far a topic has come: its file (one that was replaced counts anew), its change number."""
+    """How far a topic has come: its file (one that may have been replaced counts anew), its change number."""
 
     file: int
     number: int
@@ -63,6 +67,7 @@ class Changes:
         self._data_version: int | None = None
         self._probe: sqlite3.Connection | None = None
         self._stale = True
+        self._lost = False  # whether the database was out of reach since the counters were read
         self._looked_at = 0.0
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -82,7 +87,7 @@ class Changes:
         """Return a number that differs whenever a topic changed; costs microseconds while none does."""
         with self._lock:
             self._look()
-            return sum(self._counters.values())
+            return self._file << _NUMBER_BITS | sum(self._counters.values())
 
     def counters(self) -> dict[str, int]:
         """Return the change counter of each topic."""
@@ -108,12 +113,13 @@ class Changes:
             deaf = not self._listening
             if not self._stale and age_s < _BLIND_S and not deaf:
                 return
-        self._stale = False
+        self._stale, lost, self._lost = False, self._lost, False
         try:
             self._counters = self._read_counters()
         except BaseException:
-            self._stale = True
+            self._stale = self._lost = True
             raise
+        self._file += lost
         self._data_version = version
         self._looked_at = time.monotonic()
 
@@ -167,6 +173,7 @@ class Changes:
         import psycopg  # noqa: PLC0415  (70 ms that only PostgreSQL costs)
 
         url = self._place.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        has_listened = False
         while not self._stopping.is_set():
             try:
                 with psycopg.connect(
@@ -178,7 +185,10 @@ class Changes:
                 ) as connection:
                     connection.execute("LISTEN secondlook")
                     self._listening = True
-                    self._stale = True  # whatever happened while nobody listened
+                    with self._lock:
+                        self._lost = self._lost or has_listened
+                        self._stale = True  # whatever happened while nobody listened
+                    has_listened = True
                     while not self._stopping.is_set():
                         for _ in connection.notifies(timeout=_LISTEN_S, stop_after=1):
                             self._stale = True
