@@ -139,12 +139,14 @@ def _is_bundled(sha1: str) -> bool:
     from base64 import b64decode  # noqa: PLC0415 - no help needs it
     from hashlib import sha1 as sha1_of  # noqa: PLC0415
 
+    bodies: list[str] = []
     for path in LINUX_BUNDLES:
         with contextlib.suppress(OSError):
-            for body in _PEM.findall(Path(path).read_text(encoding="utf-8", errors="replace")):
-                with contextlib.suppress(ValueError):  # one that is damaged is trusted by nobody
-                    if sha1_of(b64decode(body), usedforsecurity=False).hexdigest() == sha1:
-                        return True
+            bodies += _PEM.findall(Path(path).read_text(encoding="utf-8", errors="replace"))
+    for body in bodies:
+        with contextlib.suppress(ValueError):  # one that is damaged is trusted by nobody
+            if sha1_of(b64decode(body), usedforsecurity=False).hexdigest() == sha1:
+                return True
     return False
 
 

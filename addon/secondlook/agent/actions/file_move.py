@@ -165,21 +165,23 @@ def restore_stored(folder: Path, record: QuarantineRecord, *, keep: bool) -> Pat
 def holders(status: os.stat_result) -> list[str]:
     """Name the programs that have a file open or run it, as far as /proc shows them; our own left out."""
     found: list[str] = []
-    processes = Path("/proc")
-    if not processes.is_dir():
-        return found
-    for process in processes.iterdir():
-        if not process.name.isdigit() or int(process.name) == os.getpid():
+    for process in Path("/proc").glob("[0-9]*"):
+        if process.name == str(os.getpid()):
             continue
-        with contextlib.suppress(OSError):
-            for link in (process / "exe", *(process / "fd").iterdir()):
-                with contextlib.suppress(OSError):
-                    seen = link.stat()
-                    if (seen.st_dev, seen.st_ino) == (status.st_dev, status.st_ino):
-                        name = (process / "comm").read_text(errors="replace").strip()
-                        found.append(f"{name} (process {process.name})")
-                        break
+        with contextlib.suppress(OSError):  # it ended, or is another user's
+            if _holds(process, status):
+                name = (process / "comm").read_text(errors="replace").strip()
+                found.append(f"{name} (process {process.name})")
     return found
+
+
+def _holds(process: Path, status: os.stat_result) -> bool:
+    """Return whether a process has a file open or runs it. Raises OSError where it may not be looked into."""
+    for link in (process / "exe", *(process / "fd").iterdir()):
+        with contextlib.suppress(OSError):  # closed since it was listed
+            if os.path.samestat(link.stat(), status):
+                return True
+    return False
 
 
 @contextlib.contextmanager

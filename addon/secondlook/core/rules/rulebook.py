@@ -45,14 +45,9 @@ class RuleBook:
             if shelf.empty:
                 continue
             for tied in shelf.candidates(subject):
-                found: Rule | None = None
-                for rule in tied:
-                    if _counts(rule, client, user, now):
-                        if rule.action == "allow":
-                            return rule
-                        found = found or rule
-                if found is not None:
-                    return found
+                counting = [rule for rule in tied if _counts(rule, client, user, now)]
+                if counting:
+                    return min(counting, key=_allow_first)
         return None
 
     def explain(self, subject: Subject, client: str | None, user: str | None, now: float) -> tuple[Rule, ...]:
@@ -61,9 +56,13 @@ class RuleBook:
             rule
             for shelf in (self._personal, self._common)
             for tied in shelf.candidates(subject)
-            for rule in sorted(tied, key=lambda rule: rule.action != "allow")
+            for rule in sorted(tied, key=_allow_first)
             if _counts(rule, client, user, now)
         )
+
+
+def _allow_first(rule: Rule) -> bool:
+    return rule.action != "allow"
 
 
 def _counts(rule: Rule, client: str | None, user: str | None, now: float) -> bool:

@@ -7,7 +7,7 @@ memory; the whole is bounded by `MAX_UNPACKED_BYTES`.
 import bz2
 import lzma
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import chain
 
 import brotli
@@ -101,28 +101,35 @@ def _bounded(stream: Iterator[bytes]) -> Iterator[bytes]:
         yield piece
 
 
+class _GzipMember:
+    """zlib's machine for one member, with the surface of those of bz2, lzma and zstd."""
+
+    def __init__(self) -> None:
+        self._machine = zlib.decompressobj(wbits=31)
+        self.needs_input = True
+
+    @property
+    def eof(self) -> bool:
+        return self._machine.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._machine.unused_data
+
+    def decompress(self, data: bytes, size: int) -> bytes:
+        piece = self._machine.decompress(self._machine.unconsumed_tail + data, size)
+        # A full piece may have left something in the machine, even where all of the input is consumed.
+        self.needs_input = not self._machine.eof and len(piece) < size
+        return piece
+
+
 def _gzip(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    unpacker = zlib.decompressobj(wbits=31)
-    fed = False
-    try:
-        for chunk in chunks:
-            data = chunk
-            while data:
-                if unpacker.eof:
-                    data = data.lstrip(b"\x00")
-                    if not data:
-                        break
-                    unpacker, fed = zlib.decompressobj(wbits=31), False
-                fed = True
-                piece = unpacker.decompress(data, PIECE_BYTES)
-                if piece:
-                    yield piece
-                data = unpacker.unused_data if unpacker.eof else unpacker.unconsumed_tail
-    except zlib.error as error:
-        raise FeedRefused(f"damaged: the gzip data cannot be unpacked ({error})") from error
-    while not unpacker.eof and (piece := unpacker.decompress(unpacker.unconsumed_tail, PIECE_BYTES)):
-        yield piece
-    _demand(unpacker.eof or not fed, "gzip")
+    first, stream = peek(iter(chunks), 1)
+    if first:  # servers name the coding beside an empty body too
+        yield from _stepwise(stream, _GzipMember, "gzip", zlib.error)
+
+
+type _Machine = _GzipMember | bz2.BZ2Decompressor | lzma.LZMADecompressor | ZstdDecompressor
 
 
 def _bzip2(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -138,32 +145,36 @@ def _xz(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 def _stepwise(
     chunks: Iterable[bytes],
-    make: Callable[[], bz2.BZ2Decompressor | lzma.LZMADecompressor | ZstdDecompressor],
+    make: Callable[[], _Machine],
     name: str,
     damaged: type[Exception],
     padding: bytes = b"\x00",
 ) -> Iterator[bytes]:
-    unpacker = make()
-    fed = False
+    machine = make()
     try:
         for chunk in chunks:
-            data = chunk
-            while True:
-                if unpacker.eof:
-                    data = (unpacker.unused_data + data).lstrip(padding) if fed else data
-                    if not data:
-                        break
-                    unpacker, fed = make(), False
-                piece = unpacker.decompress(data, PIECE_BYTES)
-                fed = True
-                if piece:
-                    yield piece
-                data = b""
-                if unpacker.needs_input:
-                    break
+            machine = yield from _through(machine, chunk, make, padding)
     except (damaged, EOFError) as error:
         raise FeedRefused(f"damaged: the {name} data cannot be unpacked ({error})") from error
-    _demand(unpacker.eof, name)
+    _demand(machine.eof, name)
+
+
+def _through(
+    machine: _Machine, data: bytes, make: Callable[[], _Machine], padding: bytes
+) -> Generator[bytes, None, _Machine]:
+    """Unpack a chunk piece by piece, over the ends of members; returns the machine that goes on."""
+    while True:
+        if machine.eof:
+            data = (machine.unused_data + data).lstrip(padding)
+            if not data:
+                return machine
+            machine = make()
+        piece = machine.decompress(data, PIECE_BYTES)
+        if piece:
+            yield piece
+        data = b""
+        if machine.needs_input:
+            return machine
 
 
 def _zstd(chunks: Iterable[bytes]) -> Iterator[bytes]:

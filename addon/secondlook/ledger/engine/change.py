@@ -13,13 +13,16 @@ import logging
 import sqlite3
 import threading
 import time
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import sqlalchemy as sa
 
 from secondlook.ground.errors import LedgerError
 from secondlook.ledger.engine.database import ALIVE, CONNECT_S, Place, explain
 from secondlook.ledger.engine.tables import changes
+
+if TYPE_CHECKING:
+    import psycopg
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +75,7 @@ class Changes:
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._listening = False
+        self._has_listened = False
 
     def listen(self) -> None:
         """Start to listen for PostgreSQL's notifications; nothing to do on SQLite."""
@@ -173,7 +177,6 @@ class Changes:
         import psycopg  # noqa: PLC0415  (70 ms that only PostgreSQL costs)
 
         url = self._place.url.set(drivername="postgresql").render_as_string(hide_password=False)
-        has_listened = False
         while not self._stopping.is_set():
             try:
                 with psycopg.connect(
@@ -183,15 +186,7 @@ class Changes:
                     application_name="secondlook listener",
                     **ALIVE,
                 ) as connection:
-                    connection.execute("LISTEN secondlook")
-                    self._listening = True
-                    with self._lock:
-                        self._lost = self._lost or has_listened
-                        self._stale = True  # whatever happened while nobody listened
-                    has_listened = True
-                    while not self._stopping.is_set():
-                        for _ in connection.notifies(timeout=_LISTEN_S, stop_after=1):
-                            self._stale = True
+                    self._listen_on(connection)
             except psycopg.Error:
                 pass  # those who read find out, and report it
             except Exception:
@@ -199,3 +194,15 @@ class Changes:
             finally:
                 self._listening = False
             self._stopping.wait(_RECONNECT_S)
+
+    def _listen_on(self, connection: "psycopg.Connection") -> None:
+        """Take note of notifications until `close`. Raises psycopg.Error when the connection breaks."""
+        connection.execute("LISTEN secondlook")
+        self._listening = True
+        with self._lock:
+            self._lost = self._lost or self._has_listened
+            self._stale = True  # whatever happened while nobody listened
+        self._has_listened = True
+        while not self._stopping.is_set():
+            for _ in connection.notifies(timeout=_LISTEN_S, stop_after=1):
+                self._stale = True

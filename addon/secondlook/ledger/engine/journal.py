@@ -185,20 +185,25 @@ class Journal:
         twice (a crash may fall between it and the emptying). What is appended meanwhile is handed over too.
         Errors of `take` pass through and nothing is emptied.
         """
+        count = 0
         with self.replaying() as alone:
-            if not alone:
-                return 0
-            taken, at = 0, _HEADER
-            while True:
-                with self._lock, _locked(self._file):
-                    batch = list(islice(self._read(at, past_damage=True), _GROUP))
-                    if not batch:
-                        if taken:
-                            self._empty()
-                        return taken
-                take([record for _, record in batch])
-                taken += len(batch)
-                at = batch[-1][0]
+            for group in self._groups() if alone else ():
+                take(group)
+                count += len(group)
+        return count
+
+    def _groups(self) -> Iterator[list[Record]]:
+        """Yield all records in groups; who asks on after the last has the journal emptied."""
+        at = _HEADER
+        while True:
+            with self._lock, _locked(self._file):
+                group = list(islice(self._read(at, past_damage=True), _GROUP))
+                if not group:
+                    if at > _HEADER:
+                        self._empty()
+                    return
+            yield [record for _, record in group]
+            at = group[-1][0]
 
     @contextmanager
     def replaying(self) -> Iterator[bool]:

@@ -152,16 +152,21 @@ async def _first_generation(updater: PatternUpdater) -> None:
     try:
         async with asyncio.timeout(FIRST_UPDATE_S):
             while True:
-                outcomes = await updater.update_now()
-                for outcome in outcomes:
-                    if outcome.error is not None:
-                        logger.warning("no lists from %s yet: %s", outcome.server, outcome.error)
-                # our own server may be slow for a moment; others are looked at again in their time
-                if not any(outcome.error and outcome.server == EMBEDDED for outcome in outcomes):
+                if await _first_update(updater):
                     return
                 await asyncio.sleep(FIRST_AGAIN_S)
     except TimeoutError:
         logger.warning("the first lists take long; traffic is checked by asking until they are here")
+
+
+async def _first_update(updater: PatternUpdater) -> bool:
+    """Update once; False where it is worth another try at once."""
+    outcomes = await updater.update_now()
+    for outcome in outcomes:
+        if outcome.error is not None:
+            logger.warning("no lists from %s yet: %s", outcome.server, outcome.error)
+    # Our own server may be slow for a moment; others are asked again in their time.
+    return not any(outcome.error and outcome.server == EMBEDDED for outcome in outcomes)
 
 
 _KINDS = {
