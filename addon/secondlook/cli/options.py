@@ -21,9 +21,9 @@ Text = str | None  # of an option that may be left out
 Texts = list[str] | None
 
 
-def option(name: str, metavar: str, text: str) -> Any:
-    """Declare an option that has a value."""
-    return typer.Option(name, metavar=metavar, help=text)
+def option(name: str, metavar: str, text: str, complete: Callable[[str], list[str]] | None = None) -> Any:
+    """Declare an option that has a value, which `complete` completes on the tab key."""
+    return typer.Option(name, metavar=metavar, help=text, autocompletion=complete)
 
 
 def flag(name: str, text: str) -> Any:

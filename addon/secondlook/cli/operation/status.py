@@ -4,7 +4,6 @@ import json
 import time
 from contextlib import suppress
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -34,80 +33,41 @@ app = typer.Typer(add_completion=False)
 DAY_S = 86_400.0
 ANSWER_S = 2.0
 MOST_BYTES = 1_000
+OF_LEDGER = (
+    "passed_through",
+    "waiting",
+    "oldest_waiting",
+    "checked",
+    "blocked",
+    "flagged",
+    "rules",
+    "paused_until",
+    "paused_for",
+)
 
 
 @app.command()
 @with_known_context
 def status(context: CommandContext, utc: UtcOption = False) -> None:
     """Show on one screen how protection is doing."""
-    from secondlook.agent.pattern import change
-    from secondlook.ledger.log.shape import rfc3339
-    from secondlook.server.store.feed_alerts import feed_alerts
-
     now = time.time()
     running = read_run_file(context.state)
+    lists, list_alerts = _of_lists(context, now)
+    log, log_alerts = _of_log(context, now)
     facts: dict[str, Any] = {
-        "running": running is not None,
-        "name": context.settings.proxy_name,
-        "shared": context.settings.shares_ledger,
-        "since": rfc3339(running["started_at"]) if running else None,
-        "proxy": running["proxy"] if running else None,
-        "gateway": running.get("gateway") if running else None,
-        "icap": running.get("icap") if running else None,
-        "gate_workers": len(running.get("gates", ())) if running else None,
-        "review": _review(context, running["review"]) if running and running["review"] else None,
-        "server": running["server"] if running else None,
+        **_of_processes(context, running),
         "mode": context.settings.policy.mode,
         "level": context.settings.policy.level,
         "state": str(context.state),
-        "paused_until": None,
-        "paused_for": None,
-        "pattern": None,
-        "pattern_lists": 0,
-        "pattern_entries": 0,
-        "pattern_age_s": None,
-        "alerts": [],
-        "waiting": None,
-        "oldest_waiting": None,
-        "checked": None,
-        "blocked": None,
-        "flagged": None,
-        "rules": None,
-        "passed_through": None,
-        "settings_changed": False,
-        "hung": running.get("hung", {}).get("last") if running else None,
+        **lists,
+        "alerts": [
+            *list_alerts,
+            *_feed_alerts(context, now),
+            *(_process_alerts(running, now, utc=utc) if running else ()),
+            *log_alerts,
+        ],
+        **log,
     }
-    try:
-        lists = change.status(context.state, now=now, title=context.list_title)
-        facts["pattern"] = lists.generation or None
-        facts["pattern_lists"] = len(lists.lists)
-        facts["pattern_entries"] = lists.entries
-        facts["pattern_age_s"] = round(max((each.age_s for each in lists.lists), default=0.0), 1)
-        facts["alerts"] += lists.alerts
-    except PatternError as error:
-        facts["alerts"].append(str(error))
-    servers = context.settings.servers
-    if servers.embedded.enabled:
-        folder = context.state / SERVER_FOLDER
-        named, others = bool(context.settings.feeds), bool(servers.intranet or servers.network)
-        facts["alerts"] += _of_feeds(folder, now)
-        facts["alerts"] += feed_alerts(folder, named=named, others=others, now=now)
-    if running and (hung := _hung(running, now, utc=utc)):
-        facts["alerts"].append(hung)
-    if running and changed_since_read(running):
-        facts["settings_changed"] = True
-        file, refused = running["invocation"]["config"], running["settings"]["refused"]
-        facts["alerts"].append(changed(file, typed("reload"), refused))
-    if running and running["proxy"] and (trouble := _trouble(running["proxy"])):
-        facts["alerts"].append(trouble)
-    try:
-        with context.ledger_to_read() as ledger:
-            try:
-                facts |= _of_ledger(ledger, context.settings.passages, now)
-            except LedgerError as error:
-                facts["alerts"].append(ledger.trouble or str(error))
-    except LedgerError as error:
-        facts["alerts"].append(str(error))
     if context.as_json:
         print_json(facts)
         return
@@ -117,8 +77,70 @@ def status(context: CommandContext, utc: UtcOption = False) -> None:
     _print(facts, utc=utc)
 
 
+def _of_processes(context: CommandContext, running: dict[str, Any] | None) -> dict[str, Any]:
+    """Return what runs and where it is reached, from the run file (None: nothing runs)."""
+    from secondlook.ledger.log.shape import rfc3339
+
+    known = running or {}
+    return {
+        "running": running is not None,
+        "name": context.settings.proxy_name,
+        "shared": context.settings.shares_ledger,
+        "since": rfc3339(known.get("started_at")),
+        "proxy": known.get("proxy"),
+        "gateway": known.get("gateway"),
+        "icap": known.get("icap"),
+        "gate_workers": len(known.get("gates", ())) if running else None,
+        "review": _review(context, known["review"]) if known.get("review") else None,
+        "server": known.get("server"),
+        "settings_changed": running is not None and changed_since_read(running),
+        "hung": known.get("hung", {}).get("last"),
+    }
+
+
+def _of_lists(context: CommandContext, now: float) -> tuple[dict[str, Any], list[str]]:
+    """Return how the lists in force are doing, and what is wrong with them."""
+    from secondlook.agent.pattern import change
+
+    try:
+        lists = change.status(context.state, now=now, title=context.list_title)
+    except PatternError as error:
+        unknown = {"pattern": None, "pattern_lists": 0, "pattern_entries": 0, "pattern_age_s": None}
+        return unknown, [str(error)]
+    facts = {
+        "pattern": lists.generation or None,
+        "pattern_lists": len(lists.lists),
+        "pattern_entries": lists.entries,
+        "pattern_age_s": round(max((each.age_s for each in lists.lists), default=0.0), 1),
+    }
+    return facts, list(lists.alerts)
+
+
+def _of_log(context: CommandContext, now: float) -> tuple[dict[str, Any], list[str]]:
+    """Return what the ledger counts (None where it cannot be read), and why it cannot be."""
+    try:
+        with context.ledger_to_read() as ledger:
+            try:
+                return _of_ledger(ledger, context.settings.passages, now), []
+            except LedgerError as error:
+                return dict.fromkeys(OF_LEDGER), [ledger.trouble or str(error)]
+    except LedgerError as error:
+        return dict.fromkeys(OF_LEDGER), [str(error)]
+
+
+def _process_alerts(running: dict[str, Any], now: float, *, utc: bool) -> list[str]:
+    """Return what is wrong with the processes that run; a proxy that hangs makes us wait."""
+    alerts = [_hung(running, now, utc=utc)]
+    if changed_since_read(running):
+        file, refused = running["invocation"]["config"], running["settings"]["refused"]
+        alerts.append(changed(file, typed("reload"), refused))
+    if running["proxy"]:
+        alerts.append(_trouble(running["proxy"]))
+    return [alert for alert in alerts if alert]
+
+
 def _trouble(address: str) -> str | None:
-    """Ask the proxy whether it can protect, and return what is wrong; one that hangs makes us wait."""
+    """Ask the proxy whether it can protect, and return what is wrong."""
     from http.client import SERVICE_UNAVAILABLE, HTTPConnection, HTTPException
 
     from secondlook.run.supervisor.listening import visited
@@ -148,17 +170,23 @@ def _hung(running: dict[str, Any], now: float, *, utc: bool) -> str | None:
     return f"{last['process']} hung, was killed and started again at {time_text(last['at'], utc=utc)}{others}"
 
 
-def _of_feeds(folder: Path, now: float) -> list[str]:
+def _feed_alerts(context: CommandContext, now: float) -> list[str]:
     """Return which feeds of the embedded server fail, are refused, or name known-good sites of late."""
+    from secondlook.server.store.feed_alerts import feed_alerts
     from secondlook.server.store.feeds_off import read_off
 
+    servers, folder = context.settings.servers, context.state / SERVER_FOLDER
+    if not servers.embedded.enabled:
+        return []
     alerts = []
     off = read_off(folder)
     for path in sorted((folder / "feeds").glob("*.json")):
         with suppress(OSError, ValueError, AttributeError):  # half of one is none
             if (error := json.loads(path.read_bytes()).get("error")) and path.stem not in off:
                 alerts.append(f"feed {path.stem}: {error}")
-    return alerts + [held.summary() for held in read_held_back(folder) or () if held.is_news(now)]
+    alerts += [held.summary() for held in read_held_back(folder) or () if held.is_news(now)]
+    named, others = bool(context.settings.feeds), bool(servers.intranet or servers.network)
+    return [*alerts, *feed_alerts(folder, named=named, others=others, now=now)]
 
 
 def _review(context: CommandContext, address: str) -> str:

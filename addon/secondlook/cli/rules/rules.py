@@ -25,7 +25,7 @@ from secondlook.core.verdict import Action
 from secondlook.server.store.names import BASE_LISTS
 
 if TYPE_CHECKING:
-    from secondlook.agent.backtest import ProposedChange
+    from secondlook.agent.backtest import BacktestReport, ProposedChange
     from secondlook.core.subject import Subject
     from secondlook.ledger.ledger import Ledger
 
@@ -94,12 +94,7 @@ def backtest(
     ] = None,
     action: Annotated[
         str,
-        typer.Option(
-            "--action",
-            metavar="allow|block",
-            help="Of the rule to try.",
-            autocompletion=completed((Action.ALLOW, Action.BLOCK)),
-        ),
+        option("--action", "allow|block", "Of the rule to try.", completed((Action.ALLOW, Action.BLOCK))),
     ] = "block",
     since: Annotated[str, option("--since", "1d|TIME", "Of the log.")] = "7d",
 ) -> None:
@@ -110,12 +105,7 @@ def backtest(
     from secondlook.agent.backtest import RuleChange
     from secondlook.agent.pattern.files import load_pattern
     from secondlook.core.rules.rulebook import RuleBook
-    from secondlook.run.assembly.answers.backtesting import (
-        HOSTS_SHOWN,
-        change_from,
-        report_json,
-        run_backtest,
-    )
+    from secondlook.run.assembly.answers.backtesting import change_from, report_json, run_backtest
     from secondlook.suffix import load_suffixes
 
     if action not in {"allow", "block"}:
@@ -136,7 +126,13 @@ def backtest(
             fail(str(error), status=2)
     if context.as_json:
         print_json(report_json(report))
-        return
+    else:
+        _print_report(report)
+
+
+def _print_report(report: "BacktestReport") -> None:
+    from secondlook.run.assembly.answers.backtesting import HOSTS_SHOWN
+
     print_line(
         f"of {report.visits:,} logged checks {report.newly_blocked:,} would be blocked in addition, "
         f"{report.newly_allowed:,} no longer"

@@ -39,10 +39,7 @@ ForOption = Annotated[Text, option("--for", "DURATION", "For so long (1d, 2w); d
 @with_server
 def list_entries(
     context: ServerContext,
-    list_name: Annotated[
-        Text,
-        typer.Option("--list", metavar="NAME", help="Only this list.", autocompletion=completed(LISTS)),
-    ] = None,
+    list_name: Annotated[Text, option("--list", "NAME", "Only this list.", completed(LISTS))] = None,
     search: Annotated[Text, option("--search", "TEXT", "Only entries with this text.")] = None,
     sources: Annotated[bool, flag("--sources", "The sources instead of their entries.")] = False,
     own: Annotated[bool, flag("--own", "Only own entries and exceptions.")] = False,
@@ -138,12 +135,7 @@ def add(
     subject: SubjectArgument,
     list_name: Annotated[
         str,
-        typer.Option(
-            "--list",
-            metavar="NAME",
-            help="mw-8b, se-8b, gc-32b, x-file-mw-8b …",
-            autocompletion=completed(LISTS),
-        ),
+        option("--list", "NAME", "mw-8b, se-8b, gc-32b, x-file-mw-8b …", completed(LISTS)),
     ] = "mw-8b",
     duration: ForOption = None,
     reason: ReasonOption = None,
@@ -223,7 +215,7 @@ def remove(
     ],
     list_name: Annotated[
         Text,
-        typer.Option("--list", metavar="NAME", help="Only from this list.", autocompletion=completed(LISTS)),
+        option("--list", "NAME", "Only from this list.", completed(LISTS)),
     ] = None,
 ) -> None:
     """Remove entries (by id or text) or everything of a source; `server publish` puts it in force."""

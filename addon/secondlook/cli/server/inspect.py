@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from secondlook.server.publish.generation import Generation
-    from secondlook.server.store.administration import FeedStatus, Listed
+    from secondlook.server.store.administration import FeedStatus, Listed, ServerStatus
     from secondlook.server.valkey.look import InValkey
 
 LISTED_EXIT = 10
@@ -111,18 +111,8 @@ def status(context: ServerContext) -> None:
     """Show what is published, from which sources, and how the feeds are doing."""
     from secondlook.ledger.log.shape import rfc3339
     from secondlook.server.staleness import age_of
-    from secondlook.server.store import administration
 
-    found = administration.status(context.store, context.settings.publish.key)
-    stored = _valkey(context.settings.store, found.published)
-    if stored is not None and stored.generation is not None:  # what is served, whatever lies in the folder
-        found = replace(
-            found,
-            generation=stored.generation,
-            created_at=stored.created_at,
-            lists=dict(stored.lists or {}),
-            key=found.key or stored.key,
-        )
+    found, stored = _served(context)
     age_s = age_of(context.store, found.created_at or 0.0, time.time()) or 0.0
     stale = (
         bool(context.settings.feeds or context.settings.upstream)
@@ -130,31 +120,63 @@ def status(context: ServerContext) -> None:
     )
     alerts = _feed_alerts(context)
     if context.as_json:
-        print_json(
-            {
-                "generation": found.generation,
-                "created": rfc3339(found.created_at),
-                "lists": found.lists,
-                "kept": list(found.kept),
-                "held": found.held,
-                "held_back": None if found.held_back is None else sum(each.count for each in found.held_back),
-                "held_back_by": {each.source: each.count for each in found.held_back or ()},
-                "rolled_back": list(found.rolled_back),
-                "valkey": None if stored is None else {"holds": stored.holds, "trouble": stored.trouble},
-                "sources": [source.name for source in found.sources],
-                "own_entries": found.own_entries,
-                "feeds": [
-                    plain_value(feed)
-                    | {"good_at": rfc3339(feed.good_at or None), "due_at": rfc3339(feed.due_at or None)}
-                    for feed in found.feeds
-                ],
-                "key": found.key,
-                "upstream": list(found.upstream),
-                "stale": stale,
-                "alerts": alerts,
-            }
-        )
+        print_json({**_status_json(found, stored), "stale": stale, "alerts": alerts})
         return
+    _print_published(found, stored)
+    if stale:
+        print_line(f"stale: nothing new came in since {rfc3339(time.time() - age_s)} (publish.stale_after)")
+    for line in found.upstream:
+        print_line(f"upstream: {line}")
+    list_sources(context)
+    _print_feeds(found.feeds, alerts)
+
+
+def _served(context: ServerContext) -> "tuple[ServerStatus, InValkey | None]":
+    """Return the state of what is served, whatever lies in the folder, and of a Valkey store."""
+    from secondlook.server.store import administration
+
+    found = administration.status(context.store, context.settings.publish.key)
+    stored = _valkey(context.settings.store, found.published)
+    if stored is None or stored.generation is None:
+        return found, stored
+    served = replace(
+        found,
+        generation=stored.generation,
+        created_at=stored.created_at,
+        lists=dict(stored.lists or {}),
+        key=found.key or stored.key,
+    )
+    return served, stored
+
+
+def _status_json(found: "ServerStatus", stored: "InValkey | None") -> dict[str, object]:
+    from secondlook.ledger.log.shape import rfc3339
+
+    return {
+        "generation": found.generation,
+        "created": rfc3339(found.created_at),
+        "lists": found.lists,
+        "kept": list(found.kept),
+        "held": found.held,
+        "held_back": None if found.held_back is None else sum(each.count for each in found.held_back),
+        "held_back_by": {each.source: each.count for each in found.held_back or ()},
+        "rolled_back": list(found.rolled_back),
+        "valkey": None if stored is None else {"holds": stored.holds, "trouble": stored.trouble},
+        "sources": [source.name for source in found.sources],
+        "own_entries": found.own_entries,
+        "feeds": [
+            plain_value(feed)
+            | {"good_at": rfc3339(feed.good_at or None), "due_at": rfc3339(feed.due_at or None)}
+            for feed in found.feeds
+        ],
+        "key": found.key,
+        "upstream": list(found.upstream),
+    }
+
+
+def _print_published(found: "ServerStatus", stored: "InValkey | None") -> None:
+    from secondlook.ledger.log.shape import rfc3339
+
     print_line(
         "nothing published yet"
         if found.generation is None
@@ -173,12 +195,6 @@ def status(context: ServerContext) -> None:
         print_line(f"key: made with the first publication (`{typed('server publish')}`)")
     if stored is not None and stored.trouble:
         print_line(f"store: {stored.trouble}")
-    if stale:
-        print_line(f"stale: nothing new came in since {rfc3339(time.time() - age_s)} (publish.stale_after)")
-    for line in found.upstream:
-        print_line(f"upstream: {line}")
-    list_sources(context)
-    _print_feeds(found.feeds, alerts)
 
 
 def _print_feeds(feeds: "Sequence[FeedStatus]", alerts: "Sequence[str]") -> None:

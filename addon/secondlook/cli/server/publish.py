@@ -11,7 +11,7 @@ import typer
 
 from secondlook.cli.caller import typed
 from secondlook.cli.completion import completed
-from secondlook.cli.options import Text, flag, own_name
+from secondlook.cli.options import Text, flag, option, own_name
 from secondlook.cli.output import fail, plain_value, print_json, print_line, print_table, working
 from secondlook.cli.server.context import LISTS, ServerContext, with_server
 from secondlook.core.lists.name import RISKS
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from secondlook.server.store.importing import FileReport
 
 MOST_REJECTS_SHOWN = 5
+LIST_EXAMPLES = "mw-8b, se-8b, uws-8b, gc-32b, x-file-mw-8b, x-file-gc-32b …"
+RISK_CHOICE = "dangerous, highly_suspicious or suspicious"
 
 
 def _formats(incomplete: str) -> list[str]:
@@ -35,38 +37,13 @@ def _formats(incomplete: str) -> list[str]:
 def import_(
     context: ServerContext,
     files: Annotated[list[Path], typer.Argument(metavar="FILE…", show_default=False)],
-    list_name: Annotated[
-        Text,
-        typer.Option(
-            "--list",
-            metavar="NAME",
-            help="mw-8b, se-8b, uws-8b, gc-32b, x-file-mw-8b, x-file-gc-32b …",
-            autocompletion=completed(LISTS),
-        ),
-    ] = None,
+    list_name: Annotated[Text, option("--list", "NAME", LIST_EXAMPLES, completed(LISTS))] = None,
     threat: Annotated[
-        Threat,
-        typer.Option(
-            "--threat", metavar="THREAT", help=", ".join(THREATS), autocompletion=completed(THREATS)
-        ),
+        Threat, option("--threat", "THREAT", ", ".join(THREATS), completed(THREATS))
     ] = Threat.MALWARE,
-    risk: Annotated[
-        Risk,
-        typer.Option(
-            "--risk",
-            metavar="RISK",
-            help="dangerous, highly_suspicious or suspicious",
-            autocompletion=completed(RISKS.values()),
-        ),
-    ] = Risk.DANGEROUS,
+    risk: Annotated[Risk, option("--risk", "RISK", RISK_CHOICE, completed(RISKS.values()))] = Risk.DANGEROUS,
     format_: Annotated[
-        str,
-        typer.Option(
-            "--format",
-            metavar="FORMAT",
-            help="auto: recognized by the content",
-            autocompletion=_formats,
-        ),
+        str, option("--format", "FORMAT", "auto: recognized by the content", _formats)
     ] = "auto",
     replace: Annotated[bool, flag("--replace", "The files become the whole list.")] = False,
     insist: Annotated[
@@ -82,13 +59,12 @@ def import_(
     missing = [path for path in files if not path.is_file()]
     if missing:
         fail(f"cannot read {missing[0]}: not a file")
-    if risk not in {Risk.DANGEROUS, Risk.HIGHLY_SUSPICIOUS, Risk.SUSPICIOUS}:
-        fail(f"--risk: expected dangerous, highly_suspicious or suspicious, got {risk.value}", status=2)
-    store = context.store
+    if risk not in RISKS.values():
+        fail(f"--risk: expected {RISK_CHOICE}, got {risk.value}", status=2)
     try:
         with _progress(files) as advance:
             report = import_files(
-                store,
+                context.store,
                 files,
                 who=own_name(),
                 now=time.time(),
