@@ -78,6 +78,7 @@ def create_app(
     `not_ready` returns in words what keeps the proxy from protecting.
     """
     frame = Frame(operations)
+    failures = _Failures(frame)
     passwords = RefusedPasswords(operations.ledger.recorder.record, clock, "the review page")
 
     async def alive(_request: Request) -> Response:
@@ -86,37 +87,6 @@ def create_app(
 
     async def metrics(_request: Request) -> Response:
         return Response(await run_in_threadpool(operations.program.metrics), media_type=METRICS_TYPE)
-
-    async def not_there(request: Request, error: Exception) -> Response:
-        status = error.status_code if isinstance(error, HTTPException) else 500
-        detail = error.detail if isinstance(error, HTTPException) else "something went wrong"
-        if status == NOT_FOUND:
-            detail = "Nothing is at this address. The menu leads to everything there is."
-        if session_of(request) is None:
-            return PlainTextResponse(f"{detail}\n", status_code=status)
-        return await frame.refuse(request, LookupError(detail), status)
-
-    async def refused(request: Request, error: Exception) -> Response:
-        return await frame.refuse(request, error, NOT_FOUND if isinstance(error, Missing) else BAD_REQUEST)
-
-    async def ledger_away(request: Request, error: Exception) -> Response:
-        # Without the frame: that one asks the ledger too.
-        return page(
-            request,
-            "error.html",
-            status=503,
-            title="The ledger does not answer",
-            detail=str(error),
-            back=PAGES[0],
-        )
-
-    async def failed(request: Request, _error: Exception) -> Response:
-        detail = (
-            "This page could not be made. The reason is in the proxy's output. The other pages still work."
-        )
-        return page(
-            request, "error.html", status=500, title="Something went wrong here", detail=detail, back=PAGES[0]
-        )
 
     app = Starlette(
         routes=[
@@ -132,11 +102,45 @@ def create_app(
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
         exception_handlers={
-            HTTPException: not_there,
-            Refused: refused,
-            LedgerError: ledger_away,
-            Exception: failed,
+            HTTPException: failures.not_there,
+            Refused: failures.refused,
+            LedgerError: failures.ledger_away,
+            Exception: failures.failed,
         },
     )
     app.router.redirect_slashes = False  # without its slash a page is not there, as everywhere
     return Gate(app, doorkeeper=doorkeeper, hosts=hosts)
+
+
+class _Failures:
+    """What is answered in place of a page that cannot be shown, by kind of error."""
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+
+    async def not_there(self, request: Request, error: Exception) -> Response:
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        detail = error.detail if isinstance(error, HTTPException) else "something went wrong"
+        if status == NOT_FOUND:
+            detail = "Nothing is at this address. The menu leads to everything there is."
+        if session_of(request) is None:
+            return PlainTextResponse(f"{detail}\n", status_code=status)
+        return await self._frame.refuse(request, LookupError(detail), status)
+
+    async def refused(self, request: Request, error: Exception) -> Response:
+        status = NOT_FOUND if isinstance(error, Missing) else BAD_REQUEST
+        return await self._frame.refuse(request, error, status)
+
+    async def ledger_away(self, request: Request, error: Exception) -> Response:
+        return _without_frame(request, 503, "The ledger does not answer", str(error))
+
+    async def failed(self, request: Request, _error: Exception) -> Response:
+        detail = (
+            "This page could not be made. The reason is in the proxy's output. The other pages still work."
+        )
+        return _without_frame(request, 500, "Something went wrong here", detail)
+
+
+def _without_frame(request: Request, status: int, title: str, detail: str) -> Response:
+    """Make an error page without what stands around every page: that asks the ledger too."""
+    return page(request, "error.html", status=status, title=title, detail=detail, back=PAGES[0])
