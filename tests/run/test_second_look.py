@@ -40,7 +40,7 @@ def test_a_server_that_answers_the_traffic_again_brings_the_second_look_forward(
         ):
             parts = Parts.build(settings, ledger)
             scanner = make_scanner(parts)
-            look = make_second_look(settings, parts, None, make_quarantine(settings, parts), scanner)
+            look = make_second_look(parts, None, make_quarantine(settings, parts), scanner)
             follower = hear_recoveries(parts, look.rechecker)
             await follower.look()
             await worker.flags.flag(*make_flag("before", time.time()))

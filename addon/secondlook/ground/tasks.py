@@ -5,6 +5,8 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+type Work = Callable[[], Coroutine[Any, Any, None]]
+
 logger = logging.getLogger(__name__)
 AGAIN_S = 60.0
 
@@ -21,9 +23,7 @@ class Tasks:
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
-    def keep(
-        self, name: str, work: Callable[[], Coroutine[Any, Any, None]], *, again_s: float = AGAIN_S
-    ) -> None:
+    def keep(self, name: str, work: Work, *, again_s: float = AGAIN_S) -> None:
         """Run `work` until `aclose`; after an error it is begun anew `again_s` later."""
         self.start(name, _again_and_again(name, work, again_s))
 
@@ -39,7 +39,7 @@ class Tasks:
             logger.error("%s stopped working", task.get_name(), exc_info=error)
 
 
-async def _again_and_again(name: str, work: Callable[[], Coroutine[Any, Any, None]], again_s: float) -> None:
+async def _again_and_again(name: str, work: Work, again_s: float) -> None:
     while True:
         try:
             return await work()

@@ -78,17 +78,6 @@ def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
     """Build our addons, in the order in which they must stand."""
     pages = Pages(settings.block_page)
     keeping = Keeping(Discretion(settings.log.privacy, settings.log.ignore))
-    site = InternalSite(
-        SiteFacts(
-            ca_pem=settings.authority,
-            key=around.site_key,
-            override_s=around.override_s,
-            unopened_s=around.unopened_s,
-            not_ready=around.not_ready,
-        ),
-        around.records,
-        pages,
-    )
     clients = settings.clients or ClientsSettings()
     access = Access(
         clients.networks,
@@ -101,7 +90,7 @@ def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
         around.gatekeeper,
         access,
         Refusals(BlockPage(pages, INTERNAL_HOST, keeping, around.list_title), around.override_s),
-        OwnSite(site),
+        OwnSite(_internal_site(settings, around, pages)),
         Bodies.of_process(settings, around.gatekeeper, around.site_key, around.on_clamd),
         settings.limits,
         settings.via,
@@ -135,6 +124,17 @@ def build_addons(settings: Settings, around: Surroundings) -> tuple[Any, ...]:
     forwarding = (Forwarding(access, edge.is_own_site, login.sign_out),) if clients.balancers else ()
     trust = TrustSeen(settings.state)
     return (*forwarding, login, *late, connections, unopened, edge, passthrough, trust, GatedLayers(edge))
+
+
+def _internal_site(settings: Settings, around: Surroundings, pages: Pages) -> InternalSite:
+    facts = SiteFacts(
+        ca_pem=settings.authority,
+        key=around.site_key,
+        override_s=around.override_s,
+        unopened_s=around.unopened_s,
+        not_ready=around.not_ready,
+    )
+    return InternalSite(facts, around.records, pages)
 
 
 class Worker:

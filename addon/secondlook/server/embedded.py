@@ -5,7 +5,7 @@ import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from secondlook.config import FeedSettings, LimitsSettings, PublishSettings, UpstreamProxySettings
+from secondlook.config import FeedSettings, LimitsSettings, UpstreamProxySettings
 from secondlook.ground.clock import Clock
 from secondlook.ground.errors import PatternError
 from secondlook.ground.lanes import LISTS
@@ -40,27 +40,21 @@ class EmbeddedServer:
         clock: Clock,
         *,
         feeds: Sequence[FeedSettings] = (),
-        settings: PublishSettings | None = None,
-        servers: Sequence[str] = (),
         proxy: UpstreamProxySettings | None = None,
         on_generation: Callable[[int], None] | None = None,
         on_feed: Callable[[FeedNotice], None] | None = None,
     ) -> None:
         self.store = ServerStore(root)
         self._clock = clock
-        self._settings = settings or PublishSettings()
-        self._servers = tuple(servers)
         self._on_generation = on_generation
         self._reader = FileReader(self.store)
-        app = ServerApp(self._reader, AppSettings(publish=self._settings, limits=LOCAL_LIMITS))
+        app = ServerApp(self._reader, AppSettings(limits=LOCAL_LIMITS))
         self._serving: Serving | None = None
         self._app = app
         self.feeds = FeedKeeper(
             self.store,
             feeds,
             clock,
-            settings=self._settings,
-            servers=self._servers,
             proxy=proxy,
             meter=app.meter,
             on_notice=on_feed,
@@ -82,7 +76,7 @@ class EmbeddedServer:
         changed = add_builtin_lists(self.store, now=now)
         if changed or self.store.current() is None:
             try:
-                publish(self.store, now=now, settings=self._settings, servers=self._servers)
+                publish(self.store, now=now)
             except PatternError:
                 log.exception("the test list is not published")
 

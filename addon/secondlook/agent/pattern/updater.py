@@ -83,7 +83,6 @@ class PatternUpdater:
         *,
         poll_s: float = 30.0,
         reachable: Callable[[Tier], bool] = lambda _: True,
-        on_change: Callable[[], None] | None = None,
         servers: ServersSettings | None = None,
     ) -> None:
         """`servers` are those of the settings, be they there or not; None: whatever is in force stays."""
@@ -91,7 +90,6 @@ class PatternUpdater:
         self._rota = Rota(sources, clock.monotonic, poll_s=poll_s, reachable=reachable)
         self._clock = clock
         self._settings = settings
-        self._on_change = on_change
         self._servers = servers
         self._wake = asyncio.Event()
         self._guarded: Mapping[bytes, str] | None = None
@@ -194,8 +192,6 @@ class PatternUpdater:
             text = f"given up, as no server of the tier {each.tier} is in the settings (-{each.count})"
             self.alerts.record(EventKind.UPDATE, text, name=each.name, server=each.server)
         self.alerts.keep_refusals({source.name for source in self._rota.sources})
-        if self._on_change:
-            self._on_change()
 
     def _named(self, stamp: Stamp) -> Stamp:
         """Return a stamp without what is of no server of the settings, nor of a tier that has one."""
@@ -266,8 +262,6 @@ class PatternUpdater:
             self.alerts.alert(f"list {source.name}/", text, server=source.name)
             return UpdateOutcome(source.name, error=text)
         self.alerts.settle(source.name, outcome.refused)
-        if outcome.changed and self._on_change:
-            self._on_change()
         return outcome
 
     async def _fetch(

@@ -106,11 +106,11 @@ async def _verify(context: CommandContext) -> tuple[dict[str, object], int]:
 
     with context.ledger() as ledger:
         async with asking(context.settings, ledger) as parts, AsyncExitStack() as closing:
-            notifier = make_notifier(context.settings, parts)
+            notifier = make_notifier(parts)
             quarantine = make_quarantine(context.settings, parts)
             scanner = make_scanner(parts)
             closing.push_async_callback(scanner.aclose)
-            look = make_second_look(context.settings, parts, notifier, quarantine, scanner)
+            look = make_second_look(parts, notifier, quarantine, scanner)
             report = asdict(await look.rechecker.look(everything=True))
             if notifier is not None:
                 await notifier.send_due()

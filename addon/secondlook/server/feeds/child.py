@@ -26,7 +26,6 @@ async def publish_in_child(
     now: float,
     settings: PublishSettings | None = None,
     accept_shrink: bool = False,
-    servers: tuple[str, ...] = (),
 ) -> PublishReport:
     """Publish in a child process; results and errors of `publish`."""
     answer = await _order(
@@ -36,7 +35,6 @@ async def publish_in_child(
             "now": now,
             "settings": (settings or PublishSettings()).model_dump(mode="json"),
             "accept_shrink": accept_shrink,
-            "servers": list(servers),
         }
     )
     answer["held_back_examples"] = [tuple(example) for example in answer["held_back_examples"]]
@@ -105,7 +103,6 @@ def carry_out(order: Mapping[str, Any]) -> dict[str, Any]:
             now=order["now"],
             settings=settings,
             accept_shrink=order["accept_shrink"],
-            servers=tuple(order["servers"]),
         )
         return asdict(report)
     origin, chunks = _origin(order["origin"]), file_chunks(Path(order["path"]))

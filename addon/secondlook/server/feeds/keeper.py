@@ -80,7 +80,6 @@ class FeedKeeper:
         clock: Clock,
         *,
         settings: PublishSettings | None = None,
-        servers: tuple[str, ...] = (),
         proxy: UpstreamProxySettings | None = None,
         meter: Meter | None = None,
         resolver: Resolver | None = None,
@@ -93,7 +92,6 @@ class FeedKeeper:
         self._clock = clock
         self._settled = SettledTime(clock)  # by it entries are dropped that a feed no longer names
         self._settings = settings or PublishSettings()
-        self._servers = servers
         self._meter = meter
         self._on_notice = on_notice
         self._on_published = on_published
@@ -312,9 +310,7 @@ class FeedKeeper:
             return  # the operator rolled back: the next publication is theirs
         now = self._clock.now()
         try:
-            report = await publish_in_child(
-                self._store, now=now, settings=self._settings, servers=self._servers
-            )
+            report = await publish_in_child(self._store, now=now, settings=self._settings)
         except ChildFailedError:
             raise
         except PatternError as error:

@@ -75,9 +75,8 @@ def publish(
     now: float,
     settings: PublishSettings | None = None,
     accept_shrink: bool = False,
-    servers: tuple[str, ...] = (),
 ) -> PublishReport:
-    """Make the next generation of everything in the store; `servers` are our own host names, guarded.
+    """Make the next generation of everything in the store.
 
     Without any change the current generation stays. Raises PatternError, and leaves the current
     generation in place, when a check fails.
@@ -91,7 +90,7 @@ def publish(
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         try:
-            publication = _Publication(store, settings, folder, number, previous, now, servers)
+            publication = _Publication(store, settings, folder, number, previous, now)
             report = publication.run(accept_shrink)
             held_back = held_back_now(
                 read_held_back(store.root), report.held_back_by, iter(report.held_back_examples), now
@@ -113,7 +112,6 @@ class _Publication:
         number: int,
         previous: Generation | None,
         now: float,
-        servers: tuple[str, ...],
     ) -> None:
         self._store = store
         self._settings = settings
@@ -123,7 +121,7 @@ class _Publication:
         self._now = now
         self._suffixes = load_suffixes()
         files = (*settings.known_good, *store.guard_files())
-        self._guard = guard_of(self._suffixes, (*lines_of(files), *servers))
+        self._guard = guard_of(self._suffixes, tuple(lines_of(files)))
         self._manual = [
             entry for entry in read_manual(store) if entry.expires_at is None or entry.expires_at > now
         ]

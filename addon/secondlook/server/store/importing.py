@@ -232,16 +232,21 @@ def take_in(store: ServerStore, chunks: Iterable[bytes], origin: Origin) -> File
         brought=sum(counts.values()),
     )
     store.keep_source(source, folder)
+    return _report(source, reading, written.excepted)
+
+
+def _report(source: Source, reading: Reading, excepted: int) -> FileReport:
+    tally = reading.tally
     return FileReport(
-        name=origin.name,
-        format=form,
-        accepted=sum(tally.accepted.values()) + tally.exceptions - written.excepted,
-        distinct=sum(counts.values()),
-        rejected=rejected,
-        lists=counts,
+        name=source.name,
+        format=source.format,
+        accepted=sum(tally.accepted.values()) + tally.exceptions - excepted,
+        distinct=sum(source.counts.values()),
+        rejected=source.rejected,
+        lists=source.counts,
         rejects=tuple(tally.rejects),
         skipped=tuple(reading.skipped),
-        source=source_id,
+        source=source.id,
     )
 
 

@@ -20,7 +20,7 @@ from secondlook.core.answer import EMBEDDED
 from secondlook.core.event import Event, EventKind
 from secondlook.core.lists.pattern import Pattern
 from secondlook.ground.errors import LedgerError, PatternError
-from secondlook.ground.tasks import Tasks
+from secondlook.ground.tasks import Tasks, Work
 from secondlook.ground.ulid import make_id
 from secondlook.run.assembly.background.looks import watch_servers
 from secondlook.run.assembly.background.reporting import start_reporting
@@ -31,12 +31,13 @@ from secondlook.run.assembly.background.second_look import (
     make_quarantine,
     make_second_look,
 )
-from secondlook.run.assembly.background.updates import make_updater
+from secondlook.run.assembly.background.updates import make_updater, sources_of
 from secondlook.run.assembly.check.opening import NOTICES_FILE
 from secondlook.run.assembly.check.parts import Parts
 from secondlook.run.assembly.check.scanning import make_rule_keeper, make_scanner
 from secondlook.run.assembly.check.viewing import make_watcher
 from secondlook.run.supervisor.runfile import SERVER_FOLDER
+from secondlook.scan.rule_keeper import RuleKeeper
 from secondlook.server.embedded import EmbeddedServer
 from secondlook.server.feeds.keeper import FeedNotice
 
@@ -72,40 +73,22 @@ async def start_background(
     settings = parts.settings
     await parts.lookup.start()
     stack.push_async_callback(parts.lookup.aclose)
-    tasks = Tasks()
-    updaters: list[PatternUpdater] = []  # there is none yet when the server starts
-
     rules = make_rule_keeper(parts)
-
-    def of_feed(notice: FeedNotice) -> None:
-        _record_feed(parts, notice)
-        rules.trigger()
-
-    def announce(_number: int) -> None:
-        for updater in updaters:
-            updater.announce()
-
+    updater = make_updater(parts, servers=settings.servers)
     embedded = None
     if settings.servers.embedded.enabled:
-        embedded = EmbeddedServer(
-            settings.state / SERVER_FOLDER,
-            parts.clock,
-            feeds=settings.feeds,
-            proxy=settings.upstream_proxy,
-            on_generation=announce,
-            on_feed=of_feed,
-        )
+        embedded = _embedded_server(parts, updater, rules)
         await embedded.start(sock)
         stack.push_async_callback(embedded.stop)
         await parts.lookup.set_local(embedded.url)
+        updater.use(list(sources_of(parts)))
+    tasks = Tasks()
     stack.push_async_callback(tasks.aclose)
-    updater = make_updater(parts, servers=settings.servers)
-    updaters.append(updater)
-    notifier = make_notifier(settings, parts)
+    notifier = make_notifier(parts)
     quarantine = make_quarantine(settings, parts)
     scanner = make_scanner(parts)
     stack.push_async_callback(scanner.aclose)
-    second_look = make_second_look(settings, parts, notifier, quarantine, scanner)
+    second_look = make_second_look(parts, notifier, quarantine, scanner)
 
     def taken_up(pattern: Pattern) -> None:
         if on_pattern is not None:
@@ -115,24 +98,44 @@ async def start_background(
     watcher = make_watcher(parts, on_pattern=taken_up, on_confirmed=second_look.new_finding)
     await _first_generation(updater)
     await watcher.refresh()
-    tasks.keep("half-moved files", partial(_settle, quarantine))
-    tasks.keep("watcher", watcher.run)
-    tasks.keep("scan rules", rules.run)
-    tasks.keep("updater", updater.run)
-    tasks.keep("servers over time", partial(watch_servers, parts.lookup, parts.ledger.counts))
-    tasks.keep("second look", second_look.rechecker.run)
-    tasks.keep("files again", second_look.rescan.run)
+    work: dict[str, Work | None] = {
+        "half-moved files": partial(_settle, quarantine),
+        "watcher": watcher.run,
+        "scan rules": rules.run,
+        "updater": updater.run,
+        "servers over time": partial(watch_servers, parts.lookup, parts.ledger.counts),
+        "second look": second_look.rechecker.run,
+        "files again": second_look.rescan.run,
+        "late verdicts": second_look.late.run if second_look.late else None,
+        "notices": notifier.run if notifier else None,
+    }
+    for name, run in work.items():
+        if run is not None:
+            tasks.keep(name, run)
+    if notifier is None:
+        tasks.start("notices of before", discard(KeptNotices(settings.state / NOTICES_FILE)))
     recoveries = hear_recoveries(parts, second_look.rechecker)
     recoveries.start()
     stack.push_async_callback(recoveries.aclose)
-    if second_look.late is not None:
-        tasks.keep("late verdicts", second_look.late.run)
-    if notifier is not None:
-        tasks.keep("notices", notifier.run)
-    else:
-        tasks.start("notices of before", discard(KeptNotices(settings.state / NOTICES_FILE)))
     await start_reporting(stack, parts)
     return Background(embedded, updater, second_look, quarantine, watcher)
+
+
+def _embedded_server(parts: Parts, updater: PatternUpdater, rules: RuleKeeper) -> EmbeddedServer:
+    """Make the server that has `updater` look at each new generation, and `rules` at each feed."""
+
+    def on_feed(notice: FeedNotice) -> None:
+        _record_feed(parts, notice)
+        rules.trigger()
+
+    return EmbeddedServer(
+        parts.settings.state / SERVER_FOLDER,
+        parts.clock,
+        feeds=parts.settings.feeds,
+        proxy=parts.settings.upstream_proxy,
+        on_generation=lambda _: updater.announce(),
+        on_feed=on_feed,
+    )
 
 
 async def _settle(quarantine: Quarantine) -> None:

@@ -28,8 +28,9 @@ SERVER_EVENTS = EventFilter(kind=EventKind.SERVER.value)
 HEAR_EVERY_S = 1.0
 
 
-def make_notifier(settings: Settings, parts: Parts) -> Notifier | None:
+def make_notifier(parts: Parts) -> Notifier | None:
     """Make the notifier, or None where nobody wants notices."""
+    settings = parts.settings
     notify = settings.notify
     if not settings.actions.notify or not (notify.urls or notify.desktop):
         return None
@@ -43,7 +44,7 @@ def make_notifier(settings: Settings, parts: Parts) -> Notifier | None:
 
 
 def make_quarantine(settings: Settings, parts: Parts) -> Quarantine:
-    """Make what deals with bad files in the download folders."""
+    """Make what deals with bad files in the download folders of `settings`: a command may name others."""
     return Quarantine(
         settings.state / QUARANTINE_FOLDER,
         parts.ledger.quarantine,
@@ -77,13 +78,10 @@ class SecondLook:
 
 
 def make_second_look(
-    settings: Settings,
-    parts: Parts,
-    notifier: Notifier | None,
-    quarantine: Quarantine,
-    scanner: FileScanner,
+    parts: Parts, notifier: Notifier | None, quarantine: Quarantine, scanner: FileScanner
 ) -> SecondLook:
     """Make the second look of the one process that runs it."""
+    settings = parts.settings
     batch_check = BatchCheck(
         parts.view,
         parts.lookup,
@@ -126,17 +124,22 @@ def make_second_look(
         expire_after_s=settings.recheck.expire_after,
         complete=rescan.complete,
     )
-    if settings.recheck.history <= 0:
-        return SecondLook(rechecker, rescan, None)
-    late = RetroCheck(
+    return SecondLook(rechecker, rescan, _make_retro_check(parts, enforcement))
+
+
+def _make_retro_check(parts: Parts, enforcement: Enforcement) -> RetroCheck | None:
+    """Make what holds the history against new findings, or None where no history is kept."""
+    recheck = parts.settings.recheck
+    if recheck.history <= 0:
+        return None
+    return RetroCheck(
         parts.view,
         parts.ledger.history,
         enforcement,
         parts.clock,
-        history_s=settings.recheck.history,
-        lease_s=settings.recheck.lease,
+        history_s=recheck.history,
+        lease_s=recheck.lease,
     )
-    return SecondLook(rechecker, rescan, late)
 
 
 def hear_recoveries(parts: Parts, rechecker: Rechecker) -> Follower:

@@ -1,6 +1,6 @@
 """Pattern updates, put together: from which servers lists are taken, and when."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -13,12 +13,7 @@ from secondlook.run.assembly.check.parts import Parts
 from secondlook.wire.signature import read_public_key
 
 
-def make_updater(
-    parts: Parts,
-    *,
-    servers: ServersSettings | None = None,
-    on_change: Callable[[], None] | None = None,
-) -> PatternUpdater:
+def make_updater(parts: Parts, *, servers: ServersSettings | None = None) -> PatternUpdater:
     """Make the updater of the one process that runs it. Raises ConfigError for a key that is none.
 
     `servers` are those of the settings, whose lists alone stay in force; None, as for a command, which may
@@ -32,7 +27,6 @@ def make_updater(
         parts.settings.pattern,
         poll_s=parts.settings.servers.poll,
         reachable=parts.lookup.reachable,
-        on_change=on_change,
         servers=servers,
     )
 
