@@ -169,6 +169,36 @@ def test_wrong_tries_are_bounded_and_success_is_remembered(login):
     asyncio.run(scene())
 
 
+def test_the_many_first_requests_of_a_browser_are_one_try(login):
+    """It opens as many connections as it likes, each with the password that it was given."""
+
+    async def scene():
+        first = [login._verify("ann", PASSWORD, "192.0.2.1") for _ in range(3 * TRIES)]
+        assert await asyncio.gather(*first) == ["ann"] * 3 * TRIES
+        assert len(login._hasher.seen) == 1
+        wrong = [login._verify("ann", "old password", "192.0.2.2") for _ in range(3 * TRIES)]
+        assert await asyncio.gather(*wrong) == [None] * 3 * TRIES
+        assert len(login._hasher.seen) == 2
+        assert await login._verify("ann", PASSWORD, "192.0.2.2"), "one wrong try is not all of them"
+
+    asyncio.run(scene())
+
+
+def test_who_guesses_from_many_addresses_holds_nobody_up_by_more_than_one_guess_of_each(login):
+    async def scene():
+        guesses = [
+            asyncio.ensure_future(login._verify("ann", f"wrong{n}", f"192.0.2.{address}"))
+            for address in range(20)
+            for n in range(TRIES)
+        ]
+        await asyncio.sleep(0)
+        assert await login._verify("ann", PASSWORD, "198.51.100.1") == "ann"
+        assert len(login._hasher.seen) <= 20 + 2 * 3, "two run at the same time, before, with and after it"
+        assert await asyncio.gather(*guesses) == [None] * 20 * TRIES
+
+    asyncio.run(scene())
+
+
 def test_who_tries_too_often_is_told_to_wait(make_proxy, stranger):
     proxy = make_proxy(clients={"users": USERS})
     one = ["-x", proxy.url, "-U", "ann:wrong", "http://example.org/"]

@@ -28,10 +28,10 @@ from secondlook.core.verdict import Risk
 from secondlook.download.body.decoding import Decoder, DecodeState
 from secondlook.download.examination.inspector import GRACE_S, ArchiveInspector, Inside
 from secondlook.download.examination.ready_rules import ReadyRules
-from secondlook.download.examination.turns import Turns
 from secondlook.download.gate.gate import BodyGate
 from secondlook.download.gate.gate_state import Tap
 from secondlook.download.gate.spool import Spool, SpoolFullError
+from secondlook.ground.turns import Turns
 from secondlook.scan.clamd import Clamd, ClamdStream
 from secondlook.scan.results import NAME, Results
 from secondlook.scan.rule_set import FOLDER

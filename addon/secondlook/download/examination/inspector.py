@@ -20,8 +20,8 @@ from secondlook.core.verdict import Risk, Threat
 from secondlook.download.archives.archive import ArchiveLimits
 from secondlook.download.examination import reader as reading
 from secondlook.download.examination.reader import Reader
-from secondlook.download.examination.turns import Turns
 from secondlook.download.gate.spool import SpoolFullError
+from secondlook.ground.turns import Turns
 from secondlook.scan.rule_set import RuleSet, RulesInForce, engine_version, own_rules
 
 logger = logging.getLogger(__name__)

@@ -10,6 +10,8 @@ Nothing shows whether a user exists: an unknown name is verified against a hash 
 takes as long. Wrong tries are bounded, ten a minute from one address (of IPv6: one /64) and not by name, so
 that nobody locks a user out from elsewhere; who has used them up is asked to wait (429), without a
 verification. What was remembered as right is let in all the same. Each refused one is reported (`refused`).
+The many first requests of a browser are one try, and addresses take turns at being verified: who guesses from
+many holds up a user by one verification of each.
 
 A directory (`directory`) is asked about names that the settings do not have, in any case of their letters.
 """
@@ -38,6 +40,8 @@ from mitmproxy.proxy.layers.modes import Socks5AuthData
 from secondlook.agent import metrics
 from secondlook.config.ldap import LdapSettings
 from secondlook.core.tries import Tries
+from secondlook.core.url.address import counted_address
+from secondlook.ground.turns import Turns
 from secondlook.proxy.mitm.transport.connection_limits import Complaint
 from secondlook.proxy.request import peer_text
 from secondlook.proxy.response import plain_answer
@@ -52,6 +56,7 @@ _HEADER = "proxy-authorization"
 _NAME = _HEADER.encode()
 _REMEMBERED = 1024
 TRIES: Final = 10  # wrong ones of one address, in a minute
+_AT_ONCE: Final = 2  # verifications
 
 
 class _SignedIn(NamedTuple):
@@ -87,7 +92,9 @@ class Login:
         self._key = os.urandom(32)
         self._right: LRU[bytes, bool] = LRU(_REMEMBERED)
         self._known: weakref.WeakKeyDictionary[Client, _SignedIn] = weakref.WeakKeyDictionary()
-        self._thread = ThreadPoolExecutor(2, thread_name_prefix="login")
+        self._verifying: dict[bytes, asyncio.Task[bool]] = {}
+        self._turns = Turns(_AT_ONCE)
+        self._thread = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="login")
 
     def _open(self, ldap: LdapSettings) -> "Directory":
         from secondlook.proxy.access.directory import Directory  # noqa: PLC0415 - slow, and few have one
@@ -178,19 +185,30 @@ class Login:
 
     async def _is_right(self, name: str, password: str, address: str) -> bool:
         expected = self._users.get(name)
-        mark = hmac.new(self._key, f"{name}\0{password}".encode("utf-8", "surrogateescape"), hashlib.sha256)
-        if expected is not None and mark.digest() in self._right:
+        given = f"{name}\0{password}".encode("utf-8", "surrogateescape")
+        mark = hmac.digest(self._key, given, hashlib.sha256)
+        if expected is not None and mark in self._right:
             return True
-        if self._nobody is None or self._has_to_wait(address):
+        verifying = self._verifying.get(key := mark + address.encode())
+        if verifying is None:
+            against = expected or self._nobody
+            if against is None or self._has_to_wait(address):
+                return False
+            self._tries.begin(address, time.monotonic())
+            verifying = asyncio.create_task(self._verified(against, password, address), name="login")
+            self._verifying[key] = verifying
+            verifying.add_done_callback(lambda _: self._verifying.pop(key, None))
+        if not await asyncio.shield(verifying) or expected is None:
             return False
-        self._tries.begin(address, time.monotonic())
-        loop = asyncio.get_running_loop()
-        holds = await loop.run_in_executor(self._thread, self._holds, expected or self._nobody, password)
-        if expected is None or not holds:
-            return False
-        self._tries.was_right(address)
-        self._right[mark.digest()] = True
+        if mark not in self._right:
+            self._tries.was_right(address)
+            self._right[mark] = True
         return True
+
+    async def _verified(self, against: str, password: str, address: str) -> bool:
+        loop = asyncio.get_running_loop()
+        async with self._turns.turn(counted_address(address), 0):
+            return await loop.run_in_executor(self._thread, self._holds, against, password)
 
     def _mark(self, header: str) -> bytes:
         """Return by what credentials are known again, without keeping them."""

@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secondlook.download.examination.turns import Turns
+from secondlook.ground.turns import Turns
 
 
 async def _story(places: int, wanted: list[tuple[str, int, bool]]) -> list[tuple[str, int]]:
