@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from agentkit.stamps import put_list, server
-from secondlook.agent.pattern.files import Stamp
+from secondlook.agent.pattern.files import LATELY_S, Stamp
 from secondlook.agent.pattern.list_update import TakenList
 from secondlook.agent.pattern.next_stamp import next_stamp
 from secondlook.agent.pattern.source import UpdateSource, Wanted
@@ -71,3 +71,29 @@ def test_what_an_operator_gave_up_stays_out_and_what_is_named_no_more_goes(stamp
     assert set(lists(found)) == {("local", "mw-8b"), ("intranet", "mw-8b")}
     assert (found.servers[-1].generation, found.servers[-1].whole) == ("7", False)
     assert news == [("se-8b", "given up, as the server has it no more (-1)")]
+
+
+def test_what_a_list_had_before_is_noted_for_a_while(stamp):
+    first, _, own = stamp.lists
+    named = parse_list_name("mw-8b")
+    assert named is not None
+    meaning = Wanted(named)
+
+    def taken(stamp, count, most, now):
+        found = TakenList("mw-8b.slh", count, "ab", b"v", changed=True, most=most)
+        about = {"mw-8b": meaning}
+        after, _ = next_stamp(stamp, SPARE, "7", now, about=about, taken={"mw-8b": found}, refused={})
+        [each] = [each for each in after.lists if each.tier == "intranet"]
+        return after, (each.count, each.most, each.most_at)
+
+    stamp = replace(stamp, lists=(replace(first, count=100), own))
+    stamp, noted = taken(stamp, 60, 100, 10.0)
+    assert noted == (60, 100, 10.0)
+    stamp, noted = taken(stamp, 55, 100, 20.0)
+    assert noted == (55, 100, 10.0), "since the last time that it had them"
+    [each] = [each for each in stamp.lists if each.tier == "intranet"]
+    assert each.most_lately(10.0 + LATELY_S) == 100
+    assert each.most_lately(10.1 + LATELY_S) == 55
+    assert Stamp.from_json(stamp.to_json()) == stamp
+    assert taken(stamp, 110, 100, 30.0)[1] == (110, 0, 0.0)
+    assert taken(stamp, 5, 0, 30.0)[1] == (5, 0, 0.0), "somebody meant that"

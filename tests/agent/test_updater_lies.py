@@ -258,6 +258,30 @@ async def test_a_publisher_who_is_known_may_mean_it(tmp_path, whose):
         assert world.blocks("google.com/")
 
 
+async def test_lists_do_not_shrink_away_step_by_step(world):
+    """Each step alone is not too far; what a list had within a week is what the next is held against."""
+    first = read_stamp(world.updater.folder)
+    [most] = [each.count for each in first.lists if each.name == "mw-8b"]
+
+    async def offered(count):
+        entries = {full_hash(f"evil{at}.example/")[:8] for at in range(count - 1)} | {own_canary()}
+        await world.publish([f"new{count}.example"])
+        world.app.change = lambda path, body: (
+            changed_list(body, "mw-8b", lambda _: full_list(entries)) if "batchGet" in path else None
+        )
+        [outcome] = await world.updater.update_now()
+        return outcome.refused.get("mw-8b", "").partition(";")[0]
+
+    assert [await offered(count) for count in (2400, 1800, 1550)] == ["", "", ""]
+    refused = f"it shrinks to 1499 entries, within the last 7 days it had {most}"
+    assert [await offered(1499), await offered(1499)] == [refused, refused]
+    assert world.blocks("evil1500.example/")
+    [outcome] = await world.updater.update_now(accept_shrink=True)
+    assert outcome.refused == {}
+    assert await offered(1000) == "", "what was accepted is no longer held against it"
+    assert (await offered(499)).startswith("it shrinks from 1000 entries to 499")
+
+
 @pytest.mark.parametrize("whose", ["pinned", "own", "anybody's"])
 async def test_a_feed_that_was_switched_off_leaves_the_lists_of_a_known_publisher(tmp_path, whose):
     async with house(tmp_path, pinned=whose == "pinned", lines=["kept.example"]) as world:

@@ -8,7 +8,7 @@ import pytest
 from cli.calling import on
 from e2e.processes import command, json_lines, server_publish
 from secondlook.run.supervisor.runfile import StateLock
-from secondlook.server.feeds.fetch import FeedState, write_state
+from secondlook.server.feeds.feed_state import FeedState, write_state
 from secondlook.server.publish.generation import Generation
 from secondlook.server.publish.publishing import publish
 from secondlook.server.publish.signing import publisher_key

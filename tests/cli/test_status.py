@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from e2e.processes import json_lines
 from secondlook.cli.operation.status import DAY_S, _hung
-from secondlook.server.feeds.fetch import FeedState, write_state
+from secondlook.server.feeds.feed_state import FeedState, write_state
 from secondlook.server.store.feeds_off import Off, write_off
 from serverkit import NOW, make_store, put
 

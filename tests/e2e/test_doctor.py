@@ -27,7 +27,7 @@ from e2e.test_full_disk import fill, small_disk
 from secondlook.cli.operation import doctor
 from secondlook.ledger.ledger import Ledger
 from secondlook.run.authority import make_authority
-from secondlook.server.feeds.fetch import FeedState, write_state
+from secondlook.server.feeds.feed_state import FeedState, write_state
 from secondlook.server.store.feeds_off import Off, write_off
 from serverkit import make_store
 from serverkit.ports import free_port

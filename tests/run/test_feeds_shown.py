@@ -2,7 +2,7 @@
 
 from secondlook.config import FeedSettings
 from secondlook.run.assembly.answers.feeds_shown import feeds_shown
-from secondlook.server.feeds.fetch import FeedState, write_state
+from secondlook.server.feeds.feed_state import FeedState, write_state
 from secondlook.server.store.feeds_off import Off, write_off
 from serverkit import NOW, make_store
 

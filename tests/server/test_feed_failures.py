@@ -7,7 +7,8 @@ from starlette.responses import Response
 
 from secondlook.config import FeedSettings
 from secondlook.server.feeds import child
-from secondlook.server.feeds.fetch import FeedState, fetch, read_state, write_state
+from secondlook.server.feeds.feed_state import FeedState, read_state, write_state
+from secondlook.server.feeds.fetch import fetch
 from secondlook.server.feeds.keeper import PUBLISHING, FeedKeeper
 from secondlook.server.store.builtin import add_builtin_lists
 from secondlook.server.store.store import ServerStore

@@ -8,7 +8,8 @@ import pytest
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from secondlook.config import FeedSettings
-from secondlook.server.feeds.fetch import FeedClient, FeedState, FetchFailed, fetch, read_state
+from secondlook.server.feeds.feed_state import FeedState, read_state
+from secondlook.server.feeds.fetch import FeedClient, FetchFailed, fetch
 from serverkit.feeds import HOSTS, TEXT, keeping, listed, named, own_address, packed
 
 BAD = {

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from starlette.responses import Response
 
 from secondlook.config import FeedSettings
-from secondlook.server.feeds.fetch import read_state
+from secondlook.server.feeds.feed_state import read_state
 from secondlook.server.feeds.keeper import FeedKeeper
 from secondlook.server.store.removal import remove
 from serverkit.feeds import HOSTS, TEXT, keeping, listed, packed

@@ -13,7 +13,7 @@ from secondlook.config import PublishSettings
 from secondlook.ground.clock import SystemClock
 from secondlook.server.admin.page import MAX_FORM_BYTES, AdminPage
 from secondlook.server.admin.sign_in import TRIES, SignIn
-from secondlook.server.feeds.fetch import FeedState, write_state
+from secondlook.server.feeds.feed_state import FeedState, write_state
 from secondlook.server.findings.desk import FindingDesk
 from secondlook.server.findings.intake import Intake
 from secondlook.server.http.app import AppSettings

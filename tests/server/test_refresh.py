@@ -3,6 +3,9 @@
 import asyncio
 from dataclasses import replace
 
+from secondlook.ground.called import typed
+from secondlook.server.feeds.feed_state import LATELY_S, accept_shrunk
+from secondlook.server.store.store import FEEDS_FOLDER
 from serverkit.feeds import keeping, listed
 
 
@@ -19,7 +22,7 @@ def test_a_feed_of_the_newest_alone_may_bring_others_each_time_but_not_far_fewer
             publisher.change(window[3][:499])
             clock.at += 700
             [notice] = await keeper.fetch_due()
-            assert notice.detail == "shrunk: 499 entries, the last good one had 1000"
+            assert notice.detail.startswith("shrunk: 499 entries, the last good one had 1000; ")
             publisher.change(window[3][:500])
             clock.at += 700
             [notice] = await keeper.fetch_due()
@@ -35,7 +38,7 @@ def test_a_store_of_an_older_version_does_not_hold_what_a_feed_carries_on_agains
             publisher.change(["first.example"])
             clock.at += 86_400
             [notice] = await keeper.fetch_due()
-            assert notice.detail == "shrunk: 1 entries, the last good one had 1200"
+            assert notice.detail.startswith("shrunk: 1 entries, the last good one had 1200; ")
             publisher.change([f"1-{at}.example" for at in range(1000)])
             clock.at += 86_400
             await keeper.fetch_due()
@@ -46,5 +49,58 @@ def test_a_store_of_an_older_version_does_not_hold_what_a_feed_carries_on_agains
             clock.at += 86_400
             [notice] = await keeper.fetch_due()
             assert notice.outcome == "taken"
+
+    asyncio.run(scene())
+
+
+def test_a_feed_does_not_shrink_away_step_by_step(tmp_path):
+    """Each step alone is not too far; what it had within a week is what the next is held against."""
+
+    async def scene():
+        many = [f"{at}.example" for at in range(4000)]
+        async with keeping(tmp_path) as (keeper, publisher, clock, store, _):
+
+            async def fetched(count):
+                publisher.change(many[:count])
+                clock.at += 700
+                [notice] = await keeper.fetch_due()
+                return notice.outcome, notice.detail.partition(";")[0]
+
+            for count in (4000, 2600, 2000):
+                assert (await fetched(count))[0] == "taken"
+            for count in (1999, 1000):
+                assert await fetched(count) == (
+                    "refused",
+                    f"shrunk: {count} entries, within the last 7 days it had 4000",
+                )
+            assert listed(store, "1999.example/") == [True]
+            clock.at += LATELY_S - 5 * 700
+            assert (await fetched(1999))[0] == "refused"
+            clock.at += 2000
+            assert (await fetched(1000))[0] == "taken"
+            assert (await fetched(499))[1] == "shrunk: 499 entries, the last good one had 1000"
+
+    asyncio.run(scene())
+
+
+def test_an_operator_who_accepts_that_feeds_shrank_has_them_taken_with_their_next_fetch(tmp_path):
+    async def scene():
+        async with keeping(tmp_path) as (keeper, publisher, clock, store, _):
+            await keeper.fetch_due()
+            assert accept_shrunk(store.root / FEEDS_FOLDER) == []
+            publisher.change([f"evil{at}.example" for at in range(3)])
+            clock.at += 700
+            [notice] = await keeper.fetch_due()
+            assert notice.detail == (
+                "shrunk: 3 entries, the last good one had 1200; "
+                f"`{typed('server publish --accept-shrink')}` takes it if that is right"
+            )
+            assert accept_shrunk(store.root / FEEDS_FOLDER) == ["feed"]
+            [notice] = await keeper.fetch_due()
+            assert (notice.outcome, notice.entries) == ("taken", 3)
+            publisher.change([f"evil{at}.example" for at in range(2)])
+            clock.at += 700
+            [notice] = await keeper.fetch_due()
+            assert (notice.outcome, notice.entries) == ("taken", 2)
 
     asyncio.run(scene())

@@ -11,7 +11,7 @@ from secondlook.config import FeedSettings, PublishSettings, Settings
 from secondlook.ground.clock import SystemClock
 from secondlook.ground.errors import PatternError
 from secondlook.run.assembly.check.scanning import rule_sources
-from secondlook.server.feeds.fetch import read_state
+from secondlook.server.feeds.feed_state import read_state
 from secondlook.server.feeds.keeper import FeedKeeper
 from secondlook.server.feeds.rule_versions import (
     current_rules,

@@ -1,6 +1,6 @@
 """When a server's lists count as stale (0.1 s)."""
 
-from secondlook.server.feeds.fetch import FeedState, write_state
+from secondlook.server.feeds.feed_state import FeedState, write_state
 from secondlook.server.staleness import age_of
 from secondlook.server.store.store import ServerStore
 

@@ -41,7 +41,8 @@ from secondlook.run.supervisor.plan import Plan
 from secondlook.run.supervisor.runfile import read_run_file
 from secondlook.run.supervisor.settings_file import reading_ended
 from secondlook.server.feeds.child import try_feed_in_child
-from secondlook.server.feeds.fetch import FeedClient, FeedState, FetchFailed, fetch
+from secondlook.server.feeds.feed_state import FeedState
+from secondlook.server.feeds.fetch import FeedClient, FetchFailed, fetch
 from secondlook.server.store.importing import Origin, choose_list
 
 TRIED_WITHIN_S: Final = 30.0

@@ -1,6 +1,6 @@
 """How long ago something came in last: a publication, or a fetch that found a feed as it was."""
 
-from secondlook.server.feeds.fetch import read_state
+from secondlook.server.feeds.feed_state import read_state
 from secondlook.server.store.store import FEEDS_FOLDER, ServerStore
 
 

@@ -30,6 +30,7 @@ from secondlook.ground.errors import PatternError
 FORMAT: Final = 1
 FOLDER: Final = "pattern"
 STAMP, CONFIRMED, PAST = "current.json", "confirmed.json", "past"
+LATELY_S: Final = 7 * 86_400.0  # what a list had within this is what it must not shrink from
 
 type Mark = tuple[int, int, int]
 
@@ -39,7 +40,8 @@ class StampedList:
     """One list in force; `sha256` is the checksum of its entries in hex, `version` the server's blob in hex.
 
     `confirmed_at` in the stamp is when the list came; `confirmed.json` holds later confirmations.
-    `verified_at` is when the service read the whole file (Unix seconds, as all instants).
+    `verified_at` is when the service read the whole file (Unix seconds, as all instants). `most` is how many
+    entries the list had at `most_at`, if more than now: it does not shrink away in small steps.
     """
 
     name: str
@@ -58,6 +60,12 @@ class StampedList:
     trusted_allow: bool = False
     canary: str | None = None
     digests: tuple[str, ...] = ()
+    most: int = 0
+    most_at: float = 0.0
+
+    def most_lately(self, now: float) -> int:
+        """Return the most entries that it had within `LATELY_S`."""
+        return max(self.count, self.most if now - self.most_at <= LATELY_S else 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ What a list must pass before it may come into force (architecture, "What must ne
 | Rice coding, order, bounds, removals, checksum | malformed, cut, bit-flipped, of another list |
 | version | one that names another list, or is too long to be sent back |
 | signature | missing or wrong, where the publisher's key is pinned |
-| size | empty where the last good one was not; under half of it, or of what was meant to be left; too large |
+| size | too large; empty where the last good one was not; under half of it, of its week, of what was meant |
 | index | not in it any more, where the last good one holds more than its canary |
 | canary | not in the list, where its metadata names one |
 | known-good sites | a block list that blocks one more of them, unless its publisher may mean it |
@@ -26,7 +26,7 @@ from typing import BinaryIO
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from secondlook.agent.pattern.files import StampedList
+from secondlook.agent.pattern.files import LATELY_S, StampedList
 from secondlook.agent.pattern.members import MIN_WIDTH
 from secondlook.config import PatternSettings
 from secondlook.core.digest import FULL_HASH_BYTES
@@ -62,11 +62,15 @@ class Offer:
     updates_held: bool = True  # False: what is held came from another server, and is only compared with
     held_version: bytes = b""  # of what is held, as this server gave it
     reduction: pb.Reduction | None = None  # the last one that the server calls meant
+    most: int = 0  # entries that what is held had lately
 
 
 @dataclass(frozen=True, slots=True)
 class TakenList:
-    """A list that passed every check and lies in its place; `changed` is False when it was there already."""
+    """A list that passed every check and lies in its place; `changed` is False when it was there already.
+
+    `most` is how many entries it had lately, 0 where it became smaller because somebody meant that.
+    """
 
     file: str
     count: int
@@ -76,6 +80,7 @@ class TakenList:
     added: int = 0
     removed: int = 0
     generation: int = 0  # that its server served then; 0: it does not name any
+    most: int = 0
 
 
 def take_list(
@@ -116,12 +121,16 @@ def take_list(
             message.version,
             changed=False,
             generation=message.generation,
+            most=offer.most,
         )
     count = len(entries) // width
     had = 0 if held is None else held.count
     meant = _meant_count(offer)
     had = had if meant is None else min(had, meant)
-    _check_size(count, width, had, settings, accept_shrink=accept_shrink or settings.accept_shrink)
+    # where what is held is as few beside it, that was accepted
+    most = offer.most if meant is None and had >= offer.most * settings.shrink else 0
+    accept_shrink = accept_shrink or settings.accept_shrink
+    _check_size(count, width, had, most, settings, accept_shrink=accept_shrink)
     path = folder / _file_name(name, checksum)
     with replacing(path) as file:
         _write(file, entries, width)
@@ -136,6 +145,7 @@ def take_list(
         added=applied.added,
         removed=applied.removed,
         generation=message.generation,
+        most=0 if accept_shrink else most,
     )
 
 
@@ -165,8 +175,13 @@ def _meant_count(offer: Offer) -> int | None:
     return reduction.count
 
 
-def _check_size(count: int, width: int, had: int, settings: PatternSettings, *, accept_shrink: bool) -> None:
-    """Refuse a list that is too large, or that shrinks from `had` entries (0: none) by accident."""
+def _check_size(
+    count: int, width: int, had: int, most: int, settings: PatternSettings, *, accept_shrink: bool
+) -> None:
+    """Refuse a list that is too large, or that shrinks from `had` entries (0: none) by accident.
+
+    `most` is what it had lately: it does not shrink away in small steps either.
+    """
     if count * width > settings.max_list:
         raise UpdateRefused(f"it has {count} entries, more than {settings.max_list} bytes (pattern.max_list)")
     if accept_shrink:
@@ -175,6 +190,11 @@ def _check_size(count: int, width: int, had: int, settings: PatternSettings, *, 
         raise UpdateRefused(f"it is empty, the last good one has {had} entries; {_after_all()}")
     if had >= settings.shrink_from and count < had * settings.shrink:
         raise UpdateRefused(f"it shrinks from {had} entries to {count}; {_after_all()}")
+    if had >= settings.shrink_from and count < most * settings.shrink:
+        days = round(LATELY_S / 86_400)
+        raise UpdateRefused(
+            f"it shrinks to {count} entries, within the last {days} days it had {most}; {_after_all()}"
+        )
 
 
 def left_out(held: Mapping[str, StampedList], named: Collection[str]) -> dict[str, str]:

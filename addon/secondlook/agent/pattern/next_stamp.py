@@ -39,7 +39,8 @@ def next_stamp(
         else:
             news.append((name, f"given up, as the server has it no more (-{each.count})"))
     for name, found in taken.items():
-        lists.append(_stamped(source, generation, now, name, about[name], found))
+        fresh = _stamped(source, generation, now, name, about[name], found)
+        lists.append(_with_most(fresh, before.get(name), found.most, now))
         if found.changed:
             entries = "1 entry" if found.count == 1 else f"{found.count} entries"
             news.append((name, f"{entries} (+{found.added} -{found.removed})"))
@@ -58,6 +59,13 @@ def next_stamp(
     given_up = {f"{source.name}/{name}" for name in taken}
     held = {key: version for key, version in stamp.held.items() if key not in given_up}
     return replace(stamp, lists=tuple(lists), servers=(*others, server), held=held), news
+
+
+def _with_most(fresh: StampedList, before: StampedList | None, most: int, now: float) -> StampedList:
+    """Note how many entries a list had until now, or earlier, where it had more than it has."""
+    if before is None or most <= fresh.count:
+        return fresh
+    return replace(fresh, most=most, most_at=before.most_at if before.most == most else now)
 
 
 def _stamped(

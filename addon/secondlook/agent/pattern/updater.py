@@ -296,6 +296,7 @@ class PatternUpdater:
                     updates_held=name in own,
                     held_version=self._version_for(source, held.get(name)),
                     reduction=wanted.reduction,
+                    most=held[name].most_lately(self._clock.now()) if name in held else 0,
                 )
                 taken[name] = await self._take(source, offer, held.get(name), accept_shrink=accept_shrink)
             except PatternError as error:

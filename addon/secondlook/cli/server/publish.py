@@ -133,12 +133,13 @@ def _print_file(file: "FileReport", list_name: str | None) -> None:
 def publish(
     context: ServerContext,
     accept_shrink: Annotated[
-        bool, flag("--accept-shrink", "Also when a list shrinks far below its last size.")
+        bool, flag("--accept-shrink", "Also when a list, or a feed, shrinks far below its last size.")
     ] = False,
 ) -> None:
     """Make the next generation of everything imported; a running server takes it up by itself."""
     from secondlook.server.publish.publishing import publish as make_generation
 
+    shrunk = _accepted(context) if accept_shrink else []
     with working("making the next generation"):
         report = make_generation(
             context.store, now=time.time(), settings=context.settings.publish, accept_shrink=accept_shrink
@@ -147,6 +148,8 @@ def publish(
         print_json(report)
         return
     print_line(f"generation {report.generation:06d}" + ("" if report.changed else " (nothing has changed)"))
+    for name in shrunk:
+        print_line(f"the feed {name} shrank; what is left of it is taken with its next fetch")
     print_table(("list", "entries"), report.lists.items(), empty="no list has entries")
     if report.held_back:
         print_line(f"{report.held_back:,} entries are held back: they would block known-good sites or pages")
@@ -154,6 +157,14 @@ def publish(
             texts = [text for name, text in report.held_back_examples if name == source]
             more = " …" if count > MOST_REJECTS_SHOWN else ""
             print_line(f"  {count:,} of {source}: {', '.join(texts[:MOST_REJECTS_SHOWN])}{more}")
+
+
+def _accepted(context: ServerContext) -> list[str]:
+    from secondlook.server.feeds.feed_state import accept_shrunk
+    from secondlook.server.store.store import FEEDS_FOLDER
+
+    with context.store.writing():
+        return accept_shrunk(context.store.root / FEEDS_FOLDER)
 
 
 class _progress:  # noqa: N801 - a context manager used like a function

@@ -219,7 +219,7 @@ def _pattern(settings: Settings) -> Finding:
 def _feeds(settings: Settings) -> Iterator[Finding]:
     if not settings.servers.embedded.enabled:
         return
-    from secondlook.server.feeds.fetch import read_state  # noqa: PLC0415 - slow, and only needed here
+    from secondlook.server.feeds.feed_state import read_state  # noqa: PLC0415 - slow, and only needed here
     from secondlook.server.publish.held_back import read_held_back  # noqa: PLC0415
     from secondlook.server.store.feed_alerts import feed_alerts  # noqa: PLC0415
     from secondlook.server.store.store import FEEDS_FOLDER  # noqa: PLC0415

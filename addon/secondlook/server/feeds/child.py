@@ -42,7 +42,14 @@ async def publish_in_child(
 
 
 async def take_feed_in_child(
-    store: ServerStore, path: Path, origin: Origin, settings: PublishSettings, *, expires_s: float | None
+    store: ServerStore,
+    path: Path,
+    origin: Origin,
+    settings: PublishSettings,
+    *,
+    expires_s: float | None,
+    most: int,
+    accept_shrink: bool,
 ) -> FileReport:
     """Take a fetched feed in; results and errors of `take_feed`, but for the examples of rejects."""
     answer = await _order(
@@ -53,6 +60,8 @@ async def take_feed_in_child(
             "origin": {**asdict(origin), "target": origin.target.name},
             "settings": settings.model_dump(mode="json"),
             "expires_s": expires_s,
+            "most": most,
+            "accept_shrink": accept_shrink,
         }
     )
     return FileReport(**answer)
@@ -106,7 +115,8 @@ def carry_out(order: Mapping[str, Any]) -> dict[str, Any]:
         )
         return asdict(report)
     origin, chunks = _origin(order["origin"]), file_chunks(Path(order["path"]))
-    taken = take_feed(store, chunks, origin, settings, expires_s=order["expires_s"])
+    limits = {name: order[name] for name in ("expires_s", "most", "accept_shrink")}
+    taken = take_feed(store, chunks, origin, settings, **limits)
     return {**asdict(taken), "rejects": []}
 
 

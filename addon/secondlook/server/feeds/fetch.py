@@ -2,13 +2,12 @@
 
 import asyncio
 import importlib.metadata
-import json
 import re
 import shutil
 import socket
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
@@ -21,12 +20,12 @@ from secondlook.core.url.address import parse_address
 from secondlook.feeds.entries.entry import FeedRefused
 from secondlook.feeds.unpacking.stream import ENCODINGS, PIECE_BYTES, decoded
 from secondlook.ground.errors import ServiceError
-from secondlook.ground.files import replacing, write_whole
+from secondlook.ground.files import replacing
 from secondlook.ground.lanes import LISTS
 from secondlook.ground.trust import trust
 from secondlook.reach import Depth, depth, get
 from secondlook.resolver import Place, Resolver, is_own_name
-from secondlook.server.store.store import dump_json
+from secondlook.server.feeds.feed_state import FeedState
 
 MAX_REDIRECTS: Final = 5
 MAX_PARTS: Final = 1000
@@ -46,38 +45,6 @@ class FetchFailed(ServiceError):  # noqa: N818 - shown to the operator as it is
     def __init__(self, reason: str, wait_s: float = 0.0) -> None:
         super().__init__(reason)
         self.wait_s = wait_s
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FeedState:
-    """What is known of a feed between fetches; instants in Unix seconds.
-
-    `asked` is a digest of what its settings made of it (None: a version that did not note it).
-    """
-
-    etag: str | None = None
-    last_modified: str | None = None
-    checked_at: float = 0.0
-    good_at: float = 0.0
-    due_at: float = 0.0
-    failures: int = 0
-    error: str | None = None
-    entries: int = 0
-    asked: str | None = None
-
-
-def read_state(folder: Path, name: str) -> FeedState:
-    """Read what is known of a feed; nothing, when it was never fetched."""
-    try:
-        return FeedState(**json.loads((folder / f"{name}.json").read_bytes()))
-    except (OSError, ValueError, TypeError):
-        return FeedState()
-
-
-def write_state(folder: Path, name: str, state: FeedState) -> None:
-    """Keep what is known of a feed."""
-    folder.mkdir(exist_ok=True)
-    write_whole(folder / f"{name}.json", dump_json(asdict(state)))
 
 
 def make_client(proxy: UpstreamProxySettings | None = None) -> httpx.AsyncClient:

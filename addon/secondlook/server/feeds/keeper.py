@@ -29,14 +29,13 @@ from secondlook.server.feeds.child import (
     take_feed_in_child,
     take_guard_in_child,
 )
+from secondlook.server.feeds.feed_state import FeedState, read_state, write_state
 from secondlook.server.feeds.fetch import (
+    MAX_RETRY_AFTER_S,
     FeedClient,
-    FeedState,
     FetchFailed,
     fetch,
-    read_state,
     terms_of,
-    write_state,
 )
 from secondlook.server.feeds.rule_versions import current_rules, forget_shrunk, rules_folder
 from secondlook.server.feeds.rules import take_rules
@@ -152,7 +151,8 @@ class FeedKeeper:
             state = self._state(feed)
             now = self._clock.now()
             set_back = state.checked_at > now  # then nobody knows how long ago that was
-            if everything or set_back or state.due_at <= now:
+            longest_s = max(feed.every * (1 + JITTER), MAX_RETRY_AFTER_S)
+            if everything or set_back or not now < state.due_at <= now + longest_s:
                 notices.append(await self._one(feed, state))
         if self._owed:
             await self._publish_what_came()
@@ -238,7 +238,7 @@ class FeedKeeper:
             asked = _asked_of(feed)
             if state.asked not in {None, asked} or not self._has(feed):
                 state = replace(
-                    state, etag=None, last_modified=None
+                    state, etag=None, last_modified=None, most=0
                 )  # what came was another, or is not there
             state = replace(state, asked=asked)
             fetched = await fetch(self._client, feed, state, path)
@@ -270,7 +270,13 @@ class FeedKeeper:
                 min_confidence=feed.min_confidence,
             )
             report = await take_feed_in_child(
-                self._store, feed.path or path, origin, self._settings, expires_s=feed.expires
+                self._store,
+                feed.path or path,
+                origin,
+                self._settings,
+                expires_s=feed.expires,
+                most=state.most_lately(now),
+                accept_shrink=state.may_shrink,
             )
         left_out = f", {len(report.skipped)} files of the archive left out" if report.skipped else ""
         if report.refused:
@@ -278,7 +284,7 @@ class FeedKeeper:
         rejected = sum(report.rejected.values())
         detail = f"{report.distinct} entries, {rejected} lines rejected ({report.format}){left_out}"
         notice = FeedNotice(feed.name, "taken", detail, report.distinct, rejected)
-        return notice, replace(fetched, entries=report.distinct)
+        return notice, fetched.brought(report.distinct, now)
 
     def _has(self, feed: FeedSettings) -> bool:
         """Return whether there is what a feed brought last."""
@@ -292,14 +298,15 @@ class FeedKeeper:
         self, feed: FeedSettings, path: Path, now: float, state: FeedState
     ) -> tuple[FeedNotice, FeedState]:
         before = current_rules(rules_folder(self._folder, feed.name))
-        rules = await take_rules(feed.name, feed.path or path, self._folder, now, self._settings)
+        most = state.most_lately(now)
+        rules = await take_rules(feed.name, feed.path or path, self._folder, now, self._settings, most=most)
         if rules is None:
             return FeedNotice(
                 feed.name, "unchanged", "it still has the rules that were given up", state.entries
             ), state
         outcome = "unchanged" if rules == before else "taken"
         notice = FeedNotice(feed.name, outcome, f"{rules.count} YARA rules", rules.count)
-        return notice, replace(state, entries=rules.count)
+        return notice, state.brought(rules.count, now)
 
     async def publish(self) -> None:
         """Publish everything in the store, unless the operator rolled back; a refusal is reported.

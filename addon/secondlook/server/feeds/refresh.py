@@ -6,7 +6,9 @@ from dataclasses import replace
 import numpy as np
 
 from secondlook.config import PublishSettings
+from secondlook.ground.called import typed
 from secondlook.ground.files import replacing
+from secondlook.server.feeds.feed_state import SHRUNK, too_few
 from secondlook.server.publish.table import map_file
 from secondlook.server.store.importing import DAY_S, FileReport, Origin, take_in
 from secondlook.server.store.records import NO_TEXT, Records, keys, open_run, sort_records, write_rows
@@ -20,12 +22,14 @@ def take_feed(
     settings: PublishSettings,
     *,
     expires_s: float | None = None,
+    most: int = 0,
     accept_shrink: bool = False,
 ) -> FileReport:
     """Take one fetch of a feed; a refused one (empty, HTML, cut, shrunk) leaves the last good one in place.
 
     With `expires_s` entries that the feed no longer names stay so long after they were last seen. Whether
     a feed shrank is seen by what two fetches bring: else one that names the newest alone shut itself out.
+    `most` is what it brought lately: held against that, it does not shrink away in small steps.
     """
     with store.writing():
         before = [
@@ -37,12 +41,14 @@ def take_feed(
         new = next(source for source in store.sources() if source.id == report.source)
         last = before[-1] if before else None
         if last is not None:
-            had, has = _brought(store, last), report.distinct
-            if not accept_shrink and had >= settings.shrink_from and has < had * settings.shrink:
+            had = None if accept_shrink else too_few(report.distinct, _brought(store, last), most, settings)
+            if had is not None:
                 store.forget_source(new.id)
-                return replace(
-                    report, source=None, refused=f"shrunk: {has} entries, the last good one had {had}"
+                why = (
+                    f"{SHRUNK}{report.distinct} entries, {had}; "
+                    f"`{typed('server publish --accept-shrink')}` takes it if that is right"
                 )
+                return replace(report, source=None, refused=why)
             if expires_s:
                 new = _carry_over(store, last, new, since_day=int((origin.now - expires_s) // DAY_S))
         for source in before:

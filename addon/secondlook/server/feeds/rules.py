@@ -14,6 +14,7 @@ from secondlook.ground.errors import PatternError
 from secondlook.ground.lanes import LISTS
 from secondlook.scan.compiling import RuleSource, compile_in_child
 from secondlook.server.feeds.child import unpack_rules_in_child
+from secondlook.server.feeds.feed_state import too_few
 from secondlook.server.feeds.rule_versions import (
     RulesOfFeed,
     current_rules,
@@ -29,9 +30,11 @@ _OWN = 1  # our own rule is compiled with every set
 
 
 async def take_rules(
-    name: str, fetched: Path, feeds: Path, now: float, settings: PublishSettings
+    name: str, fetched: Path, feeds: Path, now: float, settings: PublishSettings, *, most: int = 0
 ) -> RulesOfFeed | None:
     """Take in what a feed brought, and put it in force; None where a rollback gave the same up.
+
+    `most` is how many rules it had lately, of which it must not lose too many either.
 
     Raises PatternError, with the line that is wrong, the known-good file that a rule fits, or how far it
     shrank.
@@ -56,8 +59,7 @@ async def take_rules(
         if count <= 0:
             raise PatternError(f"{name}: there are no rules in it")
         rules = RulesOfFeed(0, version, count, now)
-        had = 0 if known is None else known.count
-        if known is not None and had >= settings.shrink_from and count < had * settings.shrink:
+        if known is not None and too_few(count, known.count, most, settings) is not None:
             await LISTS.run(hold_rules, unpacked, folder, rules)
             raise PatternError(shrunk_text(name, rules, known))
         return await LISTS.run(keep_rules, unpacked, folder, rules)

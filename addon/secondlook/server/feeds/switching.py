@@ -12,7 +12,7 @@ from pathlib import Path
 
 from secondlook.config import FeedSettings
 from secondlook.config.service import RULES
-from secondlook.server.feeds.fetch import read_state
+from secondlook.server.feeds.feed_state import read_state
 from secondlook.server.feeds.rule_versions import FOLDER, rules_folder
 from secondlook.server.store.feed_alerts import not_published_yet
 from secondlook.server.store.feeds_off import (

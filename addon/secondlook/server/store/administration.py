@@ -17,7 +17,7 @@ from secondlook.core.url.expression import Suffixes
 from secondlook.ground.called import typed
 from secondlook.ground.errors import PatternError
 from secondlook.ground.files import write_whole
-from secondlook.server.feeds.fetch import read_state
+from secondlook.server.feeds.feed_state import read_state
 from secondlook.server.publish.generation import Generation
 from secondlook.server.publish.held_back import HeldBack, read_held_back
 from secondlook.server.publish.signing import known_public_key

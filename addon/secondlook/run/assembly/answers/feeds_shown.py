@@ -6,7 +6,7 @@ from secondlook.config import FeedSettings
 from secondlook.config.service import RULES
 from secondlook.ledger.log.shape import rfc3339
 from secondlook.review.program import Json
-from secondlook.server.feeds.fetch import FeedState, read_state
+from secondlook.server.feeds.feed_state import FeedState, read_state
 from secondlook.server.feeds.rule_versions import current_rules, rules_folder
 from secondlook.server.publish.held_back import read_held_back
 from secondlook.server.store.feed_alerts import not_published_yet, state_of_off
