@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-from types import SimpleNamespace
 
 import pytest
 
@@ -11,6 +10,7 @@ from proxykit.samples import program
 from secondlook.config.traffic import DownloadsSettings
 from secondlook.core.subject import RequestContext
 from secondlook.core.verdict import Action, SubjectClass
+from secondlook.download.asked import Asked
 from secondlook.download.body.response_facts import ResponseFacts
 from secondlook.download.exchange import Exchange
 from secondlook.download.gate.gate_state import Fate
@@ -33,9 +33,8 @@ def judge(tmp_path):
 
 
 def exchange(judge, **asked):
-    facts = SimpleNamespace(**{"dest": None, "mode": None, "range": None, "if_range": None, **asked})
     subject = judge.gatekeeper.subject("http", "site.test", "/setup.exe")
-    return Exchange(subject, RequestContext(SubjectClass.PAGE), facts)
+    return Exchange(subject, RequestContext(SubjectClass.PAGE), Asked(**asked))
 
 
 def test_a_listed_file_is_held_and_blocked_and_its_pieces_are_known(judge):

@@ -24,7 +24,6 @@ from secondlook.download.body.ranges import (
     read_ranges,
 )
 from secondlook.download.body.response_facts import (
-    MULTIPART_RANGES,
     PARTIAL_STATUS,
     WHOLE_STATUS,
     ResponseFacts,
@@ -306,7 +305,7 @@ class BodyJudge:
         cut_to = state.wanted
         if cut_to is not None and not (stated.risky and cut_to.holds(facts.etag, facts.modified)):
             cut_to = None
-        several = stated.content_type == MULTIPART_RANGES and message.status == PARTIAL_STATUS
+        several = is_multipart(facts) and message.status == PARTIAL_STATUS
         multipart = several and partial
         asked = read_ranges(state.facts.range, None)
         puts_together = isinstance(asked, SeveralRanges)

@@ -13,6 +13,7 @@ from urllib.parse import unquote
 from secondlook.agent.check.request_context import DOWNLOAD_EXTENSIONS, extension_of
 from secondlook.core.neutralize import inert
 from secondlook.core.verdict import SubjectClass
+from secondlook.download.body.response_facts import types_of
 from secondlook.ground.quickly import quickly_made
 
 ZIP_END_BYTES = 22 + 0xFFFF  # its fixed part and the longest comment
@@ -51,7 +52,6 @@ _TELLS_NOTHING = re.compile(
     r"|save(?:-?as)?)|(?:unknown|content)/(?:unknown|type)|[^/]*|\*/.*|.*/\*?|.*[^\x21-\x7e].*",
     re.IGNORECASE | re.DOTALL,
 )
-_TYPES = re.compile(r'(?:[^,"]++|"(?:[^"\\]++|\\.)*+(?:"|\\?\Z))++', re.DOTALL)
 _MOST_TYPES = 8
 _UNTYPED = frozenset({"", "*/*", "unknown/unknown", "application/unknown"})  # MIME Sniffing, 5.1
 _LIVE = re.compile(
@@ -100,7 +100,7 @@ def declared(
     the client shows pages, others keep all under the name in the URL. Of several types each may be the one
     that a client goes by.
     """
-    several = _TYPES.findall(content_type) if content_type is not None and "," in content_type else ()
+    several = types_of(content_type)
     if len(several) > 1:
         each = [
             declared(one, disposition, path, cls=cls, part=part, browsed=browsed)

@@ -1,5 +1,6 @@
 """What a response claims about its body, read in one pass over its headers."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -9,6 +10,7 @@ PARTIAL_STATUS: Final = 206
 UNSATISFIABLE_STATUS: Final = 416  # the file has no such bytes
 MULTIPART_RANGES: Final = "multipart/byteranges"
 NO_CONTENT_STATUSES: Final = frozenset({101, 204, 304})  # a 205 has some like any other (RFC 9112, 6.3)
+_TYPES = re.compile(r'(?:[^,"]++|"(?:[^"\\]++|\\.)*+(?:"|\\?\Z))++', re.DOTALL)
 _READ = frozenset(
     {
         b"content-type",
@@ -49,7 +51,14 @@ def coding_of(facts: ResponseFacts) -> str:
 
 def is_multipart(facts: ResponseFacts) -> bool:
     """Return whether a response says that it is several pieces, each with a head of its own."""
-    return (facts.content_type or "").lstrip().lower().startswith(MULTIPART_RANGES)
+    return any(one.lstrip().lower().startswith(MULTIPART_RANGES) for one in types_of(facts.content_type))
+
+
+def types_of(content_type: str | None) -> list[str]:
+    """Divide a Content-Type that was given more than once."""
+    if content_type is None or "," not in content_type:
+        return [content_type or ""]
+    return _TYPES.findall(content_type) or [""]
 
 
 def read_response(fields: Iterable[tuple[bytes, bytes]]) -> ResponseFacts:
