@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from secondlook.proxy.mitm.http.chunks import LINE_MAX_BYTES, ChunkReader
-from secondlook.proxy.mitm.http.head import HeadBuffer
+from secondlook.proxy.mitm.http.head_buffer import HeadBuffer
 
 TRAILERS_MAX = 1000
 

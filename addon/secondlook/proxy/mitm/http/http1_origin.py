@@ -24,13 +24,8 @@ from mitmproxy.proxy.layers.http._events import (
 )
 from mitmproxy.proxy.layers.http._http1 import Http1Client
 
-from secondlook.proxy.mitm.http.head import (
-    SWITCHING_PROTOCOLS,
-    HeadError,
-    host_of,
-    read_response,
-    write_request,
-)
+from secondlook.proxy.mitm.http.framing import SWITCHING_PROTOCOLS, HeadError
+from secondlook.proxy.mitm.http.head import host_of, read_response, write_request
 from secondlook.proxy.mitm.http.http1 import AHEAD_MAX_BYTES, FINAL, Side
 from secondlook.proxy.mitm.streams.stream_events import InterimResponse, StopUpload, Unanswered, Withdrawn
 from secondlook.proxy.mitm.unreachable import UNREADABLE
