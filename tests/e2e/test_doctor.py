@@ -281,6 +281,11 @@ def test_a_feed_that_never_came(tmp_path: Path):
     write_state(feeds, "good", FeedState(good_at=time.time()))
     (told,) = findings("--state", tmp_path / "state", "-c", config)[1]["feed"]
     assert (told["result"], told["text"]) == ("problem", "the feed mute never came: refused")
+    assert "stays blocked" not in told["remedy"]  # it has named nothing yet
+    write_state(feeds, "good", FeedState(good_at=time.time() - 7200, error="refused", failures=1))
+    fails = findings("--state", tmp_path / "state", "-c", config)[1]["feed"][1]
+    assert fails["text"] == "the feed good last came 2.0 h ago: refused"
+    assert "what it last named stays blocked" in fails["remedy"]
 
 
 def test_the_last_feed_is_off(tmp_path: Path):

@@ -66,7 +66,7 @@ def test_a_feed_is_added_tried_switched_on_and_blocks(page, proxy, feed):
     page.get_by_label("Address", exact=True).fill(feed)
     page.get_by_label("Fetched every").fill("soon")
     page.get_by_role("button", name="Show the difference").first.press("Enter")
-    assert "expected" in page.get_by_role("alert").inner_text()
+    assert "Expected" in page.get_by_role("alert").inner_text()
     assert page.get_by_label("Address", exact=True).input_value() == feed
     page.wait_for_function("document.activeElement.name === 'every'")  # it has the focus once it is drawn
     page.keyboard.press("Control+A")

@@ -47,6 +47,7 @@ def test_browsers_get_a_page_that_runs_nothing(proxy, curl, make_origin):
     done = curl(proxy, "-i", *PAGE, f"https://127.0.0.1:{origin.port}/%3Cscript%3E")
     assert b"mitmproxy" not in done.stdout
     assert BREAKS_OFF.encode() in done.stdout
+    assert b"<title>This cannot be shown</title>" in done.stdout
     assert b"default-src 'none'" in done.stdout
     assert b"script" not in done.stdout.partition(b"</style>")[2]
 

@@ -196,6 +196,9 @@ def test_quarantine_is_listed_restored_and_deleted(client, ledger, program):
     asyncio.run(ledger.quarantine.keep(record))
     shown = client.get("/quarantine").text
     assert "/home/a/Downloads/&lt;b&gt;eicar&lt;/b&gt;.com" in shown
+    # what cannot be undone takes two steps
+    assert re.search(r"<details><summary>Delete<.*?Delete for good.*?</details>", shown, re.DOTALL)
+    assert shown.count("Delete for good") == shown.count('/delete"') == 1
     post(client, "/quarantine/q1/restore")
     post(client, "/quarantine/q1/delete")
     assert program.asked == [("restore", "q1"), ("delete", "q1")]

@@ -42,6 +42,17 @@ def test_every_page_is_accessible_and_fits(page, width, complaints):
             assert serious == [], (path, scheme)
 
 
+def test_in_the_readers_own_colours_nothing_is_shown_by_a_background_alone(page):
+    page.emulate_media(forced_colors="active")
+    page.goto("/?range=30d")
+    for current in ("nav a[aria-current=page]", ".ranges a[aria-current]"):
+        assert page.locator(current).evaluate("each => getComputedStyle(each).outlineStyle") == "solid"
+    kept = "each => getComputedStyle(each, '::before').forcedColorAdjust"
+    legend = page.locator(".legend span")
+    assert legend.count() >= 3
+    assert {each.evaluate(kept) for each in legend.all()} == {"none"}
+
+
 def test_everything_can_be_reached_by_keyboard(page):
     page.goto("/")
     page.keyboard.press("Tab")

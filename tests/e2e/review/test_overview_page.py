@@ -37,6 +37,8 @@ def test_a_bar_of_the_chart_leads_to_the_log_of_its_time_and_on_to_an_entry(page
     page.locator("tr:has(.tag.bad) td.subject a").first.click()
     page.get_by_role("heading", name="Why").wait_for()
     assert "malware.secondlook.test" in page.locator("h1").inner_text()
+    when = page.locator("dl.facts time").first.inner_text()
+    assert re.search(r"\b\d{4}\b.* [AP]M\s\S+$", when), when  # with its day and its zone
     for chosen, form in (("30d", r"\w+ \d+"), ("1h", r"\d+:\d+\s[AP]M")):
         page.goto(f"/?range={chosen}")
         axis = page.locator(".plot + .axis time").all_inner_texts()

@@ -4,10 +4,11 @@
 
 const dateTime = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 const shortTime = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
-// Of a moment on an axis: what the range of time leaves open.
-const axisTime = {
+// Of a moment on an axis: what the range of time leaves open; of one that is kept as evidence: all, with its zone.
+const forms = {
   time: new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" }),
   day: new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" }),
+  whole: new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" }),
 };
 const timeOnly = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
 const narrow = matchMedia("(max-width: 30rem)");
@@ -18,7 +19,7 @@ function showTimes(root) {
     if (Number.isNaN(instant.getTime())) continue;
     const today = instant.toDateString() === new Date().toDateString();
     const short = narrow.matches && element.closest("table.log");
-    const form = axisTime[element.dataset.axis] ?? (today ? timeOnly : short ? shortTime : dateTime);
+    const form = forms[element.dataset.form] ?? (today ? timeOnly : short ? shortTime : dateTime);
     element.textContent = form.format(instant);
     element.title = instant.toISOString();
   }

@@ -246,15 +246,16 @@ def _feeds(settings: Settings) -> Iterator[Finding]:
         state = read_state(settings.state / SERVER_FOLDER / FEEDS_FOLDER, feed.name)
         if state.error is None:
             continue
-        since = (
-            f"last came {(time.time() - state.good_at) / 3600:.1f} h ago" if state.good_at else "never came"
-        )
+        since, kept = "never came", ""
+        if state.good_at:
+            since = f"last came {(time.time() - state.good_at) / 3600:.1f} h ago"
+            kept = ", and what it last named stays blocked"
         yield Finding(
             "feed",
             "problem",
             f"the feed {feed.name} {since}: {state.error}",
-            "see whether this machine reaches its address (`upstream_proxy`?); it is tried again by itself, "
-            "and what it last named stays blocked",
+            "see whether this machine reaches its address (`upstream_proxy`?); it is tried again by itself"
+            + kept,
         )
 
 
