@@ -23,6 +23,7 @@ from proxykit.samples import EICAR, program, zipped
 
 HERE = Path(__file__).parent
 LISTED = program(700_000, 77)  # a program that our own list names
+LARGE_LISTED = program(20_000_000, 78)  # too large to be held
 SCRIPT = (b'Set sh = CreateObject("WScript.Shell")\r\nsh.Run "calc.exe"\r\n' * 8)[:409]
 LONG_SCRIPT = b"@echo off\r\n" + b"".join(b"set line%d=%064d\r\n" % (n, n) for n in range(4000))
 LISTED_ADDRESS = "127.0.0.66"  # and a rule of the operator this address
@@ -53,7 +54,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def configuration(folder: Path, more: str = "", *, workers: int = 1) -> Path:
     """A configuration with lists of our own: EICAR is on the one that is shipped."""
     own = folder / "own.txt"
-    own.write_text("".join(f"{hashlib.sha256(body).hexdigest()}\n" for body in (LISTED, SCRIPT, LONG_SCRIPT)))
+    own.write_text(
+        "".join(
+            f"{hashlib.sha256(body).hexdigest()}\n" for body in (LISTED, LARGE_LISTED, SCRIPT, LONG_SCRIPT)
+        )
+    )
     path = folder / "proxy.yaml"
     path.write_text(
         f"""

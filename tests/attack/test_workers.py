@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from attack.conftest import COME_BACK_S, LISTED, configuration, warm
+from attack.conftest import COME_BACK_S, LARGE_LISTED, LISTED, configuration, warm
 from attackkit.site import Site, ranged
 from attackkit.stand import Stand, at_once, body_of
 from e2e.processes import Proxy
@@ -57,6 +57,29 @@ def test_listed_pieces(stand):
 
     stand.site.replies["/both-listed.exe"] = reply
     assert LISTED not in _pieces(stand, "/both-listed.exe", len(LISTED), 40)
+
+
+def test_the_rest_from_elsewhere(stand):
+    """A listed program of 20 MB that breaks off, and its rest by the same and by another address as a picture, of either worker: it never comes whole."""
+    large = LARGE_LISTED
+
+    async def reply(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        answer = ranged(large, asked)
+        if asked.header("range"):
+            answer = answer.replace(b"application/octet-stream", b"image/jpeg", 1).replace(b'"x"', b'"y"', 1)
+        writer.write(answer)
+        await writer.drain()
+
+    for path in ("/token1", "/token2"):
+        stand.site.replies[path] = reply
+    begun = body_of(stand.get("/token1", "User-Agent: tool/1"))
+    assert large.startswith(begun)
+    assert len(begun) > len(large) // 2
+    for path in ("/token1", "/token2") * 4:
+        rest = stand.get(
+            f"{path}?1" if path == "/token1" else path, "User-Agent: tool/1", f"Range: bytes={len(begun)}-"
+        )
+        assert rest.startswith(b"HTTP/1.1 403"), path
 
 
 def test_clean_pieces(stand):

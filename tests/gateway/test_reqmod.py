@@ -8,7 +8,9 @@ from icapkit.stand import Stand, make_site, pass_body, reqmod
 from icapkit.wire import chunked
 from proxykit.gatekeeper import FakeGatekeeper
 from secondlook.core.event import Event, EventKind
+from secondlook.core.subject import RequestContext
 from secondlook.core.verdict import SubjectClass
+from secondlook.download.asked import Asked
 
 BAD = "http://bad.test/"
 
@@ -132,6 +134,18 @@ def test_a_piece_of_what_may_be_risky_is_asked_for_whole(stand):
     assert stand.run(stand.ask(reqmod("http://site.test/a.mp4", headers=piece))).status == 200
     stand.gate.bodies.whole_files = False
     assert stand.run(stand.ask(reqmod("http://site.test/a.exe", headers=piece))).status == 204
+
+
+def test_a_piece_for_who_has_a_part_of_a_risky_file_is_asked_for_whole(stand):
+    unfinished = stand.gate.bodies.unfinished
+    tool, piece = Asked(agent="tool/1"), "Range: bytes=10-19\r\nUser-Agent: tool/1\r\n"
+    use = RequestContext(SubjectClass.DOWNLOAD, client="10.0.0.9")
+    assert stand.run(stand.ask(reqmod(headers=piece))).status == 204
+    unfinished.begin(use, tool)
+    assert stand.run(stand.ask(reqmod(headers=piece))).status == 200
+    assert stand.run(stand.ask(reqmod(headers=piece.replace("tool", "film")))).status == 204
+    unfinished.end(use, tool)
+    assert stand.run(stand.ask(reqmod(headers=piece))).status == 204
 
 
 def test_the_internal_site_answers_in_place_of_any_origin(stand, tmp_path):

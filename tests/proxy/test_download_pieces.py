@@ -260,7 +260,7 @@ def test_other_pieces_of_a_program_are_asked_for_whole_while_it_is_under_way(
 
     origin = make_origin(slow)
     url = _url(origin)
-    command = ["curl", "-sSN", "-m", "30", "-x", one_proxy.url, "-H", "X-Slow: 1", url]
+    command = ["curl", "-sSN", "-m", "30", "-x", one_proxy.url, "-A", "slow", "-H", "X-Slow: 1", url]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as first:
         assert first.stdout is not None
         assert first.stdout.read(100_000) == large[:100_000]
@@ -268,6 +268,38 @@ def test_other_pieces_of_a_program_are_asked_for_whole_while_it_is_under_way(
         seen.set()
         assert done.stdout.startswith(b"HTTP/1.1 403")
         assert len(first.stdout.read()) < len(large) - 100_000
+
+
+@pytest.mark.parametrize("ends_at", [None, 9_000_000])
+def test_the_rest_of_a_listed_file_does_not_come_from_another_address(
+    one_proxy, gatekeeper, make_origin, curl, ends_at
+):
+    """Where an address leads elsewhere each time, or names mirrors, from which a client takes the rest."""
+    large, asked_whole = program(17_000_000, 3), threading.Event()
+    gatekeeper.bad.add(hashlib.sha256(large).hexdigest())
+    honest = _ranged(large, BINARY)
+
+    async def reply(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        if asked.target.startswith("/mirror"):
+            await _ranged(large, "Content-Type: image/jpeg")(asked, writer)
+            asked_whole.set()
+            return
+        await honest(asked, writer)
+
+    origin = make_origin(reply)
+    mine = ["-A", f"tool/{ends_at}"]
+    command = ["curl", "-sSN", "-m", "30", "-x", one_proxy.url, *mine, _url(origin)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as first:
+        assert first.stdout is not None
+        begun = first.stdout.read() if ends_at is None else first.stdout.read(ends_at)
+        first.terminate()
+    assert begun == large[: len(begun)]
+    assert len(begun) < len(large)
+    rest = curl(one_proxy, "-i", *mine, "-r", f"{len(begun)}-", _url(origin, f"/mirror{next(NAMES)}"))
+    assert asked_whole.is_set()
+    assert rest.stdout.startswith(b"HTTP/1.1 403")
+    others = curl(one_proxy, "-r", "9000000-", "-A", "another", _url(origin, f"/mirror{next(NAMES)}"))
+    assert others.stdout == large[9_000_000:], "a piece alone proves nothing, and others have no part of it"
 
 
 def test_the_first_byte_alone_is_asked_for_whole(one_proxy, gatekeeper, make_origin, curl):

@@ -19,6 +19,7 @@ from secondlook.download.asked import Asked
 from secondlook.download.body.ranges import EntityMemory, WantedRange
 from secondlook.download.body.response_facts import read_response
 from secondlook.download.judged_files import BLOCK_BYTES, Blocks, JudgedFile, JudgedFiles, Lead, tag_key
+from secondlook.download.unfinished import Unfinished
 from secondlook.proxy.flow_state import FlowState
 from secondlook.proxy.pieces import Patience, Pieces
 
@@ -35,7 +36,10 @@ class Place:
         self.thread = ThreadPoolExecutor(1)
         self.judged = JudgedFiles(folder / "judged", b"k" * 32, self.thread)
         patience = Patience(patience_s, 0)
-        self.pieces = Pieces(self.gatekeeper, self.memory, self.judged, patience, enabled=enabled)
+        self.unfinished = Unfinished(self.judged)
+        self.pieces = Pieces(
+            self.gatekeeper, self.memory, self.judged, self.unfinished, patience, enabled=enabled
+        )
 
     def request(
         self, wanted: str | None, *, path: str = "/setup.exe", method: str = "GET"

@@ -11,6 +11,7 @@ _READ = {
     b"accept-language": "language",
     b"range": "range",
     b"if-range": "if_range",
+    b"user-agent": "agent",
 }
 
 
@@ -26,6 +27,7 @@ class Asked:
     language: str | None = None
     range: str | None = None
     if_range: str | None = None
+    agent: str | None = None
 
 
 def read_asked(fields: Iterable[tuple[bytes, bytes]]) -> Asked:

@@ -27,6 +27,7 @@ class Body:
     left: int | None = None  # so many bytes of a piece are to come still, by what it says of itself
     by_memory: bool = False  # risky only for what its URL gave before
     noted: bool = False  # its URL is known to give something risky
+    unfinished: bool = False  # it is noted that its client has a part of it
     again: bool = False  # a piece that was asked for: if it is risky, the whole is asked for instead
     claims: bool = False  # judged by what arrived, though it claims to be a piece
     unproved: bool = False  # a piece that may be another than its client wants: none of what is risky passes

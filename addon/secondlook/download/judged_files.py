@@ -267,6 +267,12 @@ class JudgedFiles:
         path = self._path(what, ending)
         await self._run((lambda: self._touch(path)) if on else (lambda: path.unlink(missing_ok=True)))
 
+    def note(self, what: bytes, ending: str, *, on: bool = True) -> None:
+        """Do as `mark` does, and wait for nothing."""
+        path = self._path(what, ending)
+        with suppress(RuntimeError):  # the process ends
+            self._thread.submit((lambda: self._touch(path)) if on else (lambda: path.unlink(missing_ok=True)))
+
     async def marked_at(self, what: bytes, ending: str) -> float | None:
         """Return when that was noted last (Unix seconds); None where it is not known."""
         return await self._run(lambda: self._changed(self._path(what, ending)))
@@ -300,8 +306,7 @@ class JudgedFiles:
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_whole(self._path(url), file.to_bytes(), synced=False)
-            if next(self._writes) % _CLEAN_EVERY == 0:
-                self._clean()
+            self._clean_sometimes()
         except OSError as error:
             logger.warning("a judged file is not known to its pieces: %r", error)
 
@@ -325,6 +330,11 @@ class JudgedFiles:
     def _touch(self, path: Path) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.touch(mode=0o600)
+        self._clean_sometimes()
+
+    def _clean_sometimes(self) -> None:
+        if next(self._writes) % _CLEAN_EVERY == 0:
+            self._clean()
 
     def _clean(self) -> None:
         files = sorted(self._folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)

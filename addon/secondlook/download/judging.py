@@ -37,6 +37,7 @@ from secondlook.download.gate.gate_state import Fate, GateLimits, Tap
 from secondlook.download.gate.spool import SpoolRoom
 from secondlook.download.judged_files import Blocks, JudgedFile, JudgedFiles
 from secondlook.download.ports import Gatekeeper
+from secondlook.download.unfinished import Unfinished
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +89,7 @@ class BodyJudge:
         self.room = room
         self.memory = EntityMemory()
         self.judged = judged
+        self.unfinished = Unfinished(judged)
         self._examiner = examiner
         looks = examiner is not None and examiner.looks_into_archives
         self._decoding = ThreadPoolExecutor(_DECODERS, "decoding")
@@ -195,6 +197,16 @@ class BodyJudge:
         if gate.look.risky and not body.noted and not gate.look.unshown:
             body.noted = True
             self.memory.note_risky(state.subject.identity)
+            if self.whole_files:
+                self.unfinished.note(state.subject.identity)
+        if (
+            gate.look.risky
+            and (gate.fate is Fate.TAIL or gate.trickles.given)
+            and not body.unfinished
+            and self.whole_files
+        ):
+            body.unfinished = True
+            self.unfinished.begin(state.use, state.facts)
 
     def judge_now(self, body: Body, state: Exchange) -> Decision | None:
         """Decide about a whole body without waiting; None where something must be awaited."""
@@ -349,8 +361,11 @@ class BodyJudge:
         decision, gate = body.decision, body.gate
         if decision is None:
             return
+        if body.unfinished and gate.whole and decision.action is not Action.BLOCK:
+            self.unfinished.end(state.use, state.facts)
         if body.by_memory and gate.harmless and decision.action is Action.ALLOW:
             self.memory.forget_risky(state.subject.identity)
+            self.unfinished.forget(state.subject.identity)
             return
         if decision.action is Action.BLOCK:
             self.memory.note_risky(state.subject.identity)

@@ -42,6 +42,7 @@ class Bodies(BodyJudge):
             gatekeeper,
             self.memory,
             judged,
+            self.unfinished,
             Patience(patience_s, settings.tail_min),
             enabled=settings.ranges,
         )

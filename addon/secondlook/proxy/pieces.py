@@ -30,6 +30,7 @@ from secondlook.download.body.response_facts import UNSATISFIABLE_STATUS, Respon
 from secondlook.download.judged_files import JudgedFile, JudgedFiles, Lead, Proof
 from secondlook.download.pieces import judge_again
 from secondlook.download.ports import Gatekeeper
+from secondlook.download.unfinished import Unfinished
 from secondlook.proxy.ahead import Ahead, has_a_place
 from secondlook.proxy.flow_state import FlowState
 from secondlook.proxy.response import make_partial
@@ -59,11 +60,13 @@ class Pieces:
         gatekeeper: Gatekeeper,
         memory: EntityMemory,
         judged: JudgedFiles,
+        unfinished: Unfinished,
         patience: Patience,
         *,
         enabled: bool,
     ) -> None:
         self.judged = judged
+        self._unfinished = unfinished
         self._gatekeeper = gatekeeper
         self._memory = memory
         self._patience = patience
@@ -79,9 +82,14 @@ class Pieces:
         path = flow.request.data.path.decode("latin-1")
         if declared(None, None, path).risky or self._memory.is_risky(state.subject.identity):
             return self.settle(flow, state)
-        if may_hide_the_first(header):
+        return self._look_further_round(flow, state, header)
+
+    async def _look_further_round(self, flow: http.HTTPFlow, state: FlowState, header: str) -> None:
+        """Choose for a piece of what nothing is known of in this worker."""
+        if await self._unfinished.concerns(state.subject.identity, state.use, state.facts):
+            await self.settle(flow, state)
+        elif may_hide_the_first(header):
             _drop_range(flow)
-        return None
 
     def look_further(self, flow: http.HTTPFlow, state: FlowState) -> bool:
         """Ask for more than a first piece that shows nothing; False where more was not enough."""

@@ -89,8 +89,8 @@ class BodyGate:
     """
 
     __slots__ = (
-        "_limits", "_must_hold", "_prefers_hold", "_room", "_state", "_tapping", "_trickle", "length", "look",
-        "partial", "tap", "whole",
+        "_limits", "_must_hold", "_prefers_hold", "_room", "_state", "_tapping", "length", "look", "partial",
+        "tap", "trickles", "whole",
     )  # fmt: skip
 
     def __init__(
@@ -119,7 +119,7 @@ class BodyGate:
         self._room = room
         self._must_hold = must_hold or limits.hold_full
         self._prefers_hold = self._must_hold or hold_if_room
-        self._trickle = Trickle(limits.tail_min, window)
+        self.trickles = Trickle(limits.tail_min, window)
         self.look = BodyLook(
             stated,
             encoding,
@@ -136,11 +136,6 @@ class BodyGate:
     def fate(self) -> Fate:
         """The name of the state."""
         return self._state.fate
-
-    @property
-    def window(self) -> tuple[int, int] | None:
-        """The first byte and the count of a range that is wanted of it."""
-        return self._trickle.window
 
     @property
     def spool(self) -> Spool | None:
@@ -271,17 +266,17 @@ class BodyGate:
     @property
     def spare(self) -> int:
         """How many bytes of what is held may go on before the verdict, as its client waits for long."""
-        return 0 if self._must_hold else self._trickle.spare(self._state)
+        return 0 if self._must_hold else self.trickles.spare(self._state)
 
     async def trickle(self) -> bytes:
         """Take as many bytes as are to spare; raise OSError when the disk fails."""
-        return b"" if self._must_hold else await self._trickle.take(self._state)
+        return b"" if self._must_hold else await self.trickles.take(self._state)
 
     def rest(self) -> bytes:
         """Take what memory holds back, after a verdict that lets it go."""
         rest = b"".join(chunk for held in self._state.memory for chunk in held)
         if isinstance(self._state, Collected) and rest:
-            rest = rest[self._trickle.given :]
+            rest = rest[self.trickles.given :]
         self._forget()
         return rest
 
@@ -385,7 +380,7 @@ class BodyGate:
         why = spool.offer(data)
         if why is not None:
             return Hold(chunks=deque((data,)), spool=None, uncopied=why)
-        spool.skip(self._trickle.given)
+        spool.skip(self.trickles.given)
         return Hold(spool=spool)
 
     def _let_begin_go(self, spool: Spool, data: bytes, why: str | None) -> bytes:

@@ -56,7 +56,7 @@ async def decide(
         decision = await gate.decide(request, refused_by=refused_by)
     if decision.action is Action.BLOCK:
         await refuse(link, gate, request, decision)
-    elif _asks_for_a_piece(gate, asked, request):
+    elif await _asks_for_a_piece(gate, asked, request):
         await _ask_for_a_piece(link, gate, asked, request, handover)
     else:
         await go_on(link, gate, asked, _as_asked(asked, request))
@@ -68,7 +68,7 @@ def _as_asked(asked: Request, request: GatewayRequest) -> Fields:
     return ((WANTED, AS_ASKED),) if announced else ()
 
 
-def _asks_for_a_piece(gate: Gate, asked: Request, request: GatewayRequest) -> bool:
+async def _asks_for_a_piece(gate: Gate, asked: Request, request: GatewayRequest) -> bool:
     """Return whether a piece of what may be risky is asked for, which would prove nothing about the whole."""
     header = request.asked.range
     if header is None or not gate.bodies.whole_files or request.use.method != "GET":
@@ -78,7 +78,9 @@ def _asks_for_a_piece(gate: Gate, asked: Request, request: GatewayRequest) -> bo
     if may_hide_the_first(header) or declared(None, None, request.path).risky:
         return True
     subject = request.subjects(gate.gatekeeper.subject)[0]
-    return gate.bodies.memory.is_risky(subject.identity)
+    if gate.bodies.memory.is_risky(subject.identity):
+        return True
+    return await gate.bodies.unfinished.concerns(subject.identity, request.use, request.asked)
 
 
 async def _ask_for_a_piece(

@@ -50,7 +50,7 @@ class PatientStream(ResponseStream):
             yield SecondlookTrickleHook(self.flow)
             piece, body.pumped = body.pumped, b""
             if piece:
-                if body.gate.window is not None and not self._headers_out:
+                if body.gate.trickles.window is not None and not self._headers_out:
                     self._cut_early(body)
                 yield from self._send(piece)
 
