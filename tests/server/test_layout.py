@@ -26,8 +26,20 @@ def test_a_cluster_is_reached_by_any_of_its_nodes():
     client = connect("valkey+cluster://[::1]:7001,b.example:7002/")
     assert isinstance(client, RedisCluster)
     assert [(node.host, node.port) for node in client.nodes_manager.startup_nodes.values()] == [
-        ("::1", 7001), ("b.example", 7002),
+        ("b.example", 7002), ("::1", 7001),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("scheme", "tls"), [("valkey", False), ("valkeys", True), ("rediss", True)])
+def test_a_cluster_is_given_a_password_and_spoken_to_over_tls(scheme, tls):
+    more = "?ssl_ca_certs=/etc/store.pem" if tls else ""
+    client = connect(f"{scheme}+cluster://agent:p%40ss@a.example:7001,b.example:7002/0{more}")
+    assert isinstance(client, RedisCluster)
+    for node in client.nodes_manager.startup_nodes.values():
+        facts = node.connection_kwargs
+        assert (facts["username"], facts["password"]) == ("agent", "p@ss")
+        assert ("SSL" in node.connection_class.__name__) is tls
+        assert facts.get("ssl_ca_certs") == ("/etc/store.pem" if tls else None)
 
 
 def test_pieces_are_of_one_size_but_the_last():

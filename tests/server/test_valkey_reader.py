@@ -42,6 +42,25 @@ async def test_a_dead_cluster_node_is_an_error_for_its_part_alone(tmp_path):
         assert answered + failed == 60
 
 
+async def test_a_cluster_asks_for_a_password(tmp_path):
+    store = make_store(tmp_path, HOSTS)
+    with cluster(tmp_path / "valkey") as (url, nodes):
+        for node in nodes:
+            node.cli("config", "set", "masterauth", "secret")
+            node.cli("config", "set", "requirepass", "secret")
+        without = ValkeyReader(url)
+        with pytest.raises(ServiceError, match="cannot read from the Valkey store"):
+            await without.refresh()
+        await without.aclose()
+        known = url.replace("://", "://:secret@")
+        publisher, reader = ValkeyPublisher(known), ValkeyReader(known)
+        await publisher.push(Generation(store.generation_folder(1)), now=NOW)
+        await reader.refresh()
+        assert await search(reader, f"{HOSTS[0]}/") == [["mw-8b"]]
+        await publisher.aclose()
+        await reader.aclose()
+
+
 async def test_a_cluster_of_which_nothing_answers_is_reported_as_such():
     for place in (f"valkey+cluster://127.0.0.1:{free_port()}", f"valkey://127.0.0.1:{free_port()}/0"):
         publisher, reader = ValkeyPublisher(place), ValkeyReader(place)

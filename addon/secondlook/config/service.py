@@ -35,6 +35,7 @@ from secondlook.core.lists.feed_format import Format
 
 DEFAULT_SERVER_PORT = 5274
 TOP_LIST = "toplist"  # the format of popular hosts, which are known to be good
+STORE = re.compile(r"(?:valkey|redis|rediss|valkeys)(?:\+cluster)?://")
 GUARD_FORMATS = ("auto", TOP_LIST, "warninglist")
 LIST_NAME = re.compile(r"(?:mw|se|uws)(?:-hs|-s)?-8b|gc-32b|x-file-mw(?:-hs|-s)?-8b|x-file-gc-32b")
 
@@ -155,9 +156,8 @@ class UpstreamSettings(Section):
 
 
 def _store(raw: object) -> str:
-    what = "files, valkey://HOST:PORT/DB, redis://… or valkey+cluster://HOST:PORT"
-    schemes = ("valkey://", "valkeys://", "redis://", "rediss://", "valkey+cluster://", "redis+cluster://")
-    if not isinstance(raw, str) or not (raw == "files" or raw.startswith(schemes)):
+    what = "files, valkey://HOST:PORT/DB, redis://… or valkey+cluster://HOST:PORT (with TLS valkeys…)"
+    if not isinstance(raw, str) or not (raw == "files" or STORE.match(raw)):
         raise expected(what)
     if raw != "files":
         needs("valkey")

@@ -46,7 +46,8 @@ type Client = Redis | RedisCluster
 def connect(url: str, *, patient: bool = True) -> Client:
     """Make a client of `valkey://host:port/db`, `valkeys://…` (TLS) or `valkey+cluster://host:port,…`.
 
-    One that is not patient fails at once where a Cluster's node is away; it needs `learn_topology` then.
+    Each may name `user:password@`, and parameters such as `?ssl_ca_certs=…` (`valkeys+cluster`: TLS). One
+    that is not patient fails at once where a Cluster's node is away; it needs `learn_topology` then.
     """
     scheme, _, rest = url.partition("://")
     scheme = scheme.replace("valkeys", "rediss").replace("valkey", "redis")
@@ -54,13 +55,17 @@ def connect(url: str, *, patient: bool = True) -> Client:
     if not scheme.endswith("+cluster"):
         client: Redis = Redis.from_url(f"{scheme}://{rest}", decode_responses=False, **timeouts)
         return client
+    where, _, more = rest.partition("?")
+    access, at, places = where.partition("/")[0].rpartition("@")
+    first, *others = places.split(",")
     nodes = []
-    for place in rest.split("/", 1)[0].split(","):
+    for place in others:
         host, _, port = place.rpartition(":")
-        nodes.append(ClusterNode(host.strip("[]") or "127.0.0.1", int(port)))
+        nodes.append(ClusterNode(host.strip("[]"), int(port)))
     if not patient:
         timeouts["retry"] = Retry(NoBackoff(), 0)
-    return RedisCluster(startup_nodes=nodes, require_full_coverage=False, **timeouts)
+    url = f"{scheme.removesuffix('+cluster')}://{access}{at}{first}?{more}"
+    return RedisCluster.from_url(url, startup_nodes=nodes, require_full_coverage=False, **timeouts)
 
 
 async def learn_topology(client: Client) -> None:
