@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from ledgerkit.made import make_database
+from ledgerkit.samples import RULE
 from secondlook.ground.errors import LedgerError
 from secondlook.ledger.engine.change import bump
 from secondlook.ledger.ledger import Ledger, LedgerOptions
@@ -27,6 +28,24 @@ async def test_a_change_of_this_process_is_seen_at_once(ledger, topic):
     assert ledger.store.changes.counters()[topic] == before + 1
     await ledger.store.change(lambda connection: bump(connection, topic))
     assert ledger.store.changes.counters()[topic] == before + 2
+
+
+def test_a_database_that_has_to_be_writable_is_read_too(postgres, open_ledger):
+    place = make_database(postgres) + "&target_session_attrs=read-write"
+    ledger = open_ledger(place, background=False)
+    ledger.rules.add(RULE)
+    assert [rule.id for rule in ledger.snapshots.rules()] == [RULE.id]
+    with pytest.raises(LedgerError, match="read-only"):
+        ledger.store.read(lambda connection: bump(connection, "rules"))
+
+
+async def test_what_comes_first_after_the_database_restarted_is_done(postgres, open_ledger):
+    place = make_database(postgres)
+    ledger = open_ledger(place, background=False)
+    ledger.rules.add(RULE)
+    postgres.hang_up(place)
+    ledger.rules.remove(RULE.id)
+    assert ledger.snapshots.rules() == ()
 
 
 async def test_what_deadlocks_with_another_proxy_is_done_all_the_same(postgres, open_ledger):

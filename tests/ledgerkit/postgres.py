@@ -107,13 +107,18 @@ class PostgresServer:
             connection.execute(f"CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE {like}")
         return self.url(name)
 
+    def hang_up(self, url: str) -> None:
+        """End every connection to a database."""
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            ended = "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = %s"
+            connection.execute(ended, [self.name_of(url)])
+
     def fail_over(self, url: str, standby: str) -> None:
         """Have another database take the place of one, whose connections end."""
         name, other = self.name_of(url), self.name_of(standby)
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-            ended = "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = %s"
-            connection.execute(ended, [name])
+            self.hang_up(url)
             connection.execute(f"ALTER DATABASE {name} RENAME TO {name}_gone")
             connection.execute(f"ALTER DATABASE {other} RENAME TO {name}")
 

@@ -5,6 +5,7 @@ processes that checkpoint and write at the same time are the one known way to da
 so everybody else switches off both the automatic checkpoint and the one at close.
 """
 
+import re
 import sqlite3
 import time
 from collections.abc import Mapping
@@ -25,6 +26,9 @@ ALIVE: Final[Mapping[str, Any]] = MappingProxyType(
     {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 10_000}
 )
 """How a connection to PostgreSQL notices that nobody is there any more."""
+_HOSTS: Final = re.compile(
+    r"(?P<user>[a-z+]+://(?:[^/?]*@)?)(?P<hosts>[^/?@]*,[^/?@]*)(?P<database>/[^?]*)(?P<more>\?.*|)"
+)
 _FIRST_WAIT_S: Final = 0.0005
 _LONGEST_WAIT_S: Final = 0.005
 _CACHE_KIB: Final = 32_768
@@ -49,14 +53,18 @@ class Place:
 
 
 def find_place(location: str | Path) -> Place:
-    """Read a path, `sqlite:///PATH` or `postgresql://…`; raises ConfigError for anything else."""
+    """Read a path, `sqlite:///PATH` or `postgresql://…`; raises ConfigError for anything else.
+
+    PostgreSQL may have several hosts, as its own programs write them: `…@one:5432,two:5432/…`.
+    """
     if isinstance(location, Path) or "://" not in location:
         path = Path(location)
         return Place(URL.create("sqlite+pysqlite", database=str(path)), path)
     try:
-        url = make_url(location)
+        url = make_url(_HOSTS.sub(_hosts_as_parameters, location))
     except (sa.exc.ArgumentError, ValueError) as error:
-        raise ConfigError(f"ledger: cannot read the address {location!r}") from error
+        shown = re.sub("(?<=://).*@", "***@", location)
+        raise ConfigError(f"ledger: cannot read the address {shown!r}") from error
     match url.drivername:
         case "sqlite" if url.database:
             return Place(url.set(drivername="sqlite+pysqlite"), Path(url.database))
@@ -66,6 +74,16 @@ def find_place(location: str | Path) -> Place:
             raise ConfigError(
                 f"ledger: {url.drivername!r} is not a known engine; use sqlite:///PATH or postgresql://…"
             )
+
+
+def _hosts_as_parameters(found: re.Match[str]) -> str:
+    """Write several hosts as SQLAlchemy and the driver alike read them: `?host=one,two&port=5432,5433`."""
+    hosts = [re.fullmatch(r"(\[.*\]|[^:]*)(?::(\d*))?", each) for each in found["hosts"].split(",")]
+    if None in hosts:
+        raise ValueError(found["hosts"])
+    names, ports = zip(*((each[1].strip("[]"), each[2] or "") for each in hosts if each), strict=True)
+    several = f"{'&' if found['more'] else '?'}host={','.join(names)}&port={','.join(ports)}"
+    return found["user"] + found["database"] + found["more"] + several
 
 
 def make_engine(
@@ -141,8 +159,11 @@ def begin_immediate(connection: sa.Connection) -> None:
 
 def _postgres(place: Place, pool: dict[str, Any], *, read_only: bool) -> sa.Engine:
     options = "-c timezone=UTC -c lock_timeout=5s -c idle_in_transaction_session_timeout=60s"
+    wanted: dict[str, str] = {}
     if read_only:
         options += " -c default_transaction_read_only=on"
+        if place.url.query.get("target_session_attrs") == "read-write":
+            wanted = {"target_session_attrs": "primary"}  # no session is writable that was opened to read
     return sa.create_engine(
         place.url,
         connect_args={
@@ -150,8 +171,9 @@ def _postgres(place: Place, pool: dict[str, Any], *, read_only: bool) -> sa.Engi
             "options": options,
             "application_name": "secondlook",
             **ALIVE,
+            **wanted,
         },
-        pool_pre_ping=read_only,
+        pool_pre_ping=True,  # after a restart of the database nothing fails over a connection that ended
         **pool,
     )
 
