@@ -1,10 +1,8 @@
 """From evidence to a decision, as a client's policy and a pause have it."""
 
-from dataclasses import replace
-
 import pytest
 
-from secondlook.agent.check.deciding import decide, is_open, judge, untested_passes
+from secondlook.agent.check.deciding import decide, judge, untested_passes
 from secondlook.agent.check.evidence import unknown, unverifiable
 from secondlook.agent.check.groups import ClientGroup, Policies
 from secondlook.agent.check.view import LocalView
@@ -20,13 +18,6 @@ PAGE = RequestContext(SubjectClass.PAGE, client="10.0.0.7", url="http://a.test/"
 def snapshot(policy=None, **view):
     strict = ClientGroup("strict", ("10.0.9.0/24",), (), Policy(level=Level.HIGH))
     return LocalView(Policies(policy or Policy(), [strict]), **view).current
-
-
-def test_what_a_clients_policy_lets_through_is_open():
-    assert is_open(snapshot(), PAGE, MILD)
-    assert not is_open(snapshot(), replace(PAGE, client="10.0.9.1"), MILD)
-    assert not is_open(snapshot(), PAGE, replace(MILD, verdict=Verdict.MALICIOUS, risk=Risk.DANGEROUS))
-    assert not is_open(snapshot(), PAGE, unknown(Stage.QUERY, ()))
 
 
 @pytest.mark.parametrize(

@@ -13,20 +13,14 @@ logged with its traceback. Nothing is enforced or recorded here; that is the gat
 
 import asyncio
 import logging
-from dataclasses import replace
+from typing import NamedTuple
 
 from lru import LRU
 
 from secondlook.agent import metrics
-from secondlook.agent.check.deciding import decide, is_open, judge, untested_passes
-from secondlook.agent.check.evidence import (
-    from_finding,
-    listed_step,
-    unknown,
-    unverifiable,
-    worse_of,
-    worst_finding,
-)
+from secondlook.agent.check.case import Case
+from secondlook.agent.check.deciding import decide, judge, untested_passes
+from secondlook.agent.check.evidence import from_finding, listed_step, unverifiable, worse_of, worst_finding
 from secondlook.agent.check.inquiry import Inquiry, Known, Question, fresh_answers, stale_answers
 from secondlook.agent.check.stages import local_evidence
 from secondlook.agent.check.view import LocalView, Snapshot
@@ -46,6 +40,16 @@ _CACHED = Step(Stage.CACHE, "not_listed")
 _MARGIN_S = 0.02  # the query ends this much before the budget, so that its own account of attempts is heard
 _MEMO_S = 10.0
 _MEMORY = 20_000  # recent subjects, and decisions, that are remembered
+
+
+class _Decided(NamedTuple):
+    """A decision that a later look at the same subject would find again, and what it holds by."""
+
+    serial: int  # of the snapshot
+    since: float
+    until: float
+    tiers: tuple[Tier, ...]
+    decision: Decision
 
 
 class Checker:
@@ -76,8 +80,7 @@ class Checker:
         self._stale_for_s = stale_for_s
         self._stale_after_s = stale_after_s
         self._subjects: LRU[str | bytes | tuple[str, str, str | bytes], UrlSubject] = LRU(_MEMORY)
-        # (serial, from, until, tiers, decision): what a later look at the same subject would find again
-        self._memo: LRU[object, tuple[int, float, float, tuple[Tier, ...], Decision]] = LRU(_MEMORY)
+        self._memo: LRU[object, _Decided] = LRU(_MEMORY)
 
     def subject(self, raw: str | bytes) -> UrlSubject:
         """Make the subject of a URL, remembering recent ones. Never raise."""
@@ -112,28 +115,25 @@ class Checker:
                 memo = self._memo.get(key)
                 if (
                     memo is not None
-                    and memo[0] == snapshot.serial
-                    and memo[1] <= now < memo[2]
-                    and memo[3] is tiers
+                    and memo.serial == snapshot.serial
+                    and memo.since <= now < memo.until
+                    and memo.tiers is tiers
                 ):
-                    return memo[4]
-            started = self._clock.monotonic()
-            steps: list[Step] = []
-            evidence = self._local(snapshot, subject, context, now, steps)
+                    return memo.decision
+            case = Case(snapshot, subject, context, now, self._clock.monotonic(), [])
+            evidence = self._local(case)
             until = now + _MEMO_S
-            if evidence is None or is_open(snapshot, context, evidence):
-                evidence, until = self._from_cache(
-                    snapshot, subject, context, tiers, now, steps, until, evidence
-                )
+            if evidence is None or case.is_open(evidence):
+                evidence, until = self._from_cache(case, tiers, until, evidence)
             if evidence is None:
                 return None
-            decision = self._decide(snapshot, context, evidence, now, started)
+            decision = self._decide(case, evidence)
         except Exception as error:  # noqa: BLE001 - the boundary: unverifiable, counted, logged
             return self._broken(context, error)
         if key is not None:
             boundary = snapshot.next_boundary(now)
             until = until if boundary is None else min(until, boundary)
-            self._memo[key] = (snapshot.serial, now, until, tiers, decision)
+            self._memo[key] = _Decided(snapshot.serial, now, until, tiers, decision)
         return decision
 
     def check_local(self, subject: Subject, context: RequestContext) -> Decision:
@@ -146,23 +146,22 @@ class Checker:
 
     def _check_local(self, subject: Subject, context: RequestContext) -> Decision:
         try:
-            snapshot, now, started = self.view.current, self._clock.now(), self._clock.monotonic()
+            case = self._begin(subject, context, self._clock.monotonic())
             tiers = self.lookup.tiers(subject.kind, context.cls)
-            steps: list[Step] = []
-            evidence = known = self._local(snapshot, subject, context, now, steps)
-            if known is None or is_open(snapshot, context, known):
-                evidence, _ = self._from_cache(snapshot, subject, context, tiers, now, steps, now, known)
+            evidence = known = self._local(case)
+            if known is None or case.is_open(known):
+                evidence, _ = self._from_cache(case, tiers, case.now, known)
             if evidence is None:
-                fresh, _ = fresh_answers(self.cache, tiers, subject.kind, subject.hashes, now)
+                fresh, _ = fresh_answers(self.cache, tiers, subject.kind, subject.hashes, case.now)
                 finding = worst_finding(subject.hashes, context.cls, fresh)
                 if finding is not None:
-                    known = worse_of(known, from_finding(finding, Stage.CACHE, subject, steps, 0, now))
-                    steps.append(listed_step(finding, Stage.CACHE))
-                steps.append(Step(Stage.QUERY, "skipped", "looked up locally only"))
-                if known is None or is_open(snapshot, context, known):
-                    known = self._nothing_worse(subject, Stage.CACHE, steps, known)
+                    known = worse_of(known, case.from_finding(finding, Stage.CACHE))
+                    case.steps.append(listed_step(finding, Stage.CACHE))
+                case.steps.append(Step(Stage.QUERY, "skipped", "looked up locally only"))
+                if known is None or case.is_open(known):
+                    known = case.nothing_worse(Stage.CACHE, known)
                 evidence = known
-            return self._decide(snapshot, context, evidence, now, started)
+            return self._decide(case, evidence)
         except Exception as error:  # noqa: BLE001 - the boundary: unverifiable, counted, logged
             return self._broken(context, error)
 
@@ -206,58 +205,59 @@ class Checker:
         """Return whether the local pattern speaks for a tier ("mirrored lists need no query")."""
         return snapshot.pattern.covers(tier, kind, now, stale_after_s=self._stale_after_s)
 
-    def _local(
-        self, snapshot: Snapshot, subject: Subject, context: RequestContext, now: float, steps: list[Step]
-    ) -> Evidence | None:
+    def _begin(self, subject: Subject, context: RequestContext, started: float) -> Case:
+        return Case(self.view.current, subject, context, self._clock.now(), started, [])
+
+    def _local(self, case: Case) -> Evidence | None:
+        snapshot, subject, context = case.snapshot, case.subject, case.context
         evidence = local_evidence(
-            snapshot, subject, context, now, steps, suffixes=self._suffixes, url_subject=self.subject
+            snapshot,
+            subject,
+            context,
+            case.now,
+            case.steps,
+            suffixes=self._suffixes,
+            url_subject=self.subject,
         )
         if (
             isinstance(subject, UrlSubject)
             and subject.problem is not None
-            and (evidence is None or is_open(snapshot, context, evidence))
+            and (evidence is None or case.is_open(evidence))
         ):
-            refused = unverifiable(subject.problem, steps, stage=Stage.MALFORMED)
+            refused = unverifiable(subject.problem, case.steps, stage=Stage.MALFORMED)
             policy = snapshot.policies.of(context.client, context.user)
             if policy.decide(refused, SubjectClass.MALFORMED).action is Action.BLOCK:
                 return refused  # nobody needs to be asked about what is refused anyway
         return evidence
 
     def _from_cache(
-        self,
-        snapshot: Snapshot,
-        subject: Subject,
-        context: RequestContext,
-        tiers: tuple[Tier, ...],
-        now: float,
-        steps: list[Step],
-        until: float,
-        known: Evidence | None,
+        self, case: Case, tiers: tuple[Tier, ...], until: float, known: Evidence | None
     ) -> tuple[Evidence | None, float]:
         """Stage 6, and what needs no server at all; also until when the cached answers hold.
 
         `known` is a local listing that leaves the decision open.
         """
-        to_ask = [tier for tier in tiers if not self.mirrored(snapshot, tier, subject.kind, now)]
+        subject, cls = case.subject, case.context.cls
+        to_ask = [tier for tier in tiers if not self.mirrored(case.snapshot, tier, subject.kind, case.now)]
         if not to_ask:
-            if not tiers and self.lookup.awaited(subject.kind, context.cls):
+            if not tiers and self.lookup.awaited(subject.kind, cls):
                 return None, until
-            steps.append(_MIRRORED if tiers else _NOBODY_TO_ASK)
-            return self._nothing_worse(subject, Stage.PATTERN, steps, known), until
-        fresh, missing = fresh_answers(self.cache, to_ask, subject.kind, subject.hashes, now)
+            case.steps.append(_MIRRORED if tiers else _NOBODY_TO_ASK)
+            return case.nothing_worse(Stage.PATTERN, known), until
+        fresh, missing = fresh_answers(self.cache, to_ask, subject.kind, subject.hashes, case.now)
         for _, answer, _ in fresh:
             until = min(until, answer.expires_at)
-        finding = worst_finding(subject.hashes, context.cls, fresh)
+        finding = worst_finding(subject.hashes, cls, fresh)
         if finding is not None:
-            known = worse_of(known, from_finding(finding, Stage.CACHE, subject, steps, 0, now))
-            if not is_open(snapshot, context, known):
+            known = worse_of(known, case.from_finding(finding, Stage.CACHE))
+            if not case.is_open(known):
                 return known, until
         if missing:
             metrics.CACHE_MISSES.inc()
             return None, until
         metrics.CACHE_HITS.inc()
-        steps.append(_CACHED if finding is None else listed_step(finding, Stage.CACHE))
-        return self._nothing_worse(subject, Stage.CACHE, steps, known, server=fresh[0][1].server), until
+        case.steps.append(_CACHED if finding is None else listed_step(finding, Stage.CACHE))
+        return case.nothing_worse(Stage.CACHE, known, server=fresh[0][1].server), until
 
     def _inquiry(self, subject: Subject, context: RequestContext, deadline: float) -> Inquiry:
         snapshot = self.view.current
@@ -285,79 +285,49 @@ class Checker:
         self, subject: Subject, context: RequestContext, inquiry: Inquiry, started: float
     ) -> Decision:
         """Decide by what the servers answered, or by stage 8 where that was too little."""
-        snapshot, now = self.view.current, self._clock.now()
-        steps: list[Step] = []
         # the view may have moved while we asked: what is known by now counts
-        evidence = self._local(snapshot, subject, context, now, steps)
-        if evidence is None or is_open(snapshot, context, evidence):
-            steps += inquiry.steps
-            evidence = self._from_answers(snapshot, subject, context, inquiry, steps, now, evidence)
-        return self._decide(snapshot, context, evidence, now, started)
+        case = self._begin(subject, context, started)
+        evidence = self._local(case)
+        if evidence is None or case.is_open(evidence):
+            case.steps.extend(inquiry.steps)
+            evidence = self._from_answers(case, inquiry, evidence)
+        return self._decide(case, evidence)
 
-    def _from_answers(
-        self,
-        snapshot: Snapshot,
-        subject: Subject,
-        context: RequestContext,
-        inquiry: Inquiry,
-        steps: list[Step],
-        now: float,
-        known: Evidence | None,
-    ) -> Evidence:
+    def _from_answers(self, case: Case, inquiry: Inquiry, known: Evidence | None) -> Evidence:
+        subject, cls, steps, attempts = case.subject, case.context.cls, case.steps, inquiry.attempts
         question = inquiry.questions[0]
-        finding = worst_finding(subject.hashes, context.cls, question.known)
+        finding = worst_finding(subject.hashes, cls, question.known)
         if finding is not None:
-            known = worse_of(known, from_finding(finding, Stage.QUERY, subject, steps, inquiry.attempts, now))
-            if not is_open(snapshot, context, known):
+            known = worse_of(known, case.from_finding(finding, Stage.QUERY, attempts))
+            if not case.is_open(known):
                 return known
             steps.append(listed_step(finding, Stage.QUERY))
-        if not inquiry.asked and self.lookup.awaited(subject.kind, context.cls):
+        if not inquiry.asked and self.lookup.awaited(subject.kind, cls):
             return unverifiable("no server can be reached from here", steps)
         if not question.failed:
             if finding is None:
                 steps.append(Step(Stage.QUERY, "not_listed", inquiry.server))
-            return self._nothing_worse(
-                subject, Stage.QUERY, steps, known, server=inquiry.server, attempts=inquiry.attempts
-            )
+            return case.nothing_worse(Stage.QUERY, known, server=inquiry.server, attempts=attempts)
         stale: list[Known] = []
         for tier in question.failed:
             older = stale_answers(
-                self.cache, tier, subject.kind, question.missing[tier], now, self._stale_for_s
+                self.cache, tier, subject.kind, question.missing[tier], case.now, self._stale_for_s
             )
             if older is None:
                 reason = "; ".join(f"{tier}: {error}" for tier, error in question.failed.items())
-                return unverifiable(reason, steps, attempts=inquiry.attempts)
+                return unverifiable(reason, steps, attempts=attempts)
             stale += older
-        finding = worst_finding(subject.hashes, context.cls, stale)
+        finding = worst_finding(subject.hashes, cls, stale)
         if finding is None:
             steps.append(Step(Stage.CACHE, "not_listed", "expired, and no server answered"))
         else:
-            known = worse_of(known, from_finding(finding, Stage.CACHE, subject, steps, inquiry.attempts, now))
-            if not is_open(snapshot, context, known):
+            known = worse_of(known, case.from_finding(finding, Stage.CACHE, attempts))
+            if not case.is_open(known):
                 return known
             steps.append(listed_step(finding, Stage.CACHE))
-        server, attempts = stale[0][1].server, inquiry.attempts
-        return self._nothing_worse(
-            subject, Stage.CACHE, steps, known, server=server, stale=True, attempts=attempts
+        return case.nothing_worse(
+            Stage.CACHE, known, server=stale[0][1].server, stale=True, attempts=attempts
         )
-
-    def _nothing_worse(
-        self,
-        subject: Subject,
-        stage: Stage,
-        steps: list[Step],
-        known: Evidence | None,
-        *,
-        server: str | None = None,
-        stale: bool = False,
-        attempts: int = 0,
-    ) -> Evidence:
-        """Conclude that nobody lists it, or nobody as worse than what is known."""
-        if isinstance(subject, UrlSubject) and subject.problem is not None:
-            return unverifiable(subject.problem, steps, stage=Stage.MALFORMED, attempts=attempts)
-        if known is not None:
-            return replace(known, steps=tuple(steps), attempts=attempts)
-        return unknown(stage, steps, server=server, stale=stale, attempts=attempts)
 
     def judge(
         self, context: RequestContext, evidence: Evidence, *, unverifiable: Action | None = None
@@ -365,10 +335,9 @@ class Checker:
         """Decide about evidence from elsewhere; `unverifiable` takes the place of the policy's."""
         return judge(self.view.current, context, evidence, self._clock.now(), unverifiable)
 
-    def _decide(
-        self, snapshot: Snapshot, context: RequestContext, evidence: Evidence, now: float, started: float
-    ) -> Decision:
-        return decide(snapshot, context, evidence, now, (self._clock.monotonic() - started) * 1000.0)
+    def _decide(self, case: Case, evidence: Evidence) -> Decision:
+        elapsed_ms = (self._clock.monotonic() - case.started) * 1000.0
+        return decide(case.snapshot, case.context, evidence, case.now, elapsed_ms)
 
     def _broken(self, context: RequestContext, error: Exception) -> Decision:
         """An internal error is "unverifiable": counted, logged, and judged by the policy."""

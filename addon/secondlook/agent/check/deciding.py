@@ -2,17 +2,10 @@
 
 from dataclasses import replace
 
-from secondlook.agent.check.evidence import is_listed
 from secondlook.agent.check.groups import pause_for
 from secondlook.agent.check.view import Snapshot
 from secondlook.core.subject import RequestContext
 from secondlook.core.verdict import Action, Decision, Evidence, Stage, SubjectClass, Verdict
-
-
-def is_open(snapshot: Snapshot, context: RequestContext, evidence: Evidence) -> bool:
-    """Return whether somebody may know worse: it is listed, and the policy lets that through."""
-    policy = snapshot.policies.of(context.client, context.user)
-    return is_listed(evidence) and not policy.blocks(evidence.risk)
 
 
 def decide(
