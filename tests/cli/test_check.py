@@ -68,3 +68,13 @@ def test_unusual_input_of_check(state):
     done = command("check", "http://", "", "http://[", "\x01", "--state", state, "--json", check=False)
     assert done.returncode in {2, 10, 11}
     assert "Traceback" not in done.stderr
+
+
+def test_what_is_neither_a_url_nor_a_file_is_not_allowed(state, tmp_path):
+    """A file's name that is mistyped would else be a strange host that nobody has on a list."""
+    done = command("check", "no such file.zip", "--state", state, check=False)
+    assert done.returncode == 2
+    assert "expected a URL or a digest, got 'no such file.zip'; there is no file of that name" in done.stderr
+    assert "ALLOW" not in done.stdout
+    for text in ("http://a.example/two words", "a.example/two words"):
+        assert command("check", text, "--state", state, "--offline", check=False).returncode != 2

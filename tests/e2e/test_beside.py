@@ -83,6 +83,7 @@ COMMANDS = [
     ["check", "http://malware.secondlook.test/", "http://bad.example/\x1b[31m", "--json"],
     ["check", "http://x.bad.example/", "--client", "10.0.0.1"],
     ["check", " "],
+    ["check", "no such file.zip"],
     ["resume", "--client", "10.0.0.9", "--json"],
 ]
 # said again, each changes nothing and says the same

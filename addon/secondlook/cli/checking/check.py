@@ -1,10 +1,10 @@
 """`secondlook check`: the whole check of URLs, files and digests, explained; nothing is recorded."""
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import aclosing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -51,7 +51,7 @@ def check(
     if (running := read_run_file(context.state)) and changed_since_read(running):
         write(f"{inert(changed(running['invocation']['config'], typed('reload')))}\n", "err")
     if context.running is not None:
-        records = [context.running.explain(_subject(text), client) for text in subjects]
+        records = [_explained(context.running.explain, _subject(text), client) for text in subjects]
     else:
         records = asyncio.run(_check(context, subjects, as_file=as_file, offline=offline, client=client))
     titles = {} if context.as_json else context.list_titles()
@@ -85,12 +85,34 @@ async def _check(
             return [await _check_one(parts, text, as_file=as_file, client=client) for text in subjects]
 
 
+def _explained(explain: "Callable[[str, str | None], Json]", text: str, client: str | None) -> "Json":
+    from secondlook.run.assembly.answers.explaining import NoSubjectError
+
+    try:
+        return explain(text, client)
+    except NoSubjectError as error:
+        _no_subject(error)
+
+
+def _no_subject(error: ValueError) -> NoReturn:
+    fail(f"{error}; there is no file of that name here either", status=2)
+
+
 async def _check_one(parts: "Parts", text: str, *, as_file: bool, client: str | None) -> "Json":
-    from secondlook.run.assembly.answers.explaining import explained, explanation, subject_from
+    from secondlook.run.assembly.answers.explaining import (
+        NoSubjectError,
+        explained,
+        explanation,
+        subject_from,
+    )
 
     path = Path(_subject(text))
     if not (as_file or text.startswith(PATH_STARTS) or ("://" not in text and _is_file(path))):
-        return await explained(parts.checker, text, subject_from(text, parts.suffixes), client)
+        try:
+            subject = subject_from(text, parts.suffixes)
+        except NoSubjectError as error:
+            _no_subject(error)
+        return await explained(parts.checker, text, subject, client)
     from secondlook.run.assembly.answers.file_check import FileCheck
 
     async with aclosing(FileCheck.of(parts)) as files:

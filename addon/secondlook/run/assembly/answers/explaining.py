@@ -14,9 +14,15 @@ from secondlook.core.verdict import Decision, Step, SubjectClass
 type Json = dict[str, Any]
 
 
+class NoSubjectError(ValueError):
+    """What a person wrote is neither a URL nor a digest, whatever a parser of URLs would make of it."""
+
+
 def subject_from(text: str, suffixes: Suffixes) -> UrlSubject | FileSubject:
-    """Make a subject of what a person wrote: a digest in hexadecimal, else a URL."""
+    """Make a subject of what a person wrote: a digest in hexadecimal, else a URL. Raises NoSubjectError."""
     text = text.strip()
+    if "://" not in text and len(text.partition("/")[0].split()) != 1:  # words, or the name of a file
+        raise NoSubjectError(f"expected a URL or a digest, got {text!r}")
     kind = digest_kind(text)
     if kind is None:
         return url_subject(text, suffixes)
