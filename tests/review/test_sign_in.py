@@ -15,7 +15,14 @@ from review.stage import ORIGIN, keep, post
 from secondlook.ground.called import typed
 from secondlook.ground.clock import SystemClock
 from secondlook.review.app import create_app
-from secondlook.review.session import COOKIE, LOGIN_TRIES, Doorkeeper, Ended
+from secondlook.review.session import COOKIE, DEVICE, LOGIN_TRIES, Doorkeeper, Ended
+
+
+class Still(SystemClock):
+    """A clock whose minutes do not pass."""
+
+    def monotonic(self):
+        return 1000.0
 
 
 def test_signing_out_ends_the_session(client):
@@ -95,3 +102,34 @@ def test_a_refused_password_is_an_event(client, ledger):
     (event,) = ledger.events.page().events
     assert (event.kind, event.stage, event.client) == ("error", "sign_in", "testclient")
     assert event.detail == "a password was refused at the review page"
+
+
+def test_nobody_who_guesses_keeps_a_known_browser_out(operations):
+    """Neither from its own address, as behind one balancer or router, nor from many others."""
+    hashed = PasswordHasher(time_cost=1, memory_cost=64).hash("right")
+    clock = Still()
+
+    def sign_in(address, password, device=None):
+        app = create_app(operations, doors[0], hosts=["127.0.0.1:9000"], clock=clock)
+        with TestClient(app, base_url=ORIGIN, follow_redirects=False, client=(address, 5)) as browser:
+            if device:
+                browser.cookies.set(DEVICE, device, domain="127.0.0.1", path="/sign-in")
+            return browser.post("/sign-in", data={"password": password})
+
+    doors = [Doorkeeper(b"k" * 32, password_hash=hashed)]
+    first = sign_in("192.0.2.1", "right")
+    device = first.cookies[DEVICE]
+    given = next(each for each in first.headers.get_list("set-cookie") if each.startswith(DEVICE))
+    assert {"HttpOnly", "Path=/sign-in", "SameSite=strict"} <= set(given.split("; "))
+    doors[0] = Doorkeeper(b"k" * 32, password_hash=hashed)  # a start later
+    for number in range(11):
+        for _ in range(LOGIN_TRIES):
+            refused = sign_in(f"192.0.2.{number}", "wrong")
+    assert refused.status_code == 429
+    assert sign_in("203.0.113.9", "right").status_code == 429
+    for address in ("192.0.2.1", "203.0.113.9"):
+        assert sign_in(address, "right", device).headers["location"] == "/"
+    assert sign_in("203.0.113.9", "right", "forged" + device).status_code == 429
+    answers = [sign_in("203.0.113.9", "wrong", device).status_code for _ in range(LOGIN_TRIES + 1)]
+    assert answers == [403] * LOGIN_TRIES + [429], "a stolen cookie gives no more tries than an address"
+    assert doors[0].session(device) is None, "it opens nothing"

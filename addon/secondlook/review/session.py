@@ -3,6 +3,9 @@
 A link works once: its token is exchanged for a cookie and replaced. The same token, read from
 `run.json` by somebody who may read the state folder, is also the API's bearer token. A cookie that a password
 opened holds as long as that password does.
+
+Who signed in with the password has a second cookie, which opens nothing: from a browser that has it wrong
+tries are counted apart, so that nobody who guesses, be it from the same address, keeps its user out.
 """
 
 import hmac
@@ -24,7 +27,9 @@ from secondlook.core.tries import Tries
 from secondlook.ground.files import write_whole
 
 COOKIE = "second_look_session"
+DEVICE = "second_look_device"
 SESSION_S = 30 * 24 * 3600
+DEVICE_S = 400 * 24 * 3600  # browsers keep a cookie no longer
 LOGIN_TRIES = 5  # wrong ones a minute of one client, and ten times that of all together
 MOST_ENDED = 10_000
 
@@ -91,11 +96,13 @@ class Doorkeeper:
         self._secret = secret
         self._by_link = URLSafeTimedSerializer(secret, salt="second-look-by-link")
         self._by_password = URLSafeTimedSerializer(secret, salt=f"second-look-by-password:{password_hash}")
+        self._by_device = URLSafeTimedSerializer(secret, salt="second-look-device")
         self._hasher = PasswordHasher()
         self._password_hash = password_hash
         self._renewed = renewed
         self._ended = Ended(ended, time.time())
-        self.tries = Tries(LOGIN_TRIES, 10 * LOGIN_TRIES)
+        self._tries = Tries(LOGIN_TRIES, 10 * LOGIN_TRIES)
+        self._tries_of_known = Tries(LOGIN_TRIES)
         self.token = secrets.token_urlsafe(24)
 
     @property
@@ -121,11 +128,20 @@ class Doorkeeper:
             return None
         return _new_cookie(self._by_password)
 
+    def tries(self, device: str | None, client: str) -> tuple[Tries, str]:
+        """Return where tries with the password are counted, and of whom: a known browser, or an address."""
+        known = device and _opened(self._by_device, device, DEVICE_S)
+        return (self._tries_of_known, known[0]) if known else (self._tries, client)
+
+    def new_device(self) -> str:
+        """Make the cookie by which a browser is known again."""
+        return _new_cookie(self._by_device)
+
     def session(self, cookie: str | None) -> Session | None:
         """Read a cookie back; None when it is missing, forged, too old or of another password."""
         if not cookie:
             return None
-        opened = _opened(self._by_link, cookie) or _opened(self._by_password, cookie)
+        opened = _opened(self._by_link, cookie, SESSION_S) or _opened(self._by_password, cookie, SESSION_S)
         if opened is None:
             return None
         session_id, made = opened
@@ -148,10 +164,10 @@ def _new_cookie(signer: URLSafeTimedSerializer) -> str:
     return str(signer.dumps(secrets.token_urlsafe(18)))
 
 
-def _opened(signer: URLSafeTimedSerializer, cookie: str) -> tuple[str, float] | None:
+def _opened(signer: URLSafeTimedSerializer, cookie: str, max_age_s: int) -> tuple[str, float] | None:
     """Return a cookie's session and when it was made (Unix seconds); None: not signed here, or too old."""
     try:
-        session_id, made = signer.loads(cookie, max_age=SESSION_S, return_timestamp=True)
+        session_id, made = signer.loads(cookie, max_age=max_age_s, return_timestamp=True)
     except BadSignature:
         return None
     return session_id, made.timestamp()
@@ -171,3 +187,16 @@ def session_of(request: Request) -> Session | None:
 def set_session(response: Response, cookie: str, *, secure: bool) -> None:
     """Give the browser its session cookie."""
     response.set_cookie(COOKIE, cookie, httponly=True, samesite="strict", secure=secure, path="/")
+
+
+def set_device(response: Response, cookie: str, *, secure: bool) -> None:
+    """Have a browser known again when somebody signs in there."""
+    response.set_cookie(
+        DEVICE,
+        cookie,
+        max_age=DEVICE_S,
+        httponly=True,
+        samesite="strict",
+        secure=secure,
+        path="/sign-in",
+    )

@@ -11,7 +11,7 @@ from starlette.routing import Route
 from secondlook.core.url.address import is_loopback
 from secondlook.ground.called import NAME, typed
 from secondlook.review.pages.render import page
-from secondlook.review.session import COOKIE, Doorkeeper, session_of, set_session
+from secondlook.review.session import COOKIE, DEVICE, Doorkeeper, session_of, set_device, set_session
 
 logger = logging.getLogger(__name__)
 
@@ -37,19 +37,22 @@ def sign_in_routes(
     async def sign_in(request: Request) -> Response:
         client = request.client.host if request.client else ""
         sent = await request.form()  # first: whoever waits with it is counted when it comes
-        wait_s = doorkeeper.tries.wait_s(client, now())
+        tries, who = doorkeeper.tries(request.cookies.get(DEVICE), client)
+        wait_s = tries.wait_s(who, now())
         if wait_s > 0:
             refused(client)
             return form(request, 429, f"Too many tries. Wait {wait_s:.0f} seconds.")
         # Counted before it is verified: tries that run at the same time count too.
-        doorkeeper.tries.begin(client, now())
+        tries.begin(who, now())
         cookie = await run_in_threadpool(doorkeeper.sign_in, str(sent.get("password", "")))
         if cookie is None:
             refused(client)
             return form(request, 403, "That is not the password.")
-        doorkeeper.tries.was_right(client)
+        tries.was_right(who)
         answer = RedirectResponse("/", status_code=303)
-        set_session(answer, cookie, secure=request.url.scheme == "https")
+        secure = request.url.scheme == "https"
+        set_session(answer, cookie, secure=secure)
+        set_device(answer, doorkeeper.new_device(), secure=secure)
         return answer
 
     async def sign_out(request: Request) -> Response:
