@@ -55,6 +55,13 @@ def test_only_so_many_are_kept_and_their_lists_with_them(folder):
     assert (folder / "mine.txt").exists()
 
 
+def test_a_copy_beside_the_past_is_in_nobodys_way(folder):
+    put(folder, 1)
+    put(folder, 2)
+    (folder / PAST / "000001 (copy).json").write_bytes((folder / PAST / "000001.json").read_bytes())
+    assert put(folder, 3).serial == 3
+
+
 def test_numbers_go_on_where_the_stamp_in_force_is_damaged(folder):
     put(folder, 1)
     put(folder, 2)

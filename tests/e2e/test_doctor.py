@@ -53,6 +53,7 @@ def well(tmp_path_factory) -> Iterator[Callable[..., list[dict[str, str]]]]:
     (folder / "home").mkdir()
     config = folder / "proxy.yaml"
     config.write_text("workers: 1\nservers: {embedded: true}\n")
+    (folder / "state").mkdir(mode=0o700)
     proxy = Proxy(folder / "state", config)
     proxy.facts["folder"] = folder
 

@@ -5,7 +5,7 @@ import pytest
 from secondlook.run.assembly.answers.reviewing import secret_key
 from secondlook.run.assembly.check.parts import own_site_key
 from secondlook.run.authority import make_authority
-from secondlook.run.diagnosis.key_check import damaged_keys
+from secondlook.run.diagnosis.key_check import damaged_keys, open_state
 from secondlook.run.supervisor.authority_files import AUTHORITY
 from secondlook.server.publish.signing import publisher_key
 
@@ -51,3 +51,21 @@ def test_one_that_cannot_be_looked_at_keeps_no_other_from_it(state):
     assert "site.key" in one.text
     assert one.remedy == "this user must be able to read it"
     assert "review.key has 5 bytes" in other.text
+
+
+@pytest.mark.parametrize(
+    ("mode", "seen"), [(0o700, False), (0o750, False), (0o711, False), (0o755, True), (0o702, True)]
+)
+def test_a_state_that_every_user_can_look_into_is_told(tmp_path, mode, seen):
+    state = tmp_path / "the state"
+    assert list(open_state(state)) == []
+    state.mkdir()
+    state.chmod(mode)
+    found = list(open_state(state))
+    assert [(each.check, each.text, each.remedy) for each in found] == [
+        (
+            "state",
+            f"{state} is open to every user of this machine (mode {mode:04o})",
+            f"close it with `chmod o= '{state}'`",
+        )
+    ] * seen

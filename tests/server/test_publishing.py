@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from hashlib import sha256
@@ -48,6 +49,26 @@ def test_the_table_holds_exactly_what_was_imported(tmp_path):
     assert all(table.has(full_hash(f"{host}/")) for host in EVIL)
     assert not any(table.has(full_hash(f"good{number}.example/")) for number in range(2000))
     assert len(table) == 2000 + 4  # and a canary for each block list
+
+
+@pytest.mark.parametrize("file", ["records", "texts"])
+@pytest.mark.parametrize("left", [3, 48 * 30, None])
+def test_a_source_of_which_a_part_is_missing_is_not_published_without_it(tmp_path, file, left):
+    """Cut within an entry, between two, or gone: of few entries nobody would see that the list shrank."""
+    store = make_store(tmp_path, EVIL[:100])
+    put(store, ["later.example"], name="later.txt")
+    [damaged, _] = [each for each in store.sources() if each.kind == "import"]
+    path = store.source_folder(damaged.id) / file
+    if left is None:
+        path.unlink()
+    else:
+        os.truncate(path, left)
+    with pytest.raises(PatternError, match=rf"the source {damaged.id} is damaged \(.*\); remove "):
+        out(store)
+    assert store.generations() == [1]
+    shutil.rmtree(store.source_folder(damaged.id))
+    out(store)
+    assert table_of(store).has(full_hash("later.example/"))
 
 
 def test_many_hashes_are_looked_up_at_once(tmp_path):

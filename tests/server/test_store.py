@@ -4,15 +4,19 @@ About a second.
 """
 
 import os
+import shutil
 from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
 
 from secondlook.ground.errors import PatternError
+from secondlook.server.store import administration
 from secondlook.server.store import store as store_module
+from secondlook.server.store.administration import add_entry, rollback
+from secondlook.server.store.names import import_list
 from secondlook.server.store.store import ServerStore
-from serverkit import make_store, out, put
+from serverkit import NOW, make_store, out, put
 
 
 def test_a_writer_that_does_not_end_is_named_and_not_waited_for_for_ever(tmp_path, monkeypatch):
@@ -35,6 +39,42 @@ def test_it_is_said_whom_one_waits_for(tmp_path, monkeypatch, caplog):
         assert [each.getMessage() for each in caplog.records] == [
             f"waiting for process {os.getpid()}, which holds {tmp_path / 'lock'}"
         ]
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xff\xfe", b"null", b"[1]", b"9" * 5000, b'{"a": 1}'])
+@pytest.mark.parametrize("name", ["own.json", "current", "rolled-back", "sources/*-lines.txt/source.json"])
+def test_a_damaged_file_is_named_and_what_is_published_stays(tmp_path, suffixes, name, damage):
+    def add(subject):
+        add_entry(store, subject, target=import_list("mw-8b"), suffixes=suffixes, who="me", now=NOW)
+
+    store = ServerStore(tmp_path / "server")
+    put(store, ["evil.example"], name="lines.txt")
+    out(store)
+    add("own.example")
+    out(store)
+    rollback(store)
+    (store.root / "held").unlink()
+    [path] = store.root.glob(name)
+    path.write_bytes(damage)
+    for look in (
+        lambda: administration.status(store),
+        lambda: list(administration.entries(store)),
+        lambda: add("other.example"),
+        lambda: rollback(store),
+        lambda: out(store),
+    ):
+        try:
+            look()
+        except PatternError as error:
+            words = str(error)
+            assert path.name in words or "no earlier generation" in words, words
+    assert store.generations()[:2] == [1, 2]
+
+
+def test_a_folder_beside_the_generations_is_none(tmp_path):
+    store = make_store(tmp_path / "server", ["evil.example"])
+    shutil.copytree(store.generation_folder(1), store.generations_folder / "000001 copy")
+    assert store.generations() == [1]
 
 
 def test_sources_are_oldest_first_past_the_last_number_of_four_digits(tmp_path):

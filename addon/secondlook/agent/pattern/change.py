@@ -52,7 +52,7 @@ def put_stamp(folder: Path, stamp: Stamp, *, now: float, keep: int) -> Stamp:
         previous = Stamp.from_json(data)
         if _contents(previous) != _contents(stamp):  # the same lists again are no step to go back to
             write_whole(past / f"{previous.serial:06d}.json", data)
-    numbers = [int(path.stem) for path in past.glob("*.json")]
+    numbers = [int(path.stem) for path in past.glob("*.json") if path.stem.isdecimal()]
     stamp = replace(stamp, serial=max([*numbers, previous.serial if previous else 0]) + 1, written_at=now)
     write_whole(before, stamp.to_json())
     for path in sorted(past.glob("*.json"))[:-keep]:

@@ -26,7 +26,7 @@ from secondlook.run.diagnosis.directory_check import directory
 from secondlook.run.diagnosis.engine_check import engines
 from secondlook.run.diagnosis.finding import NETWORK_TIMEOUT_S, Finding
 from secondlook.run.diagnosis.front_check import fronts
-from secondlook.run.diagnosis.key_check import damaged_keys
+from secondlook.run.diagnosis.key_check import damaged_keys, open_state
 from secondlook.run.supervisor.authority_files import AUTHORITY, whole
 from secondlook.run.supervisor.runfile import LEDGER_FILE, SERVER_FOLDER, read_run_file
 from secondlook.run.supervisor.settings_file import changed_since_read
@@ -52,6 +52,7 @@ async def diagnose(settings: Settings) -> AsyncIterator[Finding]:
         ("pattern", lambda: [_pattern(settings)]),
         ("feed", lambda: _feeds(settings)),
         ("key", lambda: damaged_keys(settings.state)),
+        ("state", lambda: open_state(settings.state)),
         ("ca", lambda: _authority(settings)),
     )
     asked: tuple[tuple[str, AsyncIterator[Finding]], ...] = (
@@ -227,6 +228,7 @@ def _feeds(settings: Settings) -> Iterator[Finding]:
     servers = settings.servers
     others = bool(servers.intranet or servers.network)
     folder = settings.state / SERVER_FOLDER
+    yield from _damaged_store(folder)
     for alert in feed_alerts(folder, named=bool(settings.feeds), others=others, now=time.time()):
         yield Finding(
             "feed", "problem", alert, "see `feeds` of the settings; the page of lists shows each of them"
@@ -257,6 +259,21 @@ def _feeds(settings: Settings) -> Iterator[Finding]:
             "see whether this machine reaches its address (`upstream_proxy`?); it is tried again by itself"
             + kept,
         )
+
+
+def _damaged_store(folder: Path) -> Iterator[Finding]:
+    from secondlook.server.store.manual_entries import read_manual  # noqa: PLC0415 - slow
+    from secondlook.server.store.store import ServerStore  # noqa: PLC0415
+
+    if not (folder / "sources").is_dir():
+        return
+    store = ServerStore(folder)
+    try:
+        store.current(), store.sources(), read_manual(store)
+    except PatternError as error:
+        fault, _, remedy = str(error).partition("; ")
+        text = f"{fault}: nothing new is published"
+        yield Finding("feed", "problem", text, remedy or "put the file back from a backup, or remove it")
 
 
 def _authority(settings: Settings) -> Iterator[Finding]:

@@ -1,5 +1,7 @@
-"""Which secrets of an installation cannot be used, and what to do about each."""
+"""Which secrets of an installation cannot be used, or are in others' reach, and what to do about each."""
 
+import shlex
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +12,17 @@ from secondlook.run.diagnosis.finding import Finding
 from secondlook.run.supervisor.authority_files import AUTHORITY
 from secondlook.run.supervisor.runfile import REVIEW_KEY_FILE, SERVER_FOLDER, SITE_KEY_FILE
 from secondlook.server.publish.signing import KEY_FILE, read_private_key
+
+
+def open_state(state: Path) -> Iterator[Finding]:
+    """Look whether everybody on this machine can look into the state folder; its group may be a gateway's."""
+    try:
+        mode = stat.S_IMODE(state.stat().st_mode)
+    except FileNotFoundError:
+        return
+    if mode & (stat.S_IROTH | stat.S_IWOTH):
+        text = f"{state} is open to every user of this machine (mode {mode:04o})"
+        yield Finding("state", "problem", text, f"close it with `chmod o= {shlex.quote(str(state))}`")
 
 
 def damaged_keys(state: Path) -> Iterator[Finding]:

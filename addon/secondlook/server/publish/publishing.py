@@ -42,7 +42,7 @@ from secondlook.server.store.records import (
     open_run,
     sort_records,
 )
-from secondlook.server.store.store import HELD, ServerStore, Source, dump_json
+from secondlook.server.store.store import HELD, ServerStore, Source, damaged_source, dump_json
 from secondlook.suffix import load_suffixes
 from secondlook.wire.signature import public_text, sign_list
 
@@ -177,13 +177,13 @@ class _Publication:
         runs += [_canary_run(target) for target in self._wanted_lists()]
         for source in reversed(self._sources):
             folder = self._store.source_folder(source.id)
-            texts = map_file(folder / "texts")
+            records, texts = _content_of(source, folder)
             target = import_list(source.list)
             guarded = not source.insist and target.role is Role.BLOCK
             runs.append(
                 Run(
                     name=source.name,
-                    records=open_run(folder / "records"),
+                    records=records,
                     lists=lists_for(target, source.dropped),
                     families=source.families,
                     guarded=guarded,
@@ -305,6 +305,20 @@ class _Publication:
         for full_hash in table.held(self._guard.roots):
             text = self._guard.roots[full_hash]
             raise PatternError(f"not published: {text} is known to be good and would be blocked")
+
+
+def _content_of(source: Source, folder: Path) -> tuple[Records, memoryview]:
+    """Map a source's records and texts. Raises PatternError where some are missing."""
+    try:
+        records, texts = open_run(folder / "records"), map_file(folder / "texts")
+    except (PatternError, OSError) as error:
+        raise damaged_source(folder, str(error)) from error
+    expected = sum(source.counts.values())
+    if len(records) < expected:
+        raise damaged_source(folder, f"{len(records)} of {expected} entries are left")
+    if len(texts) and texts[-1] != ord("\n"):
+        raise damaged_source(folder, "its texts are cut")
+    return records, texts
 
 
 def _line_at(texts: Any, offset: int) -> str:

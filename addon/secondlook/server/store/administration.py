@@ -194,7 +194,7 @@ def _text(row: np.void, texts: mmap.mmap | bytes) -> str:
     at = int(row["text"])
     if at == NO_TEXT:
         return bytes(row["hash"]).hex()
-    return texts[at : texts.find(b"\n", at)].decode()
+    return texts[at : texts.find(b"\n", at)].decode("utf-8", "replace")
 
 
 def _size(path: Path) -> int:

@@ -18,6 +18,7 @@ from secondlook.core.subject import SubjectKind
 from secondlook.core.url.canonical import url_subject
 from secondlook.core.url.expression import Suffixes, listing_expression
 from secondlook.feeds.entries.maker import EMPTY_FILE
+from secondlook.ground.errors import PatternError
 from secondlook.ground.files import write_whole
 from secondlook.server.store.names import list_of
 from secondlook.server.store.store import ServerStore, dump_json
@@ -84,11 +85,16 @@ def parse_subject(subject: str, suffixes: Suffixes) -> tuple[ManualScope, str]:
 
 
 def read_manual(store: ServerStore) -> list[ManualEntry]:
-    """Read every own entry, oldest first."""
+    """Read every own entry, oldest first. Raises PatternError for a damaged file."""
     path = store.root / "own.json"
-    if not path.exists():
+    try:
+        return [ManualEntry(**raw) for raw in json.loads(path.read_bytes())]
+    except FileNotFoundError:
         return []
-    return [ManualEntry(**raw) for raw in json.loads(path.read_bytes())]
+    except (OSError, ValueError, TypeError) as error:
+        raise PatternError(
+            f"cannot read {path}: {error}; put it back from a backup, or remove it and add your entries again"
+        ) from error
 
 
 def write_manual(store: ServerStore, entries: Sequence[ManualEntry]) -> None:

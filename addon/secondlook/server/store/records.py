@@ -13,6 +13,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from secondlook.ground.errors import PatternError
+
 RECORD = np.dtype(
     [
         ("hash", "V32"),
@@ -84,10 +86,14 @@ def write_rows(file: BinaryIO, rows: npt.NDArray[Any]) -> None:
 
 
 def open_run(path: Path) -> Records:
-    """Map a file of records; an empty file is an empty array."""
-    if path.stat().st_size < RECORD.itemsize:
-        return np.empty(0, dtype=RECORD)
-    return np.memmap(path, dtype=RECORD, mode="r")
+    """Map a file of records; an empty file is an empty array. Raises PatternError for one that is cut."""
+    try:
+        size = path.stat().st_size
+        if size % RECORD.itemsize:
+            raise PatternError(f"{path} is cut: {size} bytes")
+        return np.memmap(path, dtype=RECORD, mode="r") if size else np.empty(0, dtype=RECORD)
+    except (OSError, ValueError) as error:
+        raise PatternError(f"cannot open {path}: {error}") from error
 
 
 def slices(runs: Sequence[Records], limit: int = SLICE_RECORDS) -> Iterator[list[Records]]:

@@ -113,11 +113,11 @@ def _take_out(
             equal = _equal(part, full_hash)
             removed += int(equal.sum())
             write_rows(file, part[~equal])
-    counts = {**source.counts, name: source.counts[name] - removed}
+        counts = {**source.counts, name: source.counts[name] - removed}
+        # before the records: where this is killed, there are more of them than it says, never fewer
+        store.change_source(replace(source, counts=counts))
     if not any(counts.values()):
         store.forget_source(source.id)
-        return removed
-    store.change_source(replace(source, counts=counts))
     return removed
 
 

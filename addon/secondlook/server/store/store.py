@@ -37,6 +37,7 @@ logger = logging.getLogger(__name__)
 WRITER_WAIT_S = 300.0  # several times what the largest import and publication take
 WRITER_NAMED_S = 1.0  # from then on the one that is waited for is named
 _LOOK_AGAIN_S = 0.02
+_MAX_DIGITS = 18  # of the number of a generation
 
 FEEDS_FOLDER = "feeds"  # what is known of each feed: when it came, when it is due
 GUARD_FOLDER = "guard"  # hosts that feeds give as known to be good, a file for each
@@ -108,6 +109,14 @@ def _number_of(folder: Path) -> int:
     return int(folder.name[: len(folder.name) - len(folder.name.lstrip(digits))])
 
 
+def damaged_source(folder: Path, why: str) -> PatternError:
+    """Return the error that a source's folder cannot be used, and the way forward."""
+    return PatternError(
+        f"the source {folder.name} is damaged ({why}); remove {folder}: a feed brings its entries again, a "
+        "file is imported again"
+    )
+
+
 class ServerStore:
     """A server's folder on disk; `root` is made when it is not there."""
 
@@ -165,12 +174,16 @@ class ServerStore:
     # Sources
 
     def sources(self) -> list[Source]:
-        """Return every source, oldest first."""
+        """Return every source, oldest first. Raises PatternError for a damaged one."""
         found = []
         taken_in = self.sources_folder.glob("[0-9]*")  # others are not taken in yet, or gone
         for folder in sorted(taken_in, key=_number_of):
-            with suppress(FileNotFoundError):
+            try:
                 found.append(Source.from_json(json.loads((folder / "source.json").read_bytes())))
+            except FileNotFoundError:
+                continue
+            except (OSError, ValueError, TypeError, KeyError) as error:
+                raise damaged_source(folder, f"source.json: {error}") from error
         return found
 
     def sources_in_force(self, now: float) -> list[Source]:
@@ -235,7 +248,7 @@ class ServerStore:
         return sorted(
             int(folder.name)
             for folder in self.generations_folder.glob("[0-9]*")
-            if (folder / "manifest.json").exists()
+            if folder.name.isdigit() and (folder / "manifest.json").exists()
         )
 
     def generation_folder(self, number: int) -> Path:
@@ -253,10 +266,10 @@ class ServerStore:
     def current(self) -> int | None:
         """Return the number of the generation that is served, None before the first."""
         try:
-            text = (self.root / "current").read_text("ascii").strip()
+            text = (self.root / "current").read_text("ascii", "replace").strip()
         except FileNotFoundError:
             return None
-        if not text.isdigit():
+        if not text.isdigit() or len(text) > _MAX_DIGITS:
             raise PatternError(f"{self.root / 'current'} does not name a generation: {text[:40]!r}")
         return int(text)
 
@@ -267,10 +280,10 @@ class ServerStore:
     def rolled_back(self) -> frozenset[int]:
         """Return the generations that the operator went back from: it is not gone back to them."""
         try:
-            lines = (self.root / ROLLED_BACK).read_text("ascii").split()
+            lines = (self.root / ROLLED_BACK).read_text("ascii", "replace").split()
         except FileNotFoundError:
             return frozenset()
-        return frozenset(int(line) for line in lines if line.isdigit())
+        return frozenset(int(line) for line in lines if line.isdigit() and len(line) <= _MAX_DIGITS)
 
     def note_rolled_back(self, number: int) -> None:
         """Write down that the operator goes back from a generation; those that are gone are forgotten."""
