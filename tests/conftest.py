@@ -66,6 +66,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """Have a worker more than there are cores: two of them wait for what they started a fifth of their time."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave folders and files out without importing them."""
     left_out = {TESTS / place for place in NOT_QUICK_PLACES} if config.getoption("quick") else set()
