@@ -40,16 +40,12 @@ WITHOUT = set(
     feeds/formats/phishtank.py
     review/app.py
     review/pages/render.py
-    run/assembly/check/asking.py
-    run/assembly/background/background.py
     run/assembly/answers/backtesting.py
     run/assembly/answers/explaining.py
     run/assembly/monitoring/metrics.py
     run/assembly/answers/reviewing.py
-    run/assembly/background/updates.py
     run/assembly/check/viewing.py
     run/development.py
-    run/diagnosis/authority_check.py
     run/reload.py
     run/server_process.py
     run/service.py
