@@ -91,6 +91,16 @@ def test_odd_encodings(stand):
             assert stand.get(path).startswith(b"HTTP/1.1 403"), (coding, kind)
 
 
+def test_mixed_parts(stand):
+    """A listed program as a part of a page that is replaced again and again, which Firefox saves: it does not arrive."""
+    kind = "Content-Type: multipart/x-mixed-replace; boundary=B"
+    page = b"--B\r\nContent-Type: text/html\r\n\r\n<p>soon\r\n"
+    file = b"--B\r\nContent-Disposition: attachment; filename=a.exe\r\n\r\n" + LISTED + b"\r\n--B--\r\n"
+    for number, body in enumerate((file, page * 50 + file, page * 5_000 + file)):
+        stand.site.put(f"/mixed{number}", body, kind)
+        assert LISTED[:100] not in stand.get(f"/mixed{number}", "Accept: text/html,*/*")
+
+
 def test_kept_by_name(stand):
     """A long listed script with its name, by types under which clients keep it: it is refused each time."""
     browser, tool = "Accept: text/html,*/*", "Accept: */*"

@@ -10,6 +10,7 @@ import pytest
 
 from proxykit.origin import Asked, send, send_chunked
 from proxykit.samples import EICAR, EICAR_SHA256, program
+from secondlook.core.verdict import SubjectClass
 
 BODY = program(300_002)
 LIVE = ["text/event-stream", "application/grpc+proto", "application/x-ndjson", "multipart/x-mixed-replace"]
@@ -33,6 +34,39 @@ def test_a_streaming_type_is_no_cover_for_a_program(proxy, gatekeeper, make_orig
         done = curl(proxy, "-i", f"http://127.0.0.1:{origin.port}{path}")
         assert BODY[:64] not in done.stdout
         assert done.stdout.startswith(b"HTTP/1.1 403") or done.returncode != 0, path
+
+
+FRAME = b"--frame\r\nContent-Type: image/jpeg\r\n\r\n\xff\xd8\xff\xe0\0\x10JFIF" + BODY[2:9000] + b"\r\n"
+FILE = (
+    b"--frame\r\nContent-Type: application/octet-stream\r\nContent-Disposition: attachment; filename=a.exe\r\n\r\n"
+    + BODY
+    + b"\r\n--frame--\r\n"
+)
+
+
+@pytest.mark.parametrize("begin", [b"", FRAME * 3])
+def test_no_file_is_a_part_of_a_page_that_is_replaced_again_and_again(
+    proxy, gatekeeper, make_origin, curl, begin
+):
+    """Firefox, going there, saves such a part; its digest is none of those of the body."""
+    pieces, kind = [begin, FILE[:300], FILE[300:]], "Content-Type: multipart/x-mixed-replace; boundary=frame"
+    origin = make_origin(lambda _, writer: send_chunked(writer, pieces, kind))
+    going = ["-H", "Accept: text/html,*/*;q=0.8"]
+    done = curl(proxy, *going, f"http://127.0.0.1:{origin.port}/live")
+    assert done.returncode != 0, "the connection is cut"
+    assert begin.startswith(done.stdout)
+    how, _, use, _ = gatekeeper.seen[-1]
+    assert (how, use.cls) == ("unverifiable", SubjectClass.DOWNLOAD)
+    assert curl(proxy, f"http://127.0.0.1:{origin.port}/live").stdout == b"".join(pieces), (
+        "it is one body to others"
+    )
+
+
+def test_the_pictures_of_a_camera_go_on_as_they_come(proxy, make_origin, curl):
+    kind = "Content-Type: multipart/x-mixed-replace; boundary=frame"
+    origin = make_origin(lambda _, writer: send_chunked(writer, [FRAME] * 20, kind))
+    done = curl(proxy, "-H", "Accept: text/html", f"http://127.0.0.1:{origin.port}/camera")
+    assert (done.returncode, done.stdout) == (0, FRAME * 20)
 
 
 def test_the_headers_of_a_stream_do_not_wait_for_its_first_event(proxy, make_origin):

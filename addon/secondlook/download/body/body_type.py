@@ -60,6 +60,7 @@ _LIVE = re.compile(
     r"|multipart/x-mixed-replace",
     re.IGNORECASE,
 )
+_MIXED = "multipart/x-mixed-replace"
 _NAME_STAR = re.compile(r"""filename\*\s*=\s*"?(?:([\w-]+)'[^']*')?([^;"]+)""", re.IGNORECASE)
 _NAME = re.compile(r"""filename\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;]+))""", re.IGNORECASE)
 # In a URL they name what a server runs and are no sign of what the answer is; as the name of a file they do.
@@ -82,6 +83,7 @@ class Declared:
     live: bool  # its first bytes may be few, and nobody may wait for more
     saved: bool = False  # saved as a file, unless its first bytes are of something that browsers show
     untyped: bool = False  # there is no type: a browser goes by the bytes, and shows pages too
+    mixed: bool = False  # a browser that goes there takes it apart, and saves parts that it does not show
     text: bool = False  # claimed to be a text, of no kind that browsers do more with than to show it
 
 
@@ -120,8 +122,9 @@ def declared(
     named = not endings.isdisjoint(table)
     shown = bool(_SHOWN.fullmatch(kind))
     saved = untyped = text = False
+    mixed = kind == _MIXED and streaming and browsed and not part
     if streaming:  # nobody is shown a program as a stream of events
-        risky = named
+        risky = named and not mixed  # of whose parts none may be a file
     elif _RISKY_TYPES.fullmatch(kind):
         risky = True
     else:
@@ -143,6 +146,7 @@ def declared(
         live=streaming and not risky,
         saved=saved,
         untyped=untyped,
+        mixed=mixed,
         text=text,
     )
 

@@ -41,6 +41,7 @@ tail    bytes                                          end, maybe a copy  tail
 tail    end, risky, all of it is still here            spool              hold
 ask     bytes                                          memory             ask
 refuse  bytes                                          spool, memory      refuse
+any     bytes of a part that is a file (`mixed_parts.py`) spool, memory    refuse
 any     drop                                           -                  pass
 ```
 
@@ -55,6 +56,7 @@ from typing import assert_never
 
 from secondlook.download.body.body_type import Declared
 from secondlook.download.body.inspection import BodyLook
+from secondlook.download.body.mixed_parts import HIDES, MixedParts
 from secondlook.download.body.signatures import READ_ARCHIVES, UNREAD_ARCHIVES
 from secondlook.download.gate.gate_state import (
     Ask,
@@ -75,7 +77,8 @@ from secondlook.download.gate.trickle import Trickle
 
 _PASS = Pass()
 _NOT_KEPT = "there is no copy of it"
-_TOO_LARGE_TO_HOLD = "larger than downloads.spool_max allows"
+_UNHELD = "it cannot be held whole: "
+_TOO_LARGE_TO_HOLD = f"{_UNHELD}larger than downloads.spool_max allows"
 
 
 class BodyGate:
@@ -89,8 +92,8 @@ class BodyGate:
     """
 
     __slots__ = (
-        "_limits", "_must_hold", "_prefers_hold", "_room", "_state", "_tapping", "length", "look", "partial",
-        "tap", "trickles", "whole",
+        "_limits", "_must_hold", "_parts", "_prefers_hold", "_room", "_state", "_tapping", "length", "look",
+        "partial", "tap", "trickles", "whole",
     )  # fmt: skip
 
     def __init__(
@@ -130,6 +133,7 @@ class BodyGate:
             piece=partial,
             from_start=from_start,
         )
+        self._parts = MixedParts(stated, encoding) if stated.mixed and not partial else None
         self._state: GateState = self._first_state(begins=from_start or multipart)
 
     @property
@@ -156,7 +160,7 @@ class BodyGate:
     def problem(self) -> str | None:
         """Why it could not be held or looked into."""
         if isinstance(self._state, Refuse):
-            return f"it cannot be held whole: {self._state.why}"
+            return self._state.why
         if not self.whole:
             return None
         if self.look.signature in UNREAD_ARCHIVES and self._limits.look_up_to:
@@ -223,8 +227,10 @@ class BodyGate:
         self.look.feed(data)
         if self.tap is not None:
             self.tap.feed(data)
-        state = self._state
-        match state:
+        if self._parts is not None and self._parts.feed(data):
+            self._parts = None
+            self._state = Refuse(why=HIDES, chunks=deque(self._state.memory[0] if self._state.memory else ()))
+        match state := self._state:
             case Pass():
                 return data
             case Tail():
@@ -325,13 +331,12 @@ class BodyGate:
             return Ask()
         if self.length is None or self.length > self._limits.hold_up_to:
             self.tap = self._tapping()
-        if self.length is None:
-            return Hold(spool=Spool(self._room))
-        if self.length > self._room.largest and self._must_hold:
+        length = self.length or 0
+        if length > self._room.largest and self._must_hold:
             return Refuse(why=_TOO_LARGE_TO_HOLD)
-        if self.length > (self._room.largest if self._prefers_hold else self._limits.hold_up_to):
+        if length > (self._room.largest if self._prefers_hold else self._limits.hold_up_to):
             tail = Tail(self.length, self._limits, self._room)
-            tail.choose_copy(max(self.length, self.look.size))
+            tail.choose_copy(max(length, self.look.size))
             return tail
         return Hold(spool=Spool(self._room))
 
@@ -371,7 +376,7 @@ class BodyGate:
             return b""
         if not self._must_hold:
             return self._let_begin_go(state.spool, data, why)
-        self._state = Refuse(why=why, spool=state.spool, chunks=deque((data,)))
+        self._state = Refuse(why=_UNHELD + why, spool=state.spool, chunks=deque((data,)))
         return b""
 
     def _hold_at_end(self, data: bytes) -> Hold:
