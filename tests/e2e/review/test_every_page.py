@@ -53,6 +53,17 @@ def test_in_the_readers_own_colours_nothing_is_shown_by_a_background_alone(page)
     assert {each.evaluate(kept) for each in legend.all()} == {"none"}
 
 
+def test_on_paper_stands_what_is_known_and_no_form(page):
+    page.emulate_media(media="print", color_scheme="dark")
+    for path in PAGES:
+        page.goto(path)
+        assert page.locator("h1").count() == 1
+        shown = (
+            "each => each.filter((one) => one.checkVisibility()).map((one) => one.outerHTML.slice(0, 100))"
+        )
+        assert page.locator("nav, form, button").evaluate_all(shown) == [], path
+
+
 def test_everything_can_be_reached_by_keyboard(page):
     page.goto("/")
     page.keyboard.press("Tab")
