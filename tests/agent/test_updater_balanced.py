@@ -5,7 +5,9 @@ import shutil
 import pytest
 
 from agentkit.updating import HOSTS
+from secondlook.agent.pattern.change import status
 from secondlook.agent.pattern.files import read_stamp
+from secondlook.core.event import EventKind
 from secondlook.server.http.app import ServerApp
 from secondlook.server.reader import FileReader
 from secondlook.server.store.store import ServerStore
@@ -52,3 +54,19 @@ async def test_what_two_replicas_answered_about_different_generations_is_asked_f
     await world.updater.update_now()
     assert world.blocks("new.example/")
     assert generation(world) == ("2", True)
+
+
+async def test_a_replica_that_stays_behind_is_shown_until_there_is_a_newer_generation(world, lagging):
+    health = "/healthz"
+    await world.updater.update_now()
+    for _ in range(3):  # met in turn
+        world.app.instead = {health: lagging, NAMES: lagging, LISTS: lagging}
+        await world.updater.update_now()
+        world.app.instead.clear()
+        await world.updater.update_now()
+    [shown] = status(world.state, now=0).alerts
+    assert "office went back from generation 2 to 1" in shown
+    assert [each.detail for each in world.events.kept if each.kind is EventKind.ERROR] == [shown]
+    await world.publish([*HOSTS, "new.example", "newer.example"])
+    await world.updater.update_now()
+    assert status(world.state, now=0).alerts == ()

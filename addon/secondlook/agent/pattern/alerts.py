@@ -36,6 +36,7 @@ class PatternAlerts:
         self._events = events
         self._clock = clock
         self.in_force = read_alerts(folder)
+        self._highest: dict[str, int] = {}  # generation of each server since this process began
 
     def alert(self, key: str, text: str, *, name: str | None = None, server: str | None = None) -> None:
         """Raise an alert; the same one again is not recorded again."""
@@ -63,12 +64,34 @@ class PatternAlerts:
                 self.clear(key)
         self.clear("pattern")
 
+    def note_generation(self, server: str, before: str, served: str) -> None:
+        """Raise an alert where a server goes back; it ends when there is more than there ever was.
+
+        Not before: replicas behind one balancer of which one lags are met in turn.
+        """
+        if not served.isdigit():
+            return
+        number = int(served)
+        highest = self._highest.setdefault(server, int(before) if before.isdigit() else number)
+        if number < highest:
+            self.alert(
+                f"back {server}",
+                f"{server} went back from generation {highest} to {number}: "
+                "it was rolled back, or one of the servers behind its address lags",
+                server=server,
+            )
+        elif number > highest:
+            self._highest[server] = number
+            self.clear(f"back {server}")
+
     def keep_refusals(self, servers: set[str]) -> None:
-        """End the alerts about refused lists of every server that is not among these."""
+        """End the alerts about lists of every server that is not among these: refused, or gone back."""
         for key in list(self.in_force):
             kind, _, place = key.partition(" ")
             server, slash, _ = place.rpartition("/")
-            if kind == "list" and slash and server not in servers:
+            if (kind == "list" and slash and server not in servers) or (
+                kind == "back" and place not in servers
+            ):
                 self.clear(key)
 
     def check_age(self, stale_after_s: float) -> None:

@@ -316,6 +316,9 @@ class PatternUpdater:
                 self._stamp(), source, generation, now, about=about, taken=taken, refused=refused
             )
             self._put(after)
+        if source.tier is not Tier.LOCAL:  # that is rolled back by whoever sees it
+            before = next((each.generation for each in stamp.servers if each.server == source.name), "")
+            self.alerts.note_generation(source.name, before, generation)
         for name, text in news:
             self.alerts.record(EventKind.UPDATE, text, name=name, server=source.name)
         return UpdateOutcome(
