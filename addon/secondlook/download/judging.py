@@ -320,15 +320,13 @@ class BodyJudge:
         several = is_multipart(facts) and message.status == PARTIAL_STATUS
         multipart = several and partial
         asked = read_ranges(state.facts.range, None)
-        puts_together = isinstance(asked, SeveralRanges)
-        unasked = several and not partial and puts_together
+        unasked = several and not partial and isinstance(asked, SeveralRanges)
         if unasked:  # whatever its parts are, this client makes a file of them
             stated = replace(stated, risky=True)
         from_start = (piece is None or piece.first == 0) if not multipart else begins_first(asked)
         window: tuple[int, int] | None = None
         if cut_to is not None and length is not None and message.status == WHOLE_STATUS:
-            windows = cut_to.windows(length)
-            window = windows[0] if windows else (0, 0)
+            window = next(iter(cut_to.windows(length)), (0, 0))
         gate = BodyGate(
             stated,
             length,
@@ -345,11 +343,8 @@ class BodyJudge:
             window=window,
             tap=self._tap,
         )
-        use = replace(use, content_type=facts.content_type)
-        coding = coding_of(facts)
-        body = Body(
-            gate, use, facts.etag, facts.modified, coding, cut_to, by_memory=by_memory, unproved=unasked
-        )
+        use, dates = replace(use, content_type=facts.content_type), (facts.etag, facts.modified)
+        body = Body(gate, use, *dates, coding_of(facts), cut_to, by_memory=by_memory, unproved=unasked)
         if partial and piece is not None:
             body.left = piece.last - piece.first + 1
         if message.status == WHOLE_STATUS and gate.fate in _IN_BLOCKS and self.whole_files:

@@ -124,11 +124,7 @@ def take_list(
             most=offer.most,
         )
     count = len(entries) // width
-    had = 0 if held is None else held.count
-    meant = _meant_count(offer)
-    had = had if meant is None else min(had, meant)
-    # where what is held is as few beside it, that was accepted
-    most = offer.most if meant is None and had >= offer.most * settings.shrink else 0
+    had, most = _counts_before(offer, held, settings)
     accept_shrink = accept_shrink or settings.accept_shrink
     _check_size(count, width, had, most, settings, accept_shrink=accept_shrink)
     path = folder / _file_name(name, checksum)
@@ -147,6 +143,16 @@ def take_list(
         generation=message.generation,
         most=0 if accept_shrink else most,
     )
+
+
+def _counts_before(offer: Offer, held: HashList | None, settings: PatternSettings) -> tuple[int, int]:
+    """Return how many entries a list has, and the most that it had of late: by these shrinking is judged."""
+    had = 0 if held is None else held.count
+    meant = _meant_count(offer)
+    if meant is not None:  # its publisher made it smaller on purpose
+        return min(had, meant), 0
+    # where what is held is as few beside it, that was accepted
+    return had, offer.most if had >= offer.most * settings.shrink else 0
 
 
 def _file_name(name: str, checksum: bytes) -> str:
