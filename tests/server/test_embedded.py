@@ -5,6 +5,7 @@ from contextlib import suppress
 from functools import partial
 
 import httpx
+import pytest
 
 from secondlook.config import FeedSettings, ServerSettings, UpstreamSettings
 from secondlook.ground.clock import SystemClock
@@ -13,7 +14,10 @@ from secondlook.ground.tcp import listen_on
 from secondlook.server.embedded import EmbeddedServer
 from secondlook.server.feeds.child import publish_in_child
 from secondlook.server.publish.generation import Generation
+from secondlook.server.publish.publishing import publish
 from secondlook.server.service import ServerService
+from secondlook.server.store.administration import add_entry
+from secondlook.server.store.names import import_list
 from secondlook.wire import safebrowsing_pb2 as pb
 from serverkit import full_hash, put
 from serverkit.valkey import single
@@ -76,6 +80,47 @@ def test_feeds_come_in_beside_and_generations_are_told(tmp_path):
         await server.stop()
 
     asyncio.run(scene())
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("current", b"\xb2\n"),
+        ("current", None),
+        ("generations/000002/manifest.json", b""),
+        ("sources/0004-lines.txt/source.json", b""),
+        ("sources/0004-lines.txt/records", b"x"),
+        ("own.json", b"null"),
+        ("feeds-off.json", b"\xff"),
+    ],
+)
+def test_a_damaged_folder_keeps_it_from_nothing_but_publishing(tmp_path, suffixes, name, damage, caplog):
+    """Its process does much else: the second look, updates from other servers, the review page."""
+
+    async def scene():
+        server = EmbeddedServer(tmp_path / "server", SystemClock())
+        await server.start()
+        put(server.store, ["evil.example"], name="lines.txt")
+        add_entry(
+            server.store, "own.example", target=import_list("mw-8b"), suffixes=suffixes, who="me", now=1.0
+        )
+        publish(server.store, now=1.0)
+        await server.stop()
+        path = server.store.root / name
+        path.unlink(missing_ok=True)
+        if damage is not None:
+            path.write_bytes(damage)
+        again = EmbeddedServer(tmp_path / "server", SystemClock())
+        await again.start()
+        assert again.generation in {1, 2}
+        assert listed(again.store, "malware.secondlook.test/")
+        if again.generation == 1:  # of which the last is damaged
+            publish(again.store, now=2.0)
+        assert listed(again.store, "evil.example/")
+        await again.stop()
+
+    asyncio.run(scene())
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 def test_a_second_start_publishes_nothing_new(tmp_path):

@@ -14,6 +14,7 @@ from secondlook.ground.tcp import listen_on
 from secondlook.server.feeds.keeper import FeedKeeper, FeedNotice
 from secondlook.server.http.app import AppSettings, ServerApp
 from secondlook.server.http.serving import Serving
+from secondlook.server.publish.generation import mend_current
 from secondlook.server.publish.publishing import publish
 from secondlook.server.publish.signing import renew_damaged_key
 from secondlook.server.reader import FileReader
@@ -71,14 +72,17 @@ class EmbeddedServer:
         self._tasks.keep("feeds", self.feeds.run)
 
     def _prepare(self) -> None:
-        renew_damaged_key(self.store.root)
-        now = self._clock.now()
-        changed = add_builtin_lists(self.store, now=now)
-        if changed or self.store.current() is None:
-            try:
+        """Have the test list published; a folder that is damaged keeps nothing else from starting."""
+        try:
+            renew_damaged_key(self.store.root)
+            if (mended := mend_current(self.store)) is not None:
+                log.warning("%s", mended)
+            now = self._clock.now()
+            changed = add_builtin_lists(self.store, now=now)
+            if changed or self.store.current() is None:
                 publish(self.store, now=now)
-            except PatternError:
-                log.exception("the test list is not published")
+        except (PatternError, OSError) as error:
+            log.warning("the embedded server publishes nothing new, what it has stays: %s", error)
 
     def _published(self, _: int) -> None:
         if self._serving is not None:

@@ -30,7 +30,7 @@ from secondlook.server.http.access import Balancers
 from secondlook.server.http.app import AppSettings, ServerApp
 from secondlook.server.http.serving import JsonAccessLog, Serving
 from secondlook.server.meter import Meter
-from secondlook.server.publish.generation import Generation
+from secondlook.server.publish.generation import Generation, mend_current
 from secondlook.server.publish.signing import check_publisher_key
 from secondlook.server.reader import FileReader, Reader
 from secondlook.server.replica.forwarding import ForwardedFindings
@@ -131,6 +131,8 @@ class ServerService:
             await LISTS.run(self._replica.verify)
         else:
             check_publisher_key(self.store.root, self._settings.publish.key)
+            if (mended := await LISTS.run(mend_current, self.store)) is not None:
+                log.warning("%s", mended)
         await self.serving.start()
         if (
             self._settings.feeds or self._replica is not None

@@ -6,6 +6,7 @@ replica can fetch them from any web server and know that it has all of them.
 
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, Self
 from secondlook.core.lists.name import ListName, parse_list_name
 from secondlook.ground.errors import PatternError
 from secondlook.server.publish.table import Table, map_file
+from secondlook.server.store.store import ServerStore
 from secondlook.wire.version import TAG_BYTES, ListVersion
 
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
@@ -143,6 +145,30 @@ class Generation:
         for name, about in self.manifest["files"].items():
             if digest_of(self.folder / name) != about["sha256"]:
                 raise PatternError(f"{self.folder / name} does not match its checksum")
+
+
+def mend_current(store: ServerStore) -> str | None:
+    """Have the latest generation that can be opened served where the one that was cannot, or is not named.
+
+    Returns what was done. With none left the next publication begins anew.
+    """
+    try:
+        number = store.current()
+        if number is None and not store.generations():
+            return None
+        fault = f"{store.root / 'current'} is missing"
+        if number is not None:
+            Generation(store.generation_folder(number))
+            return None
+    except PatternError as error:
+        fault = str(error)
+    for kept in reversed([each for each in store.generations() if each not in store.rolled_back()]):
+        with suppress(PatternError):
+            Generation(store.generation_folder(kept))
+            store.set_current(kept)
+            return f"{fault}; generation {kept} is served"
+    (store.root / "current").unlink(missing_ok=True)
+    return f"{fault}; there is no other generation"
 
 
 def digest_of(path: Path) -> str:
