@@ -302,6 +302,30 @@ def test_the_rest_of_a_listed_file_does_not_come_from_another_address(
     assert others.stdout == large[9_000_000:], "a piece alone proves nothing, and others have no part of it"
 
 
+def test_a_harmless_file_is_asked_for_whole_once_by_who_has_a_part_of_a_risky_one(
+    one_proxy, gatekeeper, make_origin, curl
+):
+    large, film = program(17_000_000, 4), b"\0\0\0\x18ftypmp42" + program(2_000_000, 5)
+    gatekeeper.bad.add(hashlib.sha256(large).hexdigest())
+    asked_for: list[str | None] = []
+
+    async def reply(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        if asked.target.startswith("/film"):
+            asked_for.append(asked.header("range"))
+            await _ranged(film, "Content-Type: video/mp4")(asked, writer)
+        else:
+            await _ranged(large, BINARY)(asked, writer)
+
+    origin = make_origin(reply)
+    mine = ["-A", "viewer/1"]
+    assert len(curl(one_proxy, *mine, _url(origin)).stdout) < len(large)
+    url = _url(origin, f"/film{next(NAMES)}")
+    for first in (0, 500_000, 1_000_000, 1_500_000):
+        done = curl(one_proxy, *mine, "-r", f"{first}-{first + 499_999}", url)
+        assert done.stdout == film[first : first + 500_000]
+    assert asked_for.count(None) == 1, asked_for
+
+
 def test_the_first_byte_alone_is_asked_for_whole(one_proxy, gatekeeper, make_origin, curl):
     gatekeeper.bad.add(hashlib.sha256(BODY).hexdigest())
     origin = make_origin(_ranged(BODY, BINARY))

@@ -361,6 +361,7 @@ class BodyJudge:
         if body.by_memory and gate.harmless and decision.action is Action.ALLOW:
             self.memory.forget_risky(state.subject.identity)
             self.unfinished.forget(state.subject.identity)
+            self._keep(body, state)  # for who has a part of a risky file and wants pieces of this
             return
         if decision.action is Action.BLOCK:
             self.memory.note_risky(state.subject.identity)
