@@ -75,7 +75,7 @@ class Context:
     """What a command was called with: where its settings and its state are, and how it prints."""
 
     def __init__(self, config: Path | None, state: Path | None, *, as_json: bool = False) -> None:
-        self._place = config, state
+        self._given = config, state  # by the options
         self.as_json = as_json
 
     def report(self, record: Mapping[str, object], *lines: str) -> None:
@@ -93,7 +93,7 @@ class CommandContext(Context):
     def _read(self) -> "tuple[Settings, Path | None]":
         if self.running is not None:
             return self.running.settings, self.running.config
-        settings, config = _found_settings(*self._place)
+        settings, config = _found_settings(*self._given)
         leave_to_owner(settings.state)
         return settings, config
 

@@ -17,10 +17,10 @@ class SettingsEditor(Protocol):
     def facts(self) -> Json:
         """What the file holds of feeds, policy and groups; `off`, and why it is `not_written`."""
 
-    def preview(self, what: str, values: Mapping[str, str]) -> Json:
+    def preview(self, kind: str, values: Mapping[str, str]) -> Json:
         """Describe a change: its `effect`, the `difference`, the `digest` of what it was made of."""
 
-    def apply(self, what: str, values: Mapping[str, str], digest: str, who: str | None) -> Json:
+    def apply(self, kind: str, values: Mapping[str, str], digest: str, who: str | None) -> Json:
         """Write a change and have it read; returns what `outcome` is asked with: readings, file."""
 
     def outcome(self, readings: int, file: str) -> Json:

@@ -35,11 +35,11 @@ class Change:
     warning: str | None = None
 
 
-def change_of(what: str, text: str, settings: Settings, values: Values) -> Change:
+def change_of(kind: str, text: str, settings: Settings, values: Values) -> Change:
     """Make a change; `settings` are those of the text. Raises Refused and CannotEditError."""
-    if what not in CHANGES:
-        raise Refused(f"change: expected one of {', '.join(CHANGES)}, got {what[:80]!r}")
-    change = CHANGES[what](text, settings, {name: value.strip() for name, value in values.items()})
+    if kind not in CHANGES:
+        raise Refused(f"change: expected one of {', '.join(CHANGES)}, got {kind[:80]!r}")
+    change = CHANGES[kind](text, settings, {name: value.strip() for name, value in values.items()})
     if change.text == text:
         raise Refused("nothing to change: the file has these values already")
     return change

@@ -112,9 +112,12 @@ class SettingsEditor:
         """Return why the file cannot be written from here; None: it can."""
         return why_not_written(self._path(), os.geteuid())
 
-    def preview(self, what: str, values: Values) -> Json:
-        """Return what a change does, the difference and the digest that `apply` wants. Raises Refused."""
-        made = self._propose(what, values)
+    def preview(self, kind: str, values: Values) -> Json:
+        """Return what a change does, the difference and the digest that `apply` wants. Raises Refused.
+
+        `kind` is a name of `settings_change.CHANGES`.
+        """
+        made = self._propose(kind, values)
         return {
             "effect": made.effect,
             "warning": made.warning,
@@ -124,10 +127,10 @@ class SettingsEditor:
             "not_written": self.why_not(),
         }
 
-    def apply(self, what: str, values: Values, digest: str, who: str | None) -> Json:
+    def apply(self, kind: str, values: Values, digest: str, who: str | None) -> Json:
         """Write a previewed change and have it read; return what `outcome` wants. Raises Refused."""
         with self._writing:
-            made = self._propose(what, values)
+            made = self._propose(kind, values)
             if made.digest != digest:
                 raise Refused(
                     "the file was changed meanwhile; nothing was written. This is the difference now",
@@ -222,22 +225,22 @@ class SettingsEditor:
         except OSError as error:
             raise Refused(f"{path} cannot be read: {error.strerror or error}") from None
 
-    def _propose(self, what: str, values: Values) -> Proposal:
+    def _propose(self, kind: str, values: Values) -> Proposal:
         if not self._settings.review.settings:
             raise Refused("changing settings from here is switched off (review.settings)")
         path = self._path()
         content = self._read(path)
-        change = self._change(what, content, values)
+        change = self._change(kind, content, values)
         self._settled(change, values)
         before = content.decode("utf-8").splitlines(keepends=True)
         lines = difflib.unified_diff(before, change.text.splitlines(keepends=True), path.name, path.name)
         difference = "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
         return Proposal(change.text.encode(), _digest(content), change.effect, change.warning, difference)
 
-    def _change(self, what: str, content: bytes, values: Values) -> Change:
+    def _change(self, kind: str, content: bytes, values: Values) -> Change:
         try:
             settings = settings_of(self._invocation, content)
-            return change_of(what, content.decode("utf-8"), settings, values)
+            return change_of(kind, content.decode("utf-8"), settings, values)
         except InvalidConfigError as error:
             raise Refused(f"the settings file has a fault of its own: {error}") from None
         except CannotEditError as error:

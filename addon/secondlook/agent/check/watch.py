@@ -84,32 +84,32 @@ class Watcher:
 
     async def run(self) -> None:
         """Refresh until cancelled, each half of the view by itself."""
-        await asyncio.gather(*(self._keep(what, refresh) for what, refresh in self._halves))
+        await asyncio.gather(*(self._keep(half, refresh) for half, refresh in self._halves))
 
-    async def _keep(self, what: str, refresh: _Refresh) -> None:
+    async def _keep(self, half: str, refresh: _Refresh) -> None:
         while True:
-            await self._attempt(what, refresh)
+            await self._attempt(half, refresh)
             await asyncio.sleep(self._poll_s)
 
     async def refresh(self) -> None:
         """Take up what changed since the last time. Never raise (but for cancellation)."""
-        for what, refresh in self._halves:
-            await self._attempt(what, refresh)
+        for half, refresh in self._halves:
+            await self._attempt(half, refresh)
 
-    async def _attempt(self, what: str, refresh: _Refresh) -> None:
+    async def _attempt(self, half: str, refresh: _Refresh) -> None:
         """Refresh one half of the view: that the other cannot be read is no reason to leave it old."""
         try:
             await refresh()
         except Exception as error:
             metrics.VIEW_ERRORS.inc()
             complaint = f"{type(error).__name__}: {error}"
-            if complaint != self._complaints.get(what):
+            if complaint != self._complaints.get(half):
                 unexpected = not isinstance(error, SecondLookError)
                 message = "%s could not be refreshed, the last one stays: %s"
-                logger.warning(message, what, complaint, exc_info=unexpected)
-            self._complaints[what] = complaint
+                logger.warning(message, half, complaint, exc_info=unexpected)
+            self._complaints[half] = complaint
         else:
-            self._complaints.pop(what, None)
+            self._complaints.pop(half, None)
 
     async def _refresh_operator(self) -> None:
         version = await VIEW.run(self._snapshots.version)

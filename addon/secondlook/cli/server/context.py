@@ -61,7 +61,7 @@ class ServerContext(Context):
     def _opened(self) -> "tuple[ServerSettings, ServerStore]":
         from secondlook.config import load_server_settings
 
-        config, state = self._place
+        config, state = self._given
         if config is None and Path(SERVER_CONFIG_NAME).is_file():
             config = Path(SERVER_CONFIG_NAME)
         if state is None and config is None:

@@ -205,13 +205,13 @@ class Supervisor:
             else:
                 self._try_again(child, how_it_ended(status), now)
 
-    def _try_again(self, child: Child, what: str, now: float) -> None:
+    def _try_again(self, child: Child, how: str, now: float) -> None:
         delay = child.schedule(now)
         if not self.announced and child.failures >= _TRIES_BEFORE_READY:
-            self._give_up(child, f"{what} {child.failures} times before it was ready")
+            self._give_up(child, f"{how} {child.failures} times before it was ready")
         else:
             again = "at once" if delay == 0 else f"in {delay:.1f} s"
-            report(f"{child.name} {what}; starting it again {again}")
+            report(f"{child.name} {how}; starting it again {again}")
 
     def _give_up(self, child: Child, why: str) -> None:
         if not self.draining:
