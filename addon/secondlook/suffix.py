@@ -69,7 +69,9 @@ class PublicSuffixes:
 
     def is_suffix(self, host: str) -> bool:
         """Return whether a host is a public suffix; a name of one label always is, an address never."""
-        return host[:1] != "[" and self._suffix(host) == host
+        parent = host.partition(".")[2]
+        listed = host in self._exact or parent == "" or parent in self._wild
+        return listed and host not in self._exceptions and host[:1] != "["
 
     def is_tenant(self, host: str) -> bool:
         """Return whether a host is the site of one tenant of a platform, maybe a suffix by a wildcard."""

@@ -16,7 +16,9 @@ type Claim = tuple[str, str]  # "entry", "like", "allow", "limit", "odd" or a cl
 _HOST = re.compile(r"(?:[a-z0-9_-]{1,63}\.)+(?:[a-z]{1,63}|xn--[a-z0-9-]{1,59})")
 _NO_TOP_LEVEL = re.compile(r"(?:[a-z0-9_-]{1,63}\.)+[a-z][a-z0-9-]{0,62}")  # a label that none ever was
 _URL = re.compile(r"(?:([a-z]+)://)?([^/?#\\]*@)?([^/?#\\@]*?)(:\d*)?([/?#\\].*)?", re.IGNORECASE | re.DOTALL)
-_SIMPLE = re.compile(r"[!-\"$-&'-@\[\]-~]*")  # no fragment, no backslash, nothing outside of ASCII
+# nothing is to be cut off, decoded, or taken for a dot in brackets
+_USUAL_URL = re.compile(rf"https?://({_HOST.pattern})(/[!\"$&')-Z\]-~]*[!\"$&')->@-Z\]-~])")
+_SIMPLE = re.compile(r"[!-\"$-\[\]-~]*")  # no fragment, no backslash, nothing outside of ASCII
 DIGEST = re.compile(r"[0-9a-fA-F]{64}|[0-9a-fA-F]{40}|[0-9a-fA-F]{32}")
 _RANGE = re.compile(r"[0-9a-fA-F.:]+/\d+")
 _ADDRESS6 = re.compile(r"\[?[0-9a-fA-F]*:[0-9a-fA-F]*:[0-9a-fA-F:]*\]?")
@@ -108,9 +110,17 @@ def _named(name: str, text: str, *, part: bool = False) -> Claim:
     return "entry", f"{name}/"
 
 
-def indicator(text: str) -> Claim:  # noqa: C901 - one question after another
+def indicator(text: str) -> Claim:
     """Judge a host, address, `host/path` or URL, defanged or not."""
     text = text.strip()
+    found = _USUAL_URL.fullmatch(text)
+    if found is None:
+        return _unusual(text)
+    directory = found[2].partition("?")[0]
+    return "like" if "//" in directory or "/." in directory else "entry", found[1] + found[2]
+
+
+def _unusual(text: str) -> Claim:  # noqa: C901 - one question after another
     if "[" in text or "(" in text:
         text = re.sub(r"[\[(](?:\.|dot)[\])]", ".", text).replace("[:]", ":")
     if text[:4].lower() == "hxxp":
@@ -164,7 +174,9 @@ def digest(text: str, *, good: bool = False) -> Claim:
 
 def anything(text: str, *, good: bool = False) -> Iterator[Claim]:
     """Judge one item of a plain list: a digest, a range, or an indicator."""
-    if _HOST.fullmatch(text) and not text.startswith("hxxp"):
+    if text.startswith(("http://", "https://")):
+        yield indicator(text)
+    elif _HOST.fullmatch(text) and not text.startswith("hxxp"):
         yield _named(text, text)  # most rows of most lists, and nothing else can be meant
     elif found := _ADDRESS.fullmatch(text):
         yield _addressed(found[1], text)

@@ -14,6 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import sha256
 
 from feedkit.claims import DIGEST, Claim, anything, digest, host, indicator, skeleton
@@ -64,28 +65,32 @@ def inexact(body: str) -> str:
 def rules(text: str) -> Iterator[Claim]:
     """Adblock: `||host^`, `||host/path` and bare hosts, for the whole page; exceptions; nothing with a wildcard."""
     for line in data_lines(text, "!"):
-        pattern, options = _RULE.fullmatch(line).groups("")
-        body = pattern.removesuffix("|").removesuffix("^").removesuffix("|")
-        name = body.removeprefix("||")
-        if line.startswith(("#", "[Adblock")):
-            continue
-        if line.startswith("@@"):
-            found = re.fullmatch(r"@@\|\|?([^*^|$/]+)", body)
-            yield from [("allow", found[1])] if found else [(R.PATTERN, line), ("limit", inexact(body[2:]))]
-        elif pattern.startswith("/"):
-            yield R.PATTERN, line
-        elif "badfilter" in options:
-            yield ("take back", name) if body.startswith("||") else (R.PATTERN, line)
-        elif not {"all", "important", "document", "doc", ""}.issuperset(options.split(",")):
-            yield R.MODIFIER, line
-        elif _INEXACT.search(name):
-            yield R.PATTERN, line
-        elif _ANCHORED.match(body):
-            yield R.NOT_UNDERSTOOD, line
-        elif re.search(r"\s", name):
-            yield R.BAD_HOST, line
-        else:
-            yield from anything(name.removeprefix("|"))
+        yield from _rule(line)
+
+
+@lru_cache(maxsize=1 << 16)  # the states of one list have most lines in common
+def _rule(line: str) -> tuple[Claim, ...]:
+    if line.startswith(("#", "[Adblock")):
+        return ()
+    pattern, options = _RULE.fullmatch(line).groups("")
+    body = pattern.removesuffix("|").removesuffix("^").removesuffix("|")
+    name = body.removeprefix("||")
+    if line.startswith("@@"):
+        found = re.fullmatch(r"@@\|\|?([^*^|$/]+)", body)
+        return (("allow", found[1]),) if found else ((R.PATTERN, line), ("limit", inexact(body[2:])))
+    if pattern.startswith("/"):
+        return ((R.PATTERN, line),)
+    if "badfilter" in options:
+        return (("take back", name) if body.startswith("||") else (R.PATTERN, line),)
+    if not {"all", "important", "document", "doc", ""}.issuperset(options.split(",")):
+        return ((R.MODIFIER, line),)
+    if _INEXACT.search(name):
+        return ((R.PATTERN, line),)
+    if _ANCHORED.match(body):
+        return ((R.NOT_UNDERSTOOD, line),)
+    if re.search(r"\s", name):
+        return ((R.BAD_HOST, line),)
+    return tuple(anything(name.removeprefix("|")))
 
 
 def settings_of(pattern: str, comments: str = "#") -> Claims:
@@ -262,13 +267,16 @@ class Count:
 def count(texts: Iterable[str], claims: Claims) -> Count:
     """Count a list, or the members of an archive."""
     found = Count()
+    entries: list[str] = []
+    like: list[str] = []
+    rejected: list[str] = []
     for text in texts:
         for kind, value in claims(text):
             match kind:
                 case "entry":
-                    found.entries[value] += 1
+                    entries.append(value)
                 case "like":
-                    found.like[skeleton(value)] += 1
+                    like.append(skeleton(value))
                 case "allow" | "take back":
                     found.allowed.append((kind == "allow", value))
                 case "limit":
@@ -276,7 +284,9 @@ def count(texts: Iterable[str], claims: Claims) -> Count:
                 case "odd":
                     found.odd.append(value)
                 case _:
-                    found.rejected[kind] += 1
+                    rejected.append(kind)
+    for counter, values in ((found.entries, entries), (found.like, like), (found.rejected, rejected)):
+        counter.update(values)
     return found
 
 

@@ -1,7 +1,13 @@
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from feedkit import outcomes, read_all, texts
 from secondlook.feeds.entries.entry import EntryKind
+from secondlook.feeds.entries.maker import Maker
+from secondlook.feeds.entries.tally import Tally
+from secondlook.feeds.formats.rule import read_rule
+from secondlook.suffix import load_suffixes
 
 HEADER = "[Adblock Plus]\n||first.example^\n"
 
@@ -70,6 +76,30 @@ def test_rules_that_are_taken(rule, text):
 )
 def test_rules_that_are_dropped_and_located(rule, cls):
     assert outcome(rule) == f"3: {cls}"
+
+
+@given(
+    st.from_regex(
+        r"(?:\|\|)?(?:hxxp|www\.|a\.b|github\.io|(?:9|10|203)\.2\.3\.[0-9]|com)?[a-z0-9_.:-]{0,6}"
+        r"(?:/[A-Za-z0-9/?=&._~+%-]{0,8})?"
+        r"\^?(?:\$(?:all|document|doc|important|popup))?",
+        fullmatch=True,
+    ).filter(bool)
+)
+@example("||hxxp.example/a$all")
+@example("||a.example:8080/a?b=c^$all")
+@example("||a.example/a=$all")
+@example("||github.io/")
+@example("9.2.3.4")
+@example("10.2.3.4")
+@example("a.example")
+@example("-a.example")
+@example("a.xn--b-")
+@example("github.io")
+def test_what_is_read_quickly_is_what_the_rule_says(rule):
+    made = read_rule(rule, Maker(load_suffixes()), Tally())
+    entries, reading = read_all(HEADER + rule)
+    assert [*entries[1:], *(reject.cls for reject in reading.tally.rejects)] == [made]
 
 
 def test_a_path_never_becomes_its_host():

@@ -199,11 +199,11 @@ def published(store: ServerStore, source_id: str) -> set[str]:
     """Read the texts of a source's entries; every hash is that of its text."""
     folder = store.source_folder(source_id)
     records = open_run(folder / "records")
-    hashes = {bytes(each) for each in records["hash"]}
+    hashes = set(records["hash"].tolist())
     bare = records[(records["kind"] == KIND_FILE) & (records["text"] == NO_TEXT)]
     lines = (folder / "texts").read_bytes().decode().splitlines()
     named = {hashed: line for line in lines if (hashed := by.full_hash(line)) in hashes}
-    unnamed = {bytes(each) for each in bare["hash"]}
+    unnamed = set(bare["hash"].tolist())
     assert hashes == named.keys() | unnamed
     return {*named.values(), *(each.hex() for each in unnamed)}
 

@@ -75,15 +75,28 @@ class Maker:
         must not pay for. The site of one tenant is its own, also where a wildcard makes it a suffix: nothing
         is looked up below one, so that its entry is for exactly that host.
         """
-        if not CLEAN_HOST.fullmatch(text):
-            if QUAD.fullmatch(text) and int(text.partition(".")[0]) not in _MIXED_OCTETS:
-                return Entry(sha256(f"{text}/".encode()).digest(), text, EntryKind.HOST, exception)
-            name = _normal_host(text)
-            if isinstance(name, RejectClass):
-                return name
-            text = name
-            if text[-1:] == "]" or text[-1:].isdigit():
-                return Entry(sha256(f"{text}/".encode()).digest(), text, EntryKind.HOST, exception)
+        if CLEAN_HOST.fullmatch(text):
+            return self.name(text, exception=exception, limited=limited)
+        if QUAD.fullmatch(text):
+            return self.quad(text, exception=exception)
+        return self._unusual_host(text, exception=exception, limited=limited)
+
+    def _unusual_host(self, text: str, *, exception: bool, limited: bool) -> Entry | RejectClass:
+        name = _normal_host(text)
+        if isinstance(name, RejectClass):
+            return name
+        if name[-1:] == "]" or name[-1:].isdigit():
+            return Entry(sha256(f"{name}/".encode()).digest(), name, EntryKind.HOST, exception)
+        return self.name(name, exception=exception, limited=limited)
+
+    def quad(self, text: str, *, exception: bool = False) -> Entry | RejectClass:
+        """Make the entry of an IPv4 address that has the form of `QUAD`."""
+        if int(text.partition(".")[0]) in _MIXED_OCTETS:
+            return self._unusual_host(text, exception=exception, limited=False)
+        return Entry(sha256(f"{text}/".encode()).digest(), text, EntryKind.HOST, exception)
+
+    def name(self, text: str, *, exception: bool = False, limited: bool = False) -> Entry | RejectClass:
+        """Make the entry of a host name that has the form of `CLEAN_HOST`; see `host`."""
         if len(text) > MAX_HOST_CHARS:
             return RejectClass.BAD_HOST
         if not exception:
@@ -108,7 +121,9 @@ class Maker:
         first_seen: float | None = None,
     ) -> Entry | RejectClass:
         """Make the entry of a URL, its exact expression; a site's root is the entry of its host."""
-        if _CUT.search(text):  # would be taken out, and join what stands on its two sides
+        if not text.isprintable() and _CUT.search(
+            text
+        ):  # would be taken out, and join what stands on its two sides
             return RejectClass.NOT_UNDERSTOOD
         url = canonicalize(text)
         host, path = url.host, url.path

@@ -26,14 +26,6 @@ class Tally:
         self._rows_before = 0
         self._line = 0  # of the last entry
 
-    def accept(self, entry: Entry) -> Entry:
-        """Count an entry and hand it back."""
-        if entry.exception:
-            self.exceptions += 1
-        else:
-            self.accepted[entry.kind] += 1
-        return entry
-
     def reject(self, line: int, cls: RejectClass, text: str) -> None:
         """Count a reject; the first thousand are kept with their text, cut."""
         self.rejected[cls] += 1
@@ -46,7 +38,11 @@ class Tally:
             self.reject(line, made, text)
             return None
         self._line = line
-        return self.accept(made)
+        if made.exception:
+            self.exceptions += 1
+        else:
+            self.accepted[made.kind] += 1
+        return made
 
     def settled(self, line: int, made: Entry | RejectClass, text: str) -> tuple[Entry, ...]:
         """Count what the maker made of a text; returns the entry alone, or nothing."""

@@ -47,11 +47,13 @@ def note_comment(line: str, tally: Tally) -> None:
 def parse_plain(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterator[Entry]:
     """Read a list with one host, address, range, URL or digest a line."""
     clean, web, quad = CLEAN_HOST.fullmatch, WEB_URL.fullmatch, QUAD.fullmatch
-    host, url, settle = maker.host, maker.url, tally.settle
+    name, address, url, settle = maker.name, maker.quad, maker.url, tally.settle
     for first, lines in batches(chunks):
         for number, line in enumerate(lines, first):
-            if clean(line) or quad(line):
-                made = host(line)
+            if clean(line):
+                made = name(line)
+            elif quad(line):
+                made = address(line)
             elif web(line):
                 made = url(line)
             else:

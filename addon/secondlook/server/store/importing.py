@@ -281,47 +281,48 @@ class _Writing:
 
     def take(self, reading: Reading) -> None:
         """Write every entry of a reading."""
-        records: list[bytes] = []
-        lines: list[bytes] = []
-        today = int(self._origin.now // DAY_S)
+        batch: list[Entry] = []
         with self._texts:
             for entry in reading:
-                if not self._is_in_force(entry):
+                lasts = entry.expires is None and entry.valid_from is None
+                if not lasts and not self._is_in_force(entry):
                     reading.tally.take_back(entry, RejectClass.INACTIVE)
-                    continue
-                if entry.exception:
+                elif entry.exception:
                     self._exceptions.append(entry)
-                    continue
-                records.append(self._record(entry, lines, today))
-                if len(records) >= BATCH_ENTRIES:
-                    self._flush(records, lines)
-            self._flush(records, lines)
+                else:
+                    batch.append(entry)
+                    if len(batch) >= BATCH_ENTRIES:
+                        self._write(batch)
+                        batch.clear()
+            self._write(batch)
 
     def _is_in_force(self, entry: Entry) -> bool:
         is_over = entry.expires is not None and entry.expires <= self._origin.now
         return not is_over and not (entry.valid_from is not None and entry.valid_from > self._origin.now)
 
-    def _record(self, entry: Entry, lines: list[bytes], today: int) -> bytes:
-        kind = entry.kind
-        text = self._offset
-        digest = 0
-        if kind is EntryKind.URL or kind is EntryKind.HOST:
-            line = (entry.text + "\n" if kind is EntryKind.URL else entry.text + "/\n").encode()
-            lines.append(line)
-            self._offset += len(line)
-            number = KIND_URL
-        else:
-            number = KIND_FILE
-            digest = _FILE_DIGESTS[kind]
-            if digest:
-                line = f"{DIGESTS[digest]}:{entry.text}\n".encode()
-                lines.append(line)
-                self._offset += len(line)
+    def _write(self, entries: Iterable[Entry]) -> None:
+        today = int(self._origin.now // DAY_S)
+        records: list[bytes] = []
+        lines: list[bytes] = []
+        offset = self._offset
+        for full_hash, text, kind, _, _, family_name, first_seen, _, _, _ in entries:
+            place, number, digest = offset, KIND_URL, 0
+            if kind is EntryKind.HOST:
+                line = f"{text}/\n".encode()
+            elif kind is EntryKind.URL:
+                line = f"{text}\n".encode()
             else:
-                text = NO_TEXT
-        family = self._family(entry.family) if entry.family else 0
-        day = int(entry.first_seen // DAY_S) if entry.first_seen and entry.first_seen > 0 else 0
-        return _RECORD.pack(entry.hash, text, family, min(day, today), today, number, digest)
+                number, digest = KIND_FILE, _FILE_DIGESTS[kind]
+                line = f"{DIGESTS[digest]}:{text}\n".encode() if digest else b""
+                place = offset if digest else NO_TEXT
+            lines.append(line)
+            offset += len(line)
+            family = self._family(family_name) if family_name else 0
+            day = min(int(first_seen // DAY_S), today) if first_seen and first_seen > 0 else 0
+            records.append(_RECORD.pack(full_hash, place, family, day, today, number, digest))
+        self._offset = offset
+        self._runs.add(b"".join(records))
+        self._texts.write(b"".join(lines))
 
     def _family(self, name: str) -> int:
         number = self.families.get(name)
@@ -330,12 +331,6 @@ class _Writing:
                 return 0
             number = self.families[name] = len(self.families) + 1
         return number
-
-    def _flush(self, records: list[bytes], lines: list[bytes]) -> None:
-        self._runs.add(b"".join(records))
-        self._texts.write(b"".join(lines))
-        records.clear()
-        lines.clear()
 
     def finish(self, suffixes: Suffixes, inexact: InexactExceptions) -> dict[str, int]:
         """Sort and merge; returns the distinct entries by list."""
