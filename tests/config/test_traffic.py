@@ -3,6 +3,7 @@
 import pytest
 
 from secondlook.config import InvalidConfigError, load_settings
+from secondlook.config.traffic import GroupPolicy
 
 
 def settings(*overrides):
@@ -21,3 +22,8 @@ def test_a_client_is_named_by_its_address_in_any_form_or_as_a_user():
 def test_a_name_is_of_one_client_and_not_empty(names, told):
     with pytest.raises(InvalidConfigError, match=told):
         settings(f"clients={{names: {names}}}")
+
+
+def test_what_a_group_gives_up_of_its_own_is_as_for_everybody():
+    policy = GroupPolicy.model_validate({"unverifiable": {"download": None, "page": "block"}})
+    assert policy.unverifiable == {"page": "block"}

@@ -78,14 +78,20 @@ class TrafficLimitsSettings(Section):
     connections_per_address: Positive = 1024  # in each worker; of IPv6: of one /64
 
 
+def _filled(raw: object) -> object:
+    """Leave out what has no value, as the settings page writes what a group gives up."""
+    return {name: value for name, value in raw.items() if value is not None} if isinstance(raw, dict) else raw
+
+
 class GroupPolicy(Section):
     """What a group of clients does differently; what is not named stays as in `policy`."""
 
     level: Level | None = None
     block_untested: Switch | None = None
-    unverifiable: dict[Literal["page", "subresource", "download", "malformed"], Literal["flag", "block"]] = (
-        Field(default_factory=dict)
-    )
+    unverifiable: Annotated[
+        dict[Literal["page", "subresource", "download", "malformed"], Literal["flag", "block"]],
+        BeforeValidator(_filled),
+    ] = Field(default_factory=dict)
     mode: Mode | None = None
     override: Switch | None = None
 
