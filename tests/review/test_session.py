@@ -70,3 +70,8 @@ def test_old_sessions_end(door, monkeypatch):
     cookie = door.redeem(door.token)
     monkeypatch.setattr(session, "SESSION_S", -1)
     assert door.session(cookie) is None
+
+
+def test_a_password_that_is_no_text_is_wrong():
+    hashed = PasswordHasher(time_cost=1, memory_cost=64).hash("right")
+    assert Doorkeeper(b"k" * 32, password_hash=hashed).sign_in("\ud800") is None

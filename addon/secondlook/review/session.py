@@ -124,7 +124,7 @@ class Doorkeeper:
             return None
         try:
             self._hasher.verify(self._password_hash, password)
-        except (VerificationError, InvalidHashError):
+        except (VerificationError, InvalidHashError, UnicodeError):  # a form may name an odd charset
             return None
         return _new_cookie(self._by_password)
 
