@@ -45,6 +45,16 @@ def version(number):
     return f"rule v{number} {{ condition: false }}"
 
 
+@pytest.mark.parametrize("damage", [b"", b"\xff", b"null", b"[1]", b'{"number": 1}'])
+def test_a_damaged_note_withdraws_no_rules(feed, damage):
+    for number in (1, 2):
+        feed.take(number)
+    (feed.folder / "current.json").write_bytes(damage)
+    assert feed.texts() == [version(2)]
+    assert current_rules(feed.folder).version == "v2"
+    assert current_rules(feed.place / "rules" / "another") is None
+
+
 def test_a_rollback_stays_until_something_else_comes(feed):
     with pytest.raises(PatternError, match="no earlier rules of r"):
         roll_back("r", feed.folder)

@@ -44,8 +44,14 @@ def rules_folder(feeds: Path, name: str) -> Path:
 
 
 def current_rules(folder: Path) -> RulesOfFeed | None:
-    """Return which rules of a feed are in force; None where none ever came."""
-    return _read(folder / _CURRENT)
+    """Return which rules of a feed are in force; None where none ever came.
+
+    Where what names them is damaged, the latest that are kept are: a fault of the disk withdraws none.
+    """
+    current = _read(folder / _CURRENT)
+    if current is None and (folder / _CURRENT).exists():
+        return next(iter(_kept(folder)[::-1]), None)
+    return current
 
 
 def files_in_force(folder: Path) -> Path | None:
