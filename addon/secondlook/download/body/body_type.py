@@ -112,14 +112,12 @@ def declared(
     kind = (content_type or "").partition(";")[0].strip().lower()
     given = filename_of(disposition, "")
     name = given or filename_of(None, path)
-    endings = {extension_of(name or ""), extension_of((name or "").rpartition(";")[2])}
     attached = disposition is not None and _is_attached(disposition)
     streaming = bool(_LIVE.match(kind)) and not attached
     if attached or given is not None:
-        table = _RISKY_GIVEN
+        named = _has_ending(name or "", _RISKY_GIVEN)
     else:
-        table = _RISKY_IN_STREAMS if streaming else _RISKY_IN_URLS
-    named = not endings.isdisjoint(table)
+        named = _has_ending(name or "", _RISKY_IN_STREAMS if streaming else _RISKY_IN_URLS)
     shown = bool(_SHOWN.fullmatch(kind))
     saved = untyped = text = False
     mixed = kind == _MIXED and streaming and browsed and not part
@@ -149,6 +147,11 @@ def declared(
         mixed=mixed,
         text=text,
     )
+
+
+def _has_ending(name: str, endings: frozenset[str]) -> bool:
+    """Return whether a name has one of these endings, read up to its first parameter or in its last."""
+    return extension_of(name) in endings or extension_of(name.rpartition(";")[2]) in endings
 
 
 def _is_attached(disposition: str) -> bool:
