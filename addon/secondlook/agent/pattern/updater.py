@@ -49,6 +49,7 @@ from secondlook.agent.pattern.source import (
     RETRY,
     UpdateOutcome,
     UpdateSource,
+    Wanted,
     served_generation,
     wanted_lists,
 )
@@ -285,19 +286,7 @@ class PatternUpdater:
             if stamp.held.get(f"{source.name}/{name}") == messages.get(name, pb.HashList()).version.hex():
                 continue  # rolled back by the operator: wait for another version
             try:
-                if name not in messages:
-                    raise BadUpdate("the server left it out of its answer")
-                offer = Offer(
-                    message=messages[name],
-                    meaning=wanted.meaning,
-                    canary=wanted.canary,
-                    key=source.key,
-                    is_own=source.tier is Tier.LOCAL,
-                    updates_held=name in own,
-                    held_version=self._version_for(source, held.get(name)),
-                    reduction=wanted.reduction,
-                    most=held[name].most_lately(self._clock.now()) if name in held else 0,
-                )
+                offer = self._offer(source, wanted, messages.get(name), held.get(name))
                 taken[name] = await self._take(source, offer, held.get(name), accept_shrink=accept_shrink)
             except PatternError as error:
                 refused[name] = str(error)
@@ -326,6 +315,24 @@ class PatternUpdater:
             generation,
             {name: each.count for name, each in taken.items() if each.changed or name not in own},
             refused,
+        )
+
+    def _offer(
+        self, source: UpdateSource, wanted: Wanted, message: pb.HashList | None, held: StampedList | None
+    ) -> Offer:
+        """Return a server's update of a list with what judges it. Raises BadUpdate where there is none."""
+        if message is None:
+            raise BadUpdate("the server left it out of its answer")
+        return Offer(
+            message=message,
+            meaning=wanted.meaning,
+            canary=wanted.canary,
+            key=source.key,
+            is_own=source.tier is Tier.LOCAL,
+            updates_held=held is not None and held.server == source.name,
+            held_version=self._version_for(source, held),
+            reduction=wanted.reduction,
+            most=0 if held is None else held.most_lately(self._clock.now()),
         )
 
     def _version_for(self, source: UpdateSource, stamped: StampedList | None) -> bytes:
