@@ -14,7 +14,7 @@ import pytest
 import serverkit
 from agentkit.hash_lists import build
 from agentkit.updating import HOSTS, changed_list, flip, house
-from secondlook.agent.pattern.change import forget_rollback, rollback, status, verify
+from secondlook.agent.pattern.change import forget_rollback, has_broken, rollback, status, verify
 from secondlook.agent.pattern.files import PatternFolder, load_pattern, read_stamp
 from secondlook.agent.pattern.source import UpdateSource
 from secondlook.core.answer import Tier
@@ -63,6 +63,29 @@ async def test_a_damaged_file_is_found_and_fetched_again(world):
     assert verify(world.state) == {}
     assert world.blocks("evil1.example/")
     assert not status(world.state, now=0).alerts  # what is mended is no problem any more
+
+
+@pytest.mark.parametrize("how", ["cut", "gone"])
+async def test_a_list_that_is_cut_while_the_program_runs_is_fetched_again(world, how):
+    world.app.seen.clear()
+    world.updater._rota.paces.clear()  # its next look is due
+    running = asyncio.create_task(world.updater.run())
+    try:
+        while not world.app.seen:  # once it has verified what was there at its start
+            await asyncio.sleep(0.01)
+        [listed] = [each for each in read_stamp(world.updater.folder).lists if each.name == "mw-8b"]
+        path = world.updater.folder / listed.file
+        os.truncate(path, 4096) if how == "cut" else path.unlink()
+        async with asyncio.timeout(60):
+            while has_broken(world.updater.folder) or not world.blocks("evil1.example/"):
+                world.updater._rota.paces.clear()
+                world.updater._wake.set()
+                await asyncio.sleep(0.01)
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert verify(world.state) == {}
+    assert any("is damaged and is fetched again" in (each.detail or "") for each in world.events.kept)
 
 
 async def test_a_damaged_list_takes_none_of_another_tier_with_it(tmp_path):

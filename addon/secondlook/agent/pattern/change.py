@@ -100,6 +100,17 @@ def set_damaged_stamp_aside(folder: Path) -> str | None:
     return None
 
 
+def has_broken(folder: Path) -> bool:
+    """Return whether a list in force is gone or cut: soon seen, as only its size and head are looked at."""
+    try:
+        stamp = read_stamp(folder)
+        for stamped in stamp.lists if stamp else ():
+            open_list(folder, stamped)
+    except PatternError:
+        return True
+    return False
+
+
 def verify_folder(folder: Path) -> dict[StampedList, str]:
     """Read every list in force whole. Return the reason for each that is damaged. Raise PatternError."""
     stamp = read_stamp(folder)

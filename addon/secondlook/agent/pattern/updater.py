@@ -27,6 +27,7 @@ from pathlib import Path
 from secondlook.agent.pattern.alerts import PatternAlerts
 from secondlook.agent.pattern.change import (
     folder_lock,
+    has_broken,
     of_tiers,
     put_stamp,
     set_damaged_stamp_aside,
@@ -117,6 +118,7 @@ class PatternUpdater:
         while True:
             self._wake.clear()
             try:
+                await self.verify_broken()
                 await self.update_now(only_due=True)
             except Exception:
                 log.exception("the pattern is not updated")
@@ -173,6 +175,14 @@ class PatternUpdater:
             text = f"{each.name} is damaged and is fetched again: {reason}"
             self.alerts.alert(f"list {each.server}/{each.name}", text, name=each.name, server=each.server)
         return [each.name for each in faults]
+
+    async def verify_broken(self) -> None:
+        """Verify the lists in force where one is gone or cut: it is fetched again while the program runs."""
+        try:
+            if await LISTS.run(has_broken, self.folder):
+                await self.verify()
+        except (PatternError, OSError) as error:
+            self.alerts.alert("pattern", str(error))
 
     def _give_up_tiers(self) -> None:
         """Take what came from servers out of force where the settings name none of their tier any more."""
