@@ -178,6 +178,38 @@ def test_of_several_types_each_counts(kind, saved, live):
     assert (said.saved, said.live) == (saved, live)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        'filename="=?UTF-8?Q?evil=2Ehta?="',
+        'filename="=?UTF-8?B?ZXZpbC5odGE=?="',
+        'filename="evil%2ehta"',
+        "filename*=UTF-8''x.gif; filename=\"evil.hta\"",
+        'filename="x.gif"; filename="evil.hta"',
+        'a="filename=x.gif"; filename="evil.hta"',
+        'xfilename="x.gif"; filename="evil.hta"',
+        "filename='evil.hta'",
+        'filename="x.gif"; ' + "a=b; " * 50 + 'filename="evil.hta"',
+    ],
+)
+def test_each_name_that_a_client_may_read_counts(name):
+    assert declared("image/gif", f"attachment; {name}", "/thing").risky
+    harmless = name.replace("hta", "gif").replace("odGE", "naWY")
+    assert not declared("image/gif", f"attachment; {harmless}", "/thing").risky
+
+
+def test_names_without_number_hide_none():
+    names = 'xfilename="x.gif"; ' * 20_000
+    assert declared("image/gif", f'attachment; {names}filename="evil.hta"', "/thing").risky
+
+
+@pytest.mark.parametrize(
+    "name", ["=?UTF-8?B?!?=", "=?none?Q?a.hta?=", "=?" * 100, "=?a?b?c?=" * 2000, "%" * 9000]
+)
+def test_names_that_nobody_can_read_are_none(name):
+    declared("image/gif", f'attachment; filename="{name}"', "/thing")
+
+
 def test_types_without_number_take_linear_time():
     for text in ('\\"' * 100_000, '",' * 100_000, '"' + "\\" * 200_001, "a," * 100_000):
         declared(f"text/html,{text}", None, "/a")

@@ -7,7 +7,11 @@ show. Whatever the headers say, the first bytes are judged too (`signatures.py`)
 
 import re
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
+from email.errors import HeaderParseError
+from email.header import decode_header
+from itertools import islice
 from urllib.parse import unquote
 
 from secondlook.agent.check.request_context import DOWNLOAD_EXTENSIONS, extension_of
@@ -69,6 +73,7 @@ _RISKY_IN_URLS = DOWNLOAD_EXTENSIONS | {"mjs", "pyw"}
 _RISKY_IN_STREAMS = _RISKY_IN_URLS - _RUN_BY_SERVERS - {"com"}  # hosts end with .com
 _RISKY_GIVEN = _RISKY_IN_URLS | _RUN_BY_SERVERS | {"js", "svg"}
 _LONGEST_NAME = 255
+_MOST_NAMES = 8  # of a file: who gives more of them hides the one that counts
 
 
 @quickly_made
@@ -115,7 +120,8 @@ def declared(
     attached = disposition is not None and _is_attached(disposition)
     streaming = bool(_LIVE.match(kind)) and not attached
     if attached or given is not None:
-        named = _has_ending(name or "", _RISKY_GIVEN)
+        names = (name or "", *_names_of(disposition or ""))
+        named = any(_has_ending(one, _RISKY_GIVEN) for one in names)
     else:
         named = _has_ending(name or "", _RISKY_IN_STREAMS if streaming else _RISKY_IN_URLS)
     shown = bool(_SHOWN.fullmatch(kind))
@@ -194,6 +200,28 @@ def filename_of(disposition: str | None, path: str) -> str | None:
             text = plain[1] if plain[1] is not None else plain[2]
             return _base(re.sub(r"\\(.)", r"\1", text.strip()))
     return _base(unquote(path.partition("?")[0].partition("#")[0]))
+
+
+def _names_of(disposition: str) -> list[str]:
+    """Return all names that some client may save a body under: escaped and encoded ones as they are and read.
+
+    Chromium undoes `%` and RFC 2047 in a plain name, and others take another of several than we do.
+    """
+    found = [star[2] for star in islice(_NAME_STAR.finditer(disposition), _MOST_NAMES)]
+    plain = islice(_NAME.finditer(disposition), _MOST_NAMES)
+    found += [each[1] if each[1] is not None else each[2] for each in plain]
+    names = ["hidden.exe"] if len(found) >= _MOST_NAMES else []
+    for raw in found:
+        name = raw[-_LONGEST_NAME:].strip(" \t'\"")
+        if "=?" in name:
+            with suppress(HeaderParseError, LookupError, ValueError):
+                parts = decode_header(name)
+                name = "".join(
+                    one.decode(code or "latin-1", "replace") if isinstance(one, bytes) else one
+                    for one, code in parts
+                )
+        names += [name, unquote(name)]
+    return names
 
 
 def _base(name: str) -> str | None:
