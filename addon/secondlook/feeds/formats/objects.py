@@ -133,7 +133,7 @@ class _Walker:
     def _scalar(self) -> Any:
         text = self._match(_STRING if self._text[self._at] == '"' else _SCALAR)
         try:
-            return json.loads(text, strict=False)
+            return _DECODER.decode(text)
         except ValueError:
             return text
 
