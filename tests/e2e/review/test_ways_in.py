@@ -8,6 +8,7 @@ from argon2 import PasswordHasher
 from e2e.processes import make_certificate, wait_for
 from e2e.review.visits import curl, review
 from proxykit.site import serving
+from secondlook.review.session import COOKIE, DEVICE
 
 
 def test_a_link_that_was_used_opens_nothing(browser, proxy):
@@ -100,8 +101,10 @@ def test_a_password_opens_the_page_and_guessing_it_is_slowed(start_proxy, browse
     page = context.new_page()
     try_password(page, "right one")
     page.get_by_role("heading", name="Overview").wait_for()
-    (cookie,) = context.cookies()
-    assert (cookie["httpOnly"], cookie["secure"], cookie["sameSite"]) == (True, True, "Strict")
+    cookies = {cookie.pop("name"): cookie for cookie in context.cookies()}
+    assert set(cookies) == {COOKIE, DEVICE}
+    for cookie in cookies.values():
+        assert (cookie["httpOnly"], cookie["secure"], cookie["sameSite"]) == (True, True, "Strict")
     page.get_by_role("button", name="Sign out").click()
     page.wait_for_url(f"{base}/sign-in")
     context.close()
