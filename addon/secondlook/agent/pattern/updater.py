@@ -364,8 +364,7 @@ class PatternUpdater:
         if stamped is not None:
             with suppress(PatternError):
                 held = open_list(self.folder, stamped)
-        guarded = self._known_good()
-        arguments = (held, self.folder, self._settings, guarded)
+        arguments = (held, self.folder, self._settings, self._known_good())
         try:
             return await LISTS.run(take_list, offer, *arguments, accept_shrink=accept_shrink)
         except BadUpdate as error:
