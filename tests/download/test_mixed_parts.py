@@ -76,6 +76,14 @@ def test_no_part_is_a_file(name, step):
     assert hides(body, kind, step=step, path="/live.bat")
 
 
+def test_parts_without_number_at_once_are_not_followed():
+    """A piece of 256 KiB holds so many that reading them would stop everybody for a second."""
+    empty = b"--frame\n\n"
+    assert hides(empty * 101)
+    assert not hides(empty * 99)
+    assert not hides(empty * 1000, step=50 * len(empty))
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 def test_it_is_seen_before_the_part_is_whole(name):
     body, kind = HOSTILE[name]

@@ -15,6 +15,7 @@ _BOUNDARY = re.compile(r"""boundary=[\s"-]*([\w.'()+,/:=?-]{1,70})""", re.IGNORE
 HIDES = "a part of it is a file, or may be, which a browser would save"
 _HEAD_END = re.compile(rb"\n\r?\n")
 _HEAD_MAX_BYTES = 8192
+_MOST_AT_ONCE = 100  # parts in what came at once, some milliseconds: cameras and tickers send a few
 _BEFORE = b"\r\n\t -"  # what may stand before the first mark
 
 
@@ -35,9 +36,11 @@ class MixedParts:
     def feed(self, data: bytes) -> bool:
         """Take the next bytes; return whether they are of a file, or may be."""
         self._rest += data
-        while not self.hides and (self._read_head() if self._in_head else self._read_content()):
-            pass
-        return self.hides
+        for _ in range(2 * _MOST_AT_ONCE):
+            if self.hides or not (self._read_head() if self._in_head else self._read_content()):
+                return self.hides
+        self.hides = True
+        return True
 
     def _read_head(self) -> bool:
         end = _HEAD_END.search(self._rest)
