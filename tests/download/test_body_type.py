@@ -178,6 +178,13 @@ def test_of_several_types_each_counts(kind, saved, live):
     assert (said.saved, said.live) == (saved, live)
 
 
+def test_a_type_behind_many_others_counts():
+    for many in (7, 8, 100):
+        kinds = [*["text/html"] * many, "application/x-msdownload"]
+        assert declared(", ".join(kinds), None, "/thing").risky
+    assert not declared(", ".join(["text/html"] * 8), None, "/thing").risky
+
+
 @pytest.mark.parametrize(
     "name",
     [

@@ -56,7 +56,7 @@ _TELLS_NOTHING = re.compile(
     r"|save(?:-?as)?)|(?:unknown|content)/(?:unknown|type)|[^/]*|\*/.*|.*/\*?|.*[^\x21-\x7e].*",
     re.IGNORECASE | re.DOTALL,
 )
-_MOST_TYPES = 8
+_MOST_TYPES = 8  # of a body: who gives more of them hides the one that counts
 _UNTYPED = frozenset({"", "*/*", "unknown/unknown", "application/unknown"})  # MIME Sniffing, 5.1
 _LIVE = re.compile(
     r"text/event-stream|application/(?:grpc|x-ndjson|ndjson|jsonl|x-json-stream|stream\+json|json-seq"
@@ -108,11 +108,10 @@ def declared(
     that a client goes by.
     """
     several = types_of(content_type)
+    if len(several) > _MOST_TYPES:
+        several = [*several[:_MOST_TYPES], "application/x-msdownload"]
     if len(several) > 1:
-        each = [
-            declared(one, disposition, path, cls=cls, part=part, browsed=browsed)
-            for one in several[:_MOST_TYPES]
-        ]
+        each = [declared(one, disposition, path, cls=cls, part=part, browsed=browsed) for one in several]
         return max(each, key=lambda said: (said.risky, said.saved, not said.live))
     kind = (content_type or "").partition(";")[0].strip().lower()
     given = filename_of(disposition, "")
