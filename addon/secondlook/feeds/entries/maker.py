@@ -121,9 +121,8 @@ class Maker:
         first_seen: float | None = None,
     ) -> Entry | RejectClass:
         """Make the entry of a URL, its exact expression; a site's root is the entry of its host."""
-        if not text.isprintable() and _CUT.search(
-            text
-        ):  # would be taken out, and join what stands on its two sides
+        # what is cut would join what stands on its two sides
+        if not text.isprintable() and _CUT.search(text):
             return RejectClass.NOT_UNDERSTOOD
         url = canonicalize(text)
         host, path = url.host, url.path
