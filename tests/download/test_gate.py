@@ -213,6 +213,27 @@ def test_what_must_be_held_whole_gives_nothing_before_its_verdict(tmp_path, whol
     assert asyncio.run(run()) == program(1500)[:part]
 
 
+@pytest.mark.parametrize("length", [None, 1 << 19])
+def test_what_a_page_of_many_parts_had_in_the_spool_is_given_back(tmp_path, length):
+    """Its address gave a file before, so that it waits from its first byte on."""
+    room = SpoolRoom(tmp_path, 1 << 20, 256)
+    stated = replace(declared("multipart/x-mixed-replace; boundary=frame", None, "/live"), risky=True)
+
+    async def run() -> None:
+        gate = BodyGate(stated, length, None, LIMITS, room, kinds=frozenset(), must_hold=True)
+        gate.feed(b"--frame\r\nContent-Type: image/png\r\n\r\n\x89PNG\r\n\x1a\n" + prose(1 << 16))
+        await gate.settle()
+        assert room.left_bytes < 1 << 20
+        gate.feed(b"\r\n--frame\r\nContent-Type: application/x-a\r\n\r\n")
+        assert gate.fate is Fate.REFUSE
+        gate.close()
+        await gate.settle()
+
+    asyncio.run(run())
+    room.thread.shutdown()
+    assert room.left_bytes == 1 << 20
+
+
 def test_the_spool_keeps_to_its_budget(tmp_path):
     async def fill() -> None:
         room = SpoolRoom(tmp_path, 1000, 100)

@@ -229,7 +229,7 @@ class BodyGate:
             self.tap.feed(data)
         if self._parts is not None and self._parts.feed(data):
             self._parts = None
-            self._state = Refuse(why=HIDES, chunks=deque(self._state.memory[0] if self._state.memory else ()))
+            self._state = Refuse(why=HIDES, spool=self.spool, chunks=sum(self._state.memory, deque[bytes]()))
         match state := self._state:
             case Pass():
                 return data
