@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 from secondlook.feeds.entries.entry import Entry, RejectClass
 from secondlook.feeds.entries.maker import CLEAN_HOST, QUAD, Maker
 from secondlook.feeds.entries.tally import Tally
-from secondlook.feeds.formats.plain import hosts_line, note_comment
+from secondlook.feeds.formats.plain import holds_nothing, hosts_line, note_comment
 from secondlook.feeds.formats.rule import read_rule
-from secondlook.feeds.unpacking.text import TOO_LONG_MARK, batches
+from secondlook.feeds.unpacking.text import batches
 
 _COMMENT = re.compile(r"!|\[(?:adblock|ublock|adguard)|#(?!#|@#|\?#|\$#|%#)", re.IGNORECASE)
 _HOST_RULE = re.compile(
@@ -56,13 +56,10 @@ def _usual(line: str, maker: Maker) -> Entry | RejectClass | None:
 
 
 def _other(number: int, line: str, maker: Maker, tally: Tally) -> Iterator[Entry]:
+    if holds_nothing(number, line, tally):
+        return
     text = line.strip()
-    if not text:
-        tally.blanks += 1
-    elif line == TOO_LONG_MARK:
-        tally.rows += 1
-        tally.reject(number, RejectClass.TOO_LONG, "")
-    elif _COMMENT.match(text):
+    if _COMMENT.match(text):
         note_comment(text, tally)
     elif _HOSTS_LINE.match(text):
         yield from hosts_line(number, text, maker, tally)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from secondlook.feeds.entries.entry import Entry, RejectClass
 from secondlook.feeds.entries.maker import Maker
 from secondlook.feeds.entries.tally import Tally
-from secondlook.feeds.formats.plain import is_sink, note_comment
+from secondlook.feeds.formats.plain import holds_nothing, is_sink, note_comment
 from secondlook.feeds.unpacking.text import TOO_LONG_MARK, batches
 
 type Made = tuple[str, Entry | RejectClass]  # the text as written, and what became of it
@@ -35,13 +35,10 @@ def _each_line(
 ) -> Iterator[Entry]:
     for first, lines in batches(chunks):
         for number, line in enumerate(lines, first):
+            if holds_nothing(number, line, tally):
+                continue
             text = line.strip()
-            if not text:
-                tally.blanks += 1
-            elif line == TOO_LONG_MARK:
-                tally.rows += 1
-                tally.reject(number, RejectClass.TOO_LONG, "")
-            elif text[0] in comment or text.startswith("//"):
+            if text[0] in comment or text.startswith("//"):
                 note_comment(text, tally)
             else:
                 yield from _settled(number, read(text, maker, tally), tally)

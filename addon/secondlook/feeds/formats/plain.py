@@ -44,6 +44,18 @@ def note_comment(line: str, tally: Tally) -> None:
         tally.declared = int(digits[:15])
 
 
+def holds_nothing(number: int, line: str, tally: Tally) -> bool:
+    """Count a line that is blank, or was too long to be kept; return whether it is one of these."""
+    if line == TOO_LONG_MARK:
+        tally.rows += 1
+        tally.reject(number, RejectClass.TOO_LONG, "")
+    elif not line.strip():
+        tally.blanks += 1
+    else:
+        return False
+    return True
+
+
 def parse_plain(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterator[Entry]:
     """Read a list with one host, address, range, URL or digest a line."""
     clean, web, quad = CLEAN_HOST.fullmatch, WEB_URL.fullmatch, QUAD.fullmatch
@@ -66,13 +78,10 @@ def parse_plain(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterator
 
 
 def _other(number: int, line: str, maker: Maker, tally: Tally) -> Iterator[Entry]:
+    if holds_nothing(number, line, tally):
+        return
     text = line.strip()
-    if not text:
-        tally.blanks += 1
-    elif line == TOO_LONG_MARK:
-        tally.rows += 1
-        tally.reject(number, RejectClass.TOO_LONG, "")
-    elif COMMENT.match(text):
+    if COMMENT.match(text):
         note_comment(text, tally)
     elif is_rule(text):
         tally.rows += 1
