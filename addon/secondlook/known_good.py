@@ -31,7 +31,7 @@ def root_hashes(lines: Iterable[str], suffixes: Suffixes) -> dict[bytes, str]:
     """Return the hash of every expression that blocks one of these hosts as a whole, with its text."""
     guarded: dict[bytes, str] = {}
     for line in lines:
-        name, problem = canonical_host(line.strip("./"))
+        name, problem = canonical_host(line.removesuffix("/*").strip("./"))
         if problem or not name:
             continue
         for candidate in (*host_expressions(name, suffixes), "www." + name):

@@ -95,6 +95,14 @@ def test_what_a_feed_brought_that_is_off_is_shown_as_kept(tmp_path):
     assert "which would bring it again" not in gone.stderr
 
 
+def test_the_operators_own_hosts_are_held_back(tmp_path):
+    store = make_store(tmp_path, ["feeds.example", "evil.example"])
+    config = tmp_path / "server.yaml"
+    config.write_text("feeds: [{name: a, url: 'https://feeds.example/list'}]\n")
+    (published,) = json_lines("server", "publish", "--state", store.root, "-c", config)
+    assert list(published["held_back_examples"]) == [["list.txt", "feeds.example/"]]
+
+
 def test_what_does_not_fit_the_named_list_is_told(tmp_path):
     state, listed = tmp_path / "server", tmp_path / "hosts.txt"
     listed.write_text("".join(f"{name}.example\n" for name in "abcd") + "ab" * 32 + "\n")

@@ -14,6 +14,10 @@ LINES = [
     "social.example/",
     "links.example/",
     "alone.example",
+    "mine.example/*",
+    "192.0.2.9/*",
+    "[2001:db8::9]/*",
+    "raw.githubusercontent.com/*",
     ".googleapis.com",
     "not a host",
 ]
@@ -47,6 +51,15 @@ KNOWN_GOOD = KnownGood(LINES, load_suffixes())
         ("social.example/file/d/1AbC/view", False),
         ("links.example/wiki/", True),
         ("links.example/1AbC", False),
+        # of the operator's own servers no page may be listed; one on a platform does not own that
+        ("mine.example/", True),
+        ("mine.example/v5/hashes:search", True),
+        ("mine.example/a?b", True),
+        ("below.mine.example/a", False),
+        ("notmine.example/a", False),
+        ("192.0.2.9/a/b", True),
+        ("[2001:db8::9]/a/b", True),
+        ("raw.githubusercontent.com/somebody/", False),
         # nothing is known of these
         ("login.evil.example/login", False),
         ("evil.example/wiki/", False),

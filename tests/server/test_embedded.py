@@ -59,7 +59,7 @@ def test_a_fresh_one_blocks_the_test_list_at_once(tmp_path):
 def test_feeds_come_in_beside_and_generations_are_told(tmp_path):
     heard, notices = [], []
     path = tmp_path / "feed.txt"
-    path.write_text("evil.example\n")
+    path.write_text("evil.example\nlists.office.example\n")
 
     async def scene():
         feed = FeedSettings(name="file", path=path, every=1)
@@ -67,6 +67,7 @@ def test_feeds_come_in_beside_and_generations_are_told(tmp_path):
             tmp_path / "server",
             SystemClock(),
             feeds=[feed],
+            own_hosts=["lists.office.example/*"],
             on_generation=heard.append,
             on_feed=notices.append,
         )
@@ -74,6 +75,7 @@ def test_feeds_come_in_beside_and_generations_are_told(tmp_path):
         await until(lambda: 2 in heard)
         assert notices[0].outcome == "taken"
         assert listed(server.store, "evil.example/")
+        assert not listed(server.store, "lists.office.example/")
         put(server.store, ["own.example"], name="own.txt")
         report = await publish_in_child(server.store, now=SystemClock().now())
         await until(lambda: report.generation in heard)
@@ -138,12 +140,13 @@ def test_a_publisher_its_valkey_store_and_a_replica_serve_the_same(tmp_path):
     async def scene():
         with single(tmp_path / "valkey") as (url, _):
             feed = tmp_path / "feed.txt"
-            feed.write_text("evil.example\n")
+            feed.write_text("evil.example\nfeeds.example\n")
+            off = FeedSettings(name="off", url="https://feeds.example/list", enabled=False)
             publisher = ServerService(
                 ServerSettings(
                     state=tmp_path / "publisher",
                     store=url,
-                    feeds=(FeedSettings(name="file", path=feed),),
+                    feeds=(FeedSettings(name="file", path=feed), off),
                     access_log=tmp_path / "access.log",
                 ),
                 [listen_on("127.0.0.1", 0)],
@@ -165,6 +168,7 @@ def test_a_publisher_its_valkey_store_and_a_replica_serve_the_same(tmp_path):
                 (await service.reader.search([prefix]))[0] for service in (publisher, reading, replica)
             ]
             assert answers[0]
+            assert not listed(publisher.store, "feeds.example/")
             assert answers[0] == answers[1] == answers[2]
             written = (tmp_path / "access.log").read_text()  # while the publisher goes on
             assert written.endswith("}\n")

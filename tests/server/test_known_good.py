@@ -3,8 +3,9 @@
 import pytest
 
 from secondlook.ground.errors import PatternError
-from secondlook.server.feeds.known_good import take_guard
-from secondlook.server.store.store import GUARD_FOLDER, ServerStore
+from secondlook.server.feeds.known_good import keep_own_hosts, take_guard
+from secondlook.server.store.store import GUARD_FOLDER, OWED, ServerStore
+from serverkit import out, put
 
 
 @pytest.fixture
@@ -35,3 +36,30 @@ def test_where_it_cannot_be_written_is_reported(store):
     (store.root / GUARD_FOLDER).write_text("in the way")
     with pytest.raises(PatternError, match="cannot write"):
         take_guard(store, [b"1,good.example\n"], name="top")
+
+
+def test_no_list_blocks_the_operators_own_hosts_or_pages_of_their_servers(store):
+    keep_own_hosts(store, ["lists.office.example/*", "feeds.example"])
+    listed = (
+        "lists.office.example", "office.example", "http://lists.office.example/v5/hashes:search",
+        "feeds.example", "http://feeds.example/~evil/x.exe", "evil.office.example", "evil.example",
+    )  # fmt: skip
+    put(store, listed)
+    report = out(store)
+    held_back = {text for _, text in report.held_back_examples}
+    assert held_back == {
+        "lists.office.example/", "office.example/", "lists.office.example/v5/hashes:search", "feeds.example/",
+    }  # fmt: skip
+    assert report.lists["mw-8b"] == 3 + 1  # the canary
+
+
+def test_a_publication_is_owed_where_the_own_hosts_are_others_than_before(store):
+    def owed(*hosts):
+        keep_own_hosts(store, hosts)
+        is_owed = (store.root / OWED).exists()
+        (store.root / OWED).unlink(missing_ok=True)
+        return is_owed
+
+    assert not owed("one.example")  # the first is to come anyway
+    out(store)
+    assert [owed("one.example"), owed("two.example"), owed(), owed()] == [False, True, True, False]

@@ -1,12 +1,14 @@
 """What is known to be good, and which entries would block far more of it than they may.
 
 A line `host` stands for a host; `.domain` also for what lies below a domain that its owner alone fills;
-`host/` for a host where many people have pages of their own. An entry is held back when it would block
+`host/` for a host where many people have pages of their own, `host/*` for one of which no page may be listed.
+An entry is held back when it would block
 
 * one of these hosts as a whole: an entry for the host itself or for a name above it,
 * a host below a `.domain`, unless a platform lies between: what strangers name below one stays listable,
 * more than a page of such a host: a first directory (`/wiki/`), a page that stands for every query
-  (`/watch`, `/login.srf`), or any page of a host that signs people in.
+  (`/watch`, `/login.srf`), or any page of a host that signs people in,
+* anything of a `host/*`, unless it is itself a platform.
 
 An entry for one page, for one person's directory on a platform, or for one query stays.
 """
@@ -35,22 +37,25 @@ _EXTENSION = re.compile(r"\.[a-z]{1,5}\Z")
 
 
 class KnownGood:
-    """Known-good hosts of lines `host`, `.domain` and `host/`, and those of a `base`; others are ignored."""
+    """Known-good hosts of lines, and those of a `base`; lines of another form are ignored."""
 
     def __init__(self, lines: Iterable[str], suffixes: Suffixes, base: "KnownGood | None" = None) -> None:
         self._suffixes = suffixes
         self.hosts: set[str] = set(base.hosts) if base else set()  # all of them
         self.owned: set[str] = set(base.owned) if base else set()
         self.platforms: set[str] = set(base.platforms) if base else set()
+        self.whole: set[str] = set(base.whole) if base else set()
         self.tails: set[bytes] = set(base.tails) if base else set()  # the last two labels of each
         for line in lines:
-            name, problem = canonical_host(line.strip("./"))
+            name, problem = canonical_host(line.removesuffix("/*").strip("./"))
             if problem or not name:
                 continue
             self.hosts.add(name)
             self.tails.add(b".".join(name.encode().rsplit(b".", 2)[-2:]))
             if line.startswith("."):
                 self.owned.add(name)
+            elif line.endswith("/*"):
+                self.whole.add(name)
             elif line.endswith("/"):
                 self.platforms.add(name)
 
@@ -70,6 +75,8 @@ class KnownGood:
     def blocks_too_much(self, line: str) -> bool:
         """Return whether an entry, written as `host/` or `host/path`, covers more than it may."""
         host, _, path = line.partition("/")
+        if host in self.whole and not self._suffixes.is_platform(host):
+            return True
         owner = self._owner(host)
         if not path:
             return owner is not None and owner != host

@@ -12,6 +12,7 @@ from secondlook.ground.lanes import LISTS
 from secondlook.ground.tasks import Tasks
 from secondlook.ground.tcp import listen_on
 from secondlook.server.feeds.keeper import FeedKeeper, FeedNotice
+from secondlook.server.feeds.known_good import keep_own_hosts
 from secondlook.server.http.app import AppSettings, ServerApp
 from secondlook.server.http.serving import Serving
 from secondlook.server.publish.generation import mend_current
@@ -33,6 +34,7 @@ class EmbeddedServer:
     """The local server of a proxy: its store, its feeds, its socket.
 
     `on_generation` hears of every generation as soon as it is served; `on_feed` what became of each fetch.
+    No feed may block `own_hosts`.
     """
 
     def __init__(
@@ -41,12 +43,14 @@ class EmbeddedServer:
         clock: Clock,
         *,
         feeds: Sequence[FeedSettings] = (),
+        own_hosts: Sequence[str] = (),
         proxy: UpstreamProxySettings | None = None,
         on_generation: Callable[[int], None] | None = None,
         on_feed: Callable[[FeedNotice], None] | None = None,
     ) -> None:
         self.store = ServerStore(root)
         self._clock = clock
+        self._own_hosts = own_hosts
         self._on_generation = on_generation
         self._reader = FileReader(self.store)
         app = ServerApp(self._reader, AppSettings(limits=LOCAL_LIMITS))
@@ -77,6 +81,7 @@ class EmbeddedServer:
             renew_damaged_key(self.store.root)
             if (mended := mend_current(self.store)) is not None:
                 log.warning("%s", mended)
+            keep_own_hosts(self.store, self._own_hosts)
             now = self._clock.now()
             changed = add_builtin_lists(self.store, now=now)
             if changed or self.store.current() is None:

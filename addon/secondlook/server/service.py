@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from starlette.types import ASGIApp
 
 from secondlook.config import ServerSettings
+from secondlook.config.own_hosts import own_hosts
 from secondlook.ground.clock import Clock, SystemClock
 from secondlook.ground.errors import SecondLookError
 from secondlook.ground.lanes import LISTS
@@ -24,6 +25,7 @@ from secondlook.ground.tasks import Tasks
 from secondlook.server.admin.page import AdminPage
 from secondlook.server.admin.sign_in import SignIn
 from secondlook.server.feeds.keeper import FeedKeeper, FeedNotice
+from secondlook.server.feeds.known_good import keep_own_hosts
 from secondlook.server.findings.desk import FindingDesk
 from secondlook.server.findings.intake import Intake
 from secondlook.server.http.access import Balancers
@@ -131,6 +133,10 @@ class ServerService:
             await LISTS.run(self._replica.verify)
         else:
             check_publisher_key(self.store.root, self._settings.publish.key)
+            try:
+                await LISTS.run(keep_own_hosts, self.store, own_hosts(self._settings))
+            except OSError as error:
+                log.warning("which hosts are our own cannot be written down: %s", error.strerror)
             if (mended := await LISTS.run(mend_current, self.store)) is not None:
                 log.warning("%s", mended)
         await self.serving.start()

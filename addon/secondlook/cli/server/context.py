@@ -57,8 +57,13 @@ class ServerContext(Context):
         """The store, whose folder is there."""
         return self._opened[1]
 
+    @property
+    def is_configured(self) -> bool:
+        """Whether the settings come from a `server.yaml`: those of a proxy's server are in `proxy.yaml`."""
+        return self._opened[2]
+
     @cached_property
-    def _opened(self) -> "tuple[ServerSettings, ServerStore]":
+    def _opened(self) -> "tuple[ServerSettings, ServerStore, bool]":
         from secondlook.config import load_server_settings
 
         config, state = self._given
@@ -79,7 +84,7 @@ class ServerContext(Context):
                 hint="choose another with --state",
             )
         leave_to_owner(settings.state)
-        return settings, store
+        return settings, store, config is not None
 
 
 with_server = called_with(ServerContext, ServerConfigOption)

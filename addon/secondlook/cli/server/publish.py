@@ -137,8 +137,12 @@ def publish(
     ] = False,
 ) -> None:
     """Make the next generation of everything imported; a running server takes it up by itself."""
+    from secondlook.config.own_hosts import own_hosts
+    from secondlook.server.feeds.known_good import keep_own_hosts
     from secondlook.server.publish.publishing import publish as make_generation
 
+    if context.is_configured:
+        keep_own_hosts(context.store, own_hosts(context.settings))
     shrunk = _accepted(context) if accept_shrink else []
     with working("making the next generation"):
         report = make_generation(

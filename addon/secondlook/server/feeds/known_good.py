@@ -1,4 +1,4 @@
-"""Feeds of what is known to be good: each becomes a file of hosts that no other feed may block."""
+"""Hosts that no feed may block: those that feeds of known-good ones bring, and the operator's own."""
 
 from collections.abc import Iterable
 
@@ -7,7 +7,7 @@ from secondlook.feeds.guard_list import DEFAULT_RANK, known_good_lines
 from secondlook.ground.errors import PatternError
 from secondlook.ground.files import write_whole
 from secondlook.server.store.importing import FileReport
-from secondlook.server.store.store import GUARD_FOLDER, ServerStore
+from secondlook.server.store.store import GUARD_FOLDER, OWED, OWN_HOSTS, ServerStore
 from secondlook.suffix import load_suffixes
 
 
@@ -29,3 +29,14 @@ def take_guard(
     except OSError as error:
         raise PatternError(f"cannot write {folder}: {error.strerror}") from error
     return FileReport(name=name, format=form, accepted=len(lines), distinct=len(lines))
+
+
+def keep_own_hosts(store: ServerStore, lines: Iterable[str]) -> None:
+    """Note the operator's own hosts; where they changed, a publication is owed. Raises OSError."""
+    path = store.root / OWN_HOSTS
+    content = "".join(f"{line}\n" for line in lines).encode()
+    if content == (path.read_bytes() if path.exists() else b""):
+        return
+    if store.current() is not None:
+        (store.root / OWED).touch()
+    write_whole(path, content)

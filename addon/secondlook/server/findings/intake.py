@@ -70,10 +70,9 @@ class _Asked:
 class Intake:
     """The findings of one store; its methods block, and changes are made under the writer's lock."""
 
-    def __init__(self, store: ServerStore, settings: PublishSettings, servers: Sequence[str] = ()) -> None:
+    def __init__(self, store: ServerStore, settings: PublishSettings) -> None:
         self._store = store
         self._settings = settings
-        self._servers = tuple(servers)
         self._suffixes: Suffixes = load_suffixes()
 
     def take(
@@ -140,7 +139,7 @@ class Intake:
 
     def _guard(self) -> Guard:
         files = (*self._settings.known_good, *self._store.guard_files())
-        return guard_of(self._suffixes, (*lines_of(files), *self._servers))
+        return guard_of(self._suffixes, tuple(lines_of(files)))
 
     def _generation(self) -> Generation | None:
         number = self._store.current()

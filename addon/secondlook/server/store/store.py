@@ -5,6 +5,7 @@ root/
   lock                      one writer at a time (import, publish, remove)
   sources/0007-urlhaus/     one import or feed, never changed: source.json, records, texts
   guard/                    hosts that feeds give as known to be good, a file for each
+  own-hosts.txt             the operator's own hosts, by the settings
   feeds-off.json            feeds that are off: what they brought is kept, and out of force
   feeds-turned.json         feeds that brought a list and are of another kind now
   own.json                  the operator's own entries and exceptions, with who and when
@@ -41,6 +42,7 @@ _MAX_DIGITS = 18  # of the number of a generation
 
 FEEDS_FOLDER = "feeds"  # what is known of each feed: when it came, when it is due
 GUARD_FOLDER = "guard"  # hosts that feeds give as known to be good, a file for each
+OWN_HOSTS = "own-hosts.txt"
 OWED = "owed"  # there while what feeds brought is still to be published
 HELD = "held"  # there while the operator's rollback keeps feeds from publishing
 ROLLED_BACK = "rolled-back"  # numbers of generations that the operator went back from, one a line
@@ -231,11 +233,13 @@ class ServerStore:
         shutil.rmtree(gone)
 
     def guard_files(self) -> tuple[Path, ...]:
-        """Return the files of hosts that feeds give as known to be good; not those of feeds that are off."""
+        """Return the files of hosts that no feed may block; not those of feeds that are off."""
         from secondlook.server.store.feeds_off import read_off  # noqa: PLC0415 - only needed here
 
         off = read_off(self.root)
-        return tuple(path for path in self.kept_guard_files() if path.stem not in off)
+        own = self.root / OWN_HOSTS
+        of_feeds = (path for path in self.kept_guard_files() if path.stem not in off)
+        return (*of_feeds, *((own,) if own.exists() else ()))
 
     def kept_guard_files(self) -> tuple[Path, ...]:
         """Return the files of hosts that feeds ever gave as known to be good."""

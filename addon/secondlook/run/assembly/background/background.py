@@ -16,6 +16,7 @@ from secondlook.agent.actions.notifier import discard
 from secondlook.agent.actions.quarantine import Quarantine
 from secondlook.agent.check.watch import Watcher
 from secondlook.agent.pattern.updater import PatternUpdater
+from secondlook.config.own_hosts import own_hosts
 from secondlook.core.answer import EMBEDDED
 from secondlook.core.event import Event, EventKind
 from secondlook.core.lists.pattern import Pattern
@@ -132,6 +133,7 @@ def _embedded_server(parts: Parts, updater: PatternUpdater, rules: RuleKeeper) -
         parts.settings.state / SERVER_FOLDER,
         parts.clock,
         feeds=parts.settings.feeds,
+        own_hosts=own_hosts(parts.settings),
         proxy=parts.settings.upstream_proxy,
         on_generation=lambda _: updater.announce(),
         on_feed=on_feed,
