@@ -40,7 +40,7 @@ def test_what_could_not_be_undone_stays_on_record(journal, tmp_path):
     assert journal.undo({"ca": undo}, frozenset({"startup"})) == []
 
 
-@pytest.mark.parametrize("damage", ["{", "7", '[{"kind": "ca"}]'])
+@pytest.mark.parametrize("damage", ["{", "[" * 100_000, "7", '[{"kind": "ca"}]'])
 def test_a_damaged_record_is_reported_and_not_written_over(journal, tmp_path, damage):
     (path := tmp_path / "state" / "setup.json").write_text(damage)
     assert not journal.has("ca")

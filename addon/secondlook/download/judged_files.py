@@ -32,6 +32,7 @@ from secondlook.download.body.cutting import Cut
 from secondlook.download.body.ranges import Piece, read_content_range
 from secondlook.download.body.response_facts import ResponseFacts, coding_of, is_multipart
 from secondlook.ground.files import write_whole
+from secondlook.ground.json_text import read_json
 from secondlook.ground.lock import take_lock
 
 logger = logging.getLogger(__name__)
@@ -137,7 +138,7 @@ class JudgedFile:
     def from_bytes(cls, data: bytes) -> Self:
         """Read what `to_bytes` wrote; raise ValueError, KeyError or TypeError for anything else."""
         line, _, tags = data.partition(b"\n")
-        head = json.loads(line)
+        head = read_json(line)
         if head["version"] != _VERSION:
             raise ValueError("another version")
         size, block = int(head["size"]), int(head["block"])

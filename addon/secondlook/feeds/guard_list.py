@@ -4,7 +4,6 @@ A warninglist's `.domain` stands for what lies below too; patterns, networks and
 A line of a ranked list is `rank,host`, or a host whose rank is its place; further cells are ignored.
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -14,6 +13,7 @@ from secondlook.feeds.detect import SAMPLE_CHARS, refuse_what_is_no_feed
 from secondlook.feeds.entries.entry import FeedRefused
 from secondlook.feeds.unpacking.archive import members
 from secondlook.feeds.unpacking.text import batches, text_chunks
+from secondlook.ground.json_text import read_json
 
 WARNINGLIST = "warninglist"
 DEFAULT_RANK = 10_000
@@ -58,8 +58,8 @@ def _bounded(stream: Iterable[bytes]) -> Iterator[bytes]:
 
 def _of_warninglist(text: str) -> list[str]:
     try:
-        raw: Any = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        raw: Any = read_json(text)
+    except ValueError as error:
         raise FeedRefused(f"damaged: a warninglist is one JSON document: {error}") from error
     items = raw.get("list") if isinstance(raw, dict) else None
     if not isinstance(items, list) or str(raw.get("type")) not in _KINDS:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from secondlook.ground.errors import PatternError, SecondLookError
+from secondlook.ground.json_text import read_json
 
 
 class ChildFailedError(PatternError):
@@ -36,7 +37,7 @@ async def ask_child(
         await end_child(child)
     if child.returncode != 0 or not report:
         raise ChildFailedError(f"{what} broke off (status {child.returncode}): too little memory or time?")
-    answer: dict[str, Any] = json.loads(report)
+    answer: dict[str, Any] = read_json(report)
     if "fault" in answer:
         raise ChildFailedError(f"{what} failed: {answer['fault']}")
     if "failed" in answer:

@@ -25,6 +25,7 @@ from starlette.responses import Response
 
 from secondlook.core.tries import Tries
 from secondlook.ground.files import write_whole
+from secondlook.ground.json_text import read_json
 
 COOKIE = "second_look_session"
 DEVICE = "second_look_device"
@@ -56,7 +57,7 @@ class Ended:
         if path is None:
             return
         try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
+            kept = read_json(path.read_text(encoding="utf-8"))
             self.after = float(kept["after"])
             self._until = {str(name): float(until) for name, until in kept["ended"].items() if until > now}
         except FileNotFoundError:

@@ -20,6 +20,7 @@ from lru import LRU
 
 from secondlook.core.scan import Detection, EngineReport
 from secondlook.core.verdict import Risk, Threat
+from secondlook.ground.json_text import read_json
 
 logger = logging.getLogger(__name__)
 
@@ -168,7 +169,7 @@ class Results:
 
 
 def _from_json(text: str) -> EngineReport:
-    values = json.loads(text)
+    values = read_json(text)
     detections = tuple(
         Detection(**{**each, "risk": Risk(each["risk"]), "threat": Threat(each["threat"])})
         for each in values["detections"]

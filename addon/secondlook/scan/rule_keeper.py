@@ -25,6 +25,7 @@ from pathlib import Path
 from secondlook.ground.children import ChildFailedError
 from secondlook.ground.errors import PatternError
 from secondlook.ground.files import write_whole
+from secondlook.ground.json_text import read_json
 from secondlook.ground.lanes import LISTS
 from secondlook.scan.compiling import RuleSource, compile_in_child
 from secondlook.scan.rule_set import FOLDER, NAME, VERSION_CHARS, engine_version
@@ -172,7 +173,7 @@ class RuleKeeper:
 
     def _last(self) -> dict[str, object]:
         try:
-            facts = json.loads((self._folder / NAME).read_bytes())
+            facts = read_json((self._folder / NAME).read_bytes())
         except (OSError, ValueError):
             return {}
         return facts if isinstance(facts, dict) and facts.get("engine") == engine_version() else {}
@@ -239,7 +240,7 @@ def ask_for_look(state: Path) -> None:
 def refused(state: Path) -> str | None:
     """Return why the rules of the configuration are not in force; None where they are."""
     try:
-        return str(json.loads((state / FOLDER / REFUSED).read_bytes())["error"])
+        return str(read_json((state / FOLDER / REFUSED).read_bytes())["error"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -4,7 +4,6 @@
 Without it our own rules are in force, which every process compiles by itself.
 """
 
-import json
 import logging
 from dataclasses import dataclass
 from functools import cache
@@ -13,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from secondlook.config.extra import has
+from secondlook.ground.json_text import read_json
 from secondlook.scan.yara_look import OWN_RULES
 
 logger = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ class RulesInForce:
 
     def _read(self) -> RuleSet | None:
         try:
-            noted = json.loads(self._file.read_bytes())
+            noted = read_json(self._file.read_bytes())
             if noted["engine"] != engine_version():
                 return None
             path = self._file.parent / Path(noted["file"]).name

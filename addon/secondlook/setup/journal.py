@@ -13,6 +13,7 @@ from typing import Any
 
 from secondlook.ground.errors import SecondLookError
 from secondlook.ground.files import write_whole
+from secondlook.ground.json_text import read_json
 from secondlook.ground.lock import locked_folder
 
 CERTIFICATE = "ca"  # the kind of change by which the authority is trusted
@@ -55,7 +56,7 @@ class Journal:
     def changes(self) -> list[Change]:
         """Return all changes, oldest first. Raises JournalError when the file is damaged."""
         try:
-            records = json.loads(self._path.read_text(encoding="utf-8"))
+            records = read_json(self._path.read_text(encoding="utf-8"))
             return [Change(**record) for record in records]
         except FileNotFoundError:
             return []

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping
 from typing import ClassVar, Protocol
 
+from secondlook.ground.json_text import read_json
 from secondlook.setup import tool
 from secondlook.setup.journal import Change, Journal, Outcome
 
@@ -144,7 +145,7 @@ class Mac:
         """Set each service's two proxies."""
         for key, value in values.items():
             service, _, kind = key.rpartition("/")
-            enabled, server, port = json.loads(value or self._off)
+            enabled, server, port = read_json(value or self._off)
             if server:
                 tool.run("networksetup", f"-set{kind}", service, server, port)
             tool.run("networksetup", f"-set{kind}state", service, "on" if enabled == "Yes" else "off")

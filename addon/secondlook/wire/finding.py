@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from secondlook.core.lists.name import RISKS
 from secondlook.core.verdict import Risk
+from secondlook.ground.json_text import read_json
 from secondlook.wire.fault import BadRequest
 
 MOST_FINDINGS: Final = 100  # in one report
@@ -65,8 +66,8 @@ def dump_report(report: Report) -> bytes:
 def read_report(body: bytes) -> Report:
     """Read the body of a request; raises BadRequest, which names the place."""
     try:
-        raw: Any = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        raw: Any = read_json(body)
+    except ValueError as error:
         raise BadRequest("a report is a JSON object in UTF-8") from error
     fields = _fields(raw, "report", {"agent", "findings"})
     findings = fields["findings"]
@@ -116,7 +117,7 @@ def dump_outcomes(outcomes: Sequence[tuple[Outcome, str | None]]) -> bytes:
 
 def read_outcomes(body: bytes, count: int) -> list[tuple[Outcome, str | None]]:
     """Read the answer to a report of `count` findings; raises ValueError for one that does not fit."""
-    raw: Any = json.loads(body)
+    raw: Any = read_json(body)
     try:
         outcomes = [(Outcome(each["outcome"]), each["reason"]) for each in raw["outcomes"]]
     except (KeyError, TypeError) as error:

@@ -23,6 +23,7 @@ from typing import Any, Final
 from secondlook.agent.actions.notice import Notice, without_client
 from secondlook.ground.errors import LedgerError
 from secondlook.ground.files import rewrite, write_whole
+from secondlook.ground.json_text import read_json
 from secondlook.ground.lock import take_lock
 
 _PATIENCE_S: Final = 10.0  # how long who erases waits for the service
@@ -143,8 +144,8 @@ def _text(kept: Kept) -> bytes:
 
 def _parsed(content: bytes) -> Kept:
     try:
-        return {kind: _noted(about) for kind, about in json.loads(content).items()}  # else ValueError
-    except (TypeError, KeyError, AttributeError, RecursionError) as error:
+        return {kind: _noted(about) for kind, about in read_json(content).items()}  # else ValueError
+    except (TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"no notices: {error!r}") from error
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from secondlook.core.verdict import Risk
 from secondlook.ground.files import write_whole
+from secondlook.ground.json_text import read_json
 from secondlook.wire.finding import MAX_NAME_CHARS, MAX_SUBJECT_CHARS, MOST_FINDINGS, Finding
 
 FOLDER = "reports"  # in the state folder
@@ -45,7 +46,7 @@ class Outbox:
                 break
             with suppress(FileNotFoundError):
                 try:
-                    raw = json.loads(path.read_bytes())
+                    raw = read_json(path.read_bytes())
                     found[path] = Finding(**{**raw, "risk": Risk(raw["risk"])})
                 except (ValueError, TypeError, KeyError):
                     path.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from secondlook.core.event import Event, EventKind
 from secondlook.ground.clock import Clock
 from secondlook.ground.errors import PatternError
 from secondlook.ground.files import write_whole
+from secondlook.ground.json_text import read_json
 from secondlook.ground.ulid import make_id
 
 log = logging.getLogger(__name__)
@@ -21,7 +22,7 @@ ALERTS = "alerts.json"
 def read_alerts(folder: Path) -> dict[str, str]:
     """Read the alerts in force: key to text; empty when none was ever written."""
     try:
-        written = json.loads((folder / ALERTS).read_bytes()).items()
+        written = read_json((folder / ALERTS).read_bytes()).items()
     except (OSError, ValueError, AttributeError):
         return {}
     # 1.0 named a damaged list without its server: nothing would end such an alert

@@ -26,6 +26,7 @@ from secondlook.core.lists.hashlist import HashList
 from secondlook.core.lists.name import parse_list_name
 from secondlook.core.lists.pattern import ListInfo, Mirror, Pattern
 from secondlook.ground.errors import PatternError
+from secondlook.ground.json_text import read_json
 
 FORMAT: Final = 1
 FOLDER: Final = "pattern"
@@ -126,7 +127,7 @@ class Stamp:
     def from_json(cls, data: bytes) -> Self:
         """Read a stamp; Corrupt when it is none."""
         try:
-            raw = json.loads(data)
+            raw = read_json(data)
             if raw["format"] != FORMAT:
                 raise Corrupt(f"the pattern's stamp has format {raw['format']}, this program reads {FORMAT}")
             return cls(
@@ -153,7 +154,7 @@ def read_stamp(folder: Path) -> Stamp | None:
 def read_confirmed(folder: Path) -> dict[str, float]:
     """Read when each server last confirmed what we hold; empty when nobody noted it."""
     try:
-        raw: Any = json.loads((folder / CONFIRMED).read_bytes())
+        raw: Any = read_json((folder / CONFIRMED).read_bytes())
         return {str(name): float(at) for name, at in raw.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}  # only costs queries

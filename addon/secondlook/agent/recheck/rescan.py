@@ -37,6 +37,7 @@ from secondlook.core.subject import FileSubject, SubjectKind
 from secondlook.core.verdict import Evidence, SubjectClass
 from secondlook.ground.clock import Clock
 from secondlook.ground.files import write_whole
+from secondlook.ground.json_text import read_json
 from secondlook.ground.lanes import FILES, STATE
 
 logger = logging.getLogger(__name__)
@@ -206,7 +207,7 @@ class Rescan:
 
     def _scanned_with(self) -> object:
         try:
-            return json.loads(self._mark.read_bytes())
+            return read_json(self._mark.read_bytes())
         except (OSError, ValueError):
             return None
 

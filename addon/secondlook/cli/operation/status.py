@@ -1,6 +1,5 @@
 """`secondlook status`: one screen about how protection is doing."""
 
-import json
 import time
 from contextlib import suppress
 from datetime import datetime
@@ -21,6 +20,7 @@ from secondlook.cli.output import (
 )
 from secondlook.core.neutralize import inert
 from secondlook.ground.errors import LedgerError, PatternError
+from secondlook.ground.json_text import read_json
 from secondlook.run.supervisor.runfile import SERVER_FOLDER, read_run_file
 from secondlook.run.supervisor.settings_file import changed, changed_since_read
 from secondlook.server.publish.held_back import read_held_back
@@ -182,7 +182,7 @@ def _feed_alerts(context: CommandContext, now: float) -> list[str]:
     off = read_off(folder)
     for path in sorted((folder / "feeds").glob("*.json")):
         with suppress(OSError, ValueError, AttributeError):  # half of one is none
-            if (error := json.loads(path.read_bytes()).get("error")) and path.stem not in off:
+            if (error := read_json(path.read_bytes()).get("error")) and path.stem not in off:
                 alerts.append(f"feed {path.stem}: {error}")
     alerts += [held.summary() for held in read_held_back(folder) or () if held.is_news(now)]
     named, others = bool(context.settings.feeds), bool(servers.intranet or servers.network)

@@ -41,6 +41,7 @@ from secondlook.core.lists.pattern import Pattern
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import Risk, Threat
 from secondlook.ground.errors import SecondLookError
+from secondlook.ground.json_text import read_json
 
 SLICE: Final = 300  # answers looked at in about 2 ms
 MAGIC: Final = b"SLANSWER"
@@ -195,14 +196,14 @@ def read_answers(data: bytes) -> list[tuple[bytes, PrefixAnswer]]:
         raise SavedCacheError("saved cache does not match its checksum")
     try:
         return _read_body(data)
-    except (struct.error, ValueError, IndexError, TypeError, RecursionError) as error:
+    except (struct.error, ValueError, IndexError, TypeError) as error:
         raise SavedCacheError(f"saved cache contradicts itself: {error}") from None
 
 
 def _read_body(data: bytes) -> list[tuple[bytes, PrefixAnswer]]:
     at = _HEAD.size
     (size,) = _U32.unpack_from(data, at)
-    names = json.loads(data[at + 4 : at + 4 + size])
+    names = read_json(data[at + 4 : at + 4 + size])
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError("names are not strings")
     at += 4 + size

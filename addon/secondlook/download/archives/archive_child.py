@@ -17,6 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from secondlook.download.archives.archive import ArchiveLimits, look_inside
+from secondlook.ground.json_text import read_json
 from secondlook.scan.yara_look import Looker
 
 MEMORY_BYTES = 512 << 20
@@ -38,7 +39,7 @@ def serve(channel: socket.socket) -> None:
             if not more:
                 return
             data += more
-        asked = json.loads(data)
+        asked = read_json(data)
         if "load" in asked:
             before = _peak_bytes()
             with contextlib.suppress(Exception):  # whatever it is, it is reported with the next file

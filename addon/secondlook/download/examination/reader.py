@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from secondlook.ground.children import end_child, start_child
+from secondlook.ground.json_text import read_json
 
 LOAD_S = 120.0  # that loading rules may take
 _ANSWER_BYTES = 64 << 10
@@ -66,7 +67,7 @@ class Reader:
             if not piece:
                 raise ConnectionError("the reader ended")
             answer += piece
-        return json.loads(answer)
+        return read_json(answer)
 
     @property
     def alive(self) -> bool:

@@ -25,6 +25,7 @@ from secondlook.core.event_field import Form
 from secondlook.core.rules.rule import Pause, Rule, Scope
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import SubjectClass
+from secondlook.ground.json_text import read_json
 
 TEXT_LIMIT: Final = 8192  # characters kept of any text
 EXTRA_LIMIT: Final = 65_536  # characters of JSON kept beside an event
@@ -108,7 +109,7 @@ _STORE: Final[Mapping[Form, Callable[[Any], object]]] = {
 _LOAD: Final[Mapping[Form, Callable[[Any], object]]] = {
     Form.FLAG: bool,  # SQLite gives a number
     Form.DIGEST: bytes,  # PostgreSQL gives a view
-    Form.JSON: json.loads,
+    Form.JSON: read_json,
 }
 _EVENTS: Final = _Rows(
     Event,
@@ -172,7 +173,7 @@ _WAY_OUT: Final[Mapping[str, Callable[[Any], object]]] = {
     "kind": SubjectKind,
     "cls": SubjectClass,
     "scope": Scope,
-    "path": json.loads,
+    "path": read_json,
 }
 
 
@@ -205,7 +206,7 @@ def flag_row(entry: FlagEntry) -> dict[str, Any]:
 
 def row_queue(row: Row, clients: Sequence[str]) -> QueueEntry:
     """Make a queue entry of a row of `flagged` and its clients."""
-    return _QUEUE.record(row, clients=tuple(clients), labels=tuple(json.loads(row["labels"] or "[]")))
+    return _QUEUE.record(row, clients=tuple(clients), labels=tuple(read_json(row["labels"] or "[]")))
 
 
 def confirmed_row(entry: ConfirmedEntry) -> dict[str, Any]:

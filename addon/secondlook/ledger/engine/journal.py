@@ -34,6 +34,7 @@ from typing import Any, Final
 
 from secondlook.ground.errors import LedgerError
 from secondlook.ground.files import sync_folder
+from secondlook.ground.json_text import read_json
 from secondlook.ground.lock import take_lock
 from secondlook.ledger.engine.wakeup import Slot, Waiting, answer
 
@@ -293,7 +294,7 @@ def _record_at(data: bytes, at: int, generation: int) -> tuple[int, Record] | No
     payload = data[begin : begin + length]
     if zlib.crc32(payload, zlib.crc32(_GENERATION.pack(generation))) != crc:
         return None
-    record = json.loads(payload)
+    record = read_json(payload)
     return _RECORD.size + length + (-length % _ROUND), record
 
 

@@ -1,6 +1,5 @@
 """Writing events: rows, hour marks, counts, hits of rules — in one transaction."""
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -8,6 +7,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from secondlook.core.event import Event
+from secondlook.ground.json_text import read_json
 from secondlook.ledger.engine.codec import EVENT_COLUMNS, clean, event_row, event_values, json_text
 from secondlook.ledger.engine.statements import Insert, Prepared, raw, upsert
 from secondlook.ledger.engine.tables import events, marks, rules
@@ -92,7 +92,7 @@ def amend(
         return
     values: dict[str, Any] = {"detail": clean(detail)}
     if extra:
-        before = {} if present.extra is None else json.loads(present.extra)
+        before = {} if present.extra is None else read_json(present.extra)
         values["extra"] = json_text(before | dict(extra))
     connection.execute(sa.update(events).where(events.c.id == event_id).values(values))
 

@@ -1,6 +1,5 @@
 """What was let through, for late verdicts: hashes of allowed subjects, and the visits that the log holds."""
 
-import json
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
@@ -12,6 +11,7 @@ import sqlalchemy as sa
 from secondlook.core.event import Event, EventKind, FlagEntry, Remembered
 from secondlook.core.sighting import stricter, united
 from secondlook.core.subject import SubjectKind
+from secondlook.ground.json_text import read_json
 from secondlook.ledger.engine.codec import row_event, row_history, split_hashes
 from secondlook.ledger.engine.store import Store
 from secondlook.ledger.engine.tables import events, flagged
@@ -198,7 +198,7 @@ def _names(wanted: str | None, client: str | None, extra: str | None) -> bool:
     """Return whether an event names a client; where privacy keeps no names, any stands for all."""
     if wanted is None or client == wanted:
         return True
-    values = json.loads(extra) if extra else None
+    values = read_json(extra) if extra else None
     clients = values.get("clients") if isinstance(values, dict) else None
     return wanted in clients if isinstance(clients, list) else client is None
 

@@ -14,6 +14,7 @@ from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from secondlook.core.sighting import STRICTEST_FIRST, united
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import SubjectClass
+from secondlook.ground.json_text import read_json
 from secondlook.ledger.engine.codec import join_hashes, split_hashes
 
 _CHUNK: Final = 500
@@ -71,7 +72,7 @@ def add_digests(
                 continue
             values = {"hashes": join_hashes(both), **changes()}
             if has_labels:
-                names = further | _labelled(hashes, json.loads(row["labels"] or "[]"))
+                names = further | _labelled(hashes, read_json(row["labels"] or "[]"))
                 values["labels"] = json.dumps([names[each] for each in both])
             connection.execute(sa.update(table).where(table.c.identity == identity).values(values))
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from secondlook.ground.errors import LedgerError
 from secondlook.ground.files import sync_folder, write_whole
+from secondlook.ground.json_text import read_json
 from secondlook.ledger.engine.journal import SIZE_BYTES, Record
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ class UnreadFlags:
         records: list[Record] = []
         for line in self._content().splitlines():
             try:
-                records.append(json.loads(line))
+                records.append(read_json(line))
             except ValueError:
                 logger.warning("unread flags %s: a line is damaged and left out", self.path)
         return records

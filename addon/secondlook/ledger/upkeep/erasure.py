@@ -14,7 +14,6 @@ Hashes stay where protection needs them: what was flagged is looked at again and
 History and queue keep no user's name: for a user, what the log still holds is the only trace of who met what.
 """
 
-import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import partial
@@ -27,6 +26,7 @@ from secondlook.core.event import EVENT_FIELDS
 from secondlook.core.event_field import Reveals
 from secondlook.core.rules.client import ERASED, mention, network_of
 from secondlook.core.subject import SubjectKind
+from secondlook.ground.json_text import read_json
 from secondlook.ledger.engine.change import bump
 from secondlook.ledger.engine.store import Store
 from secondlook.ledger.engine.tables import (
@@ -197,7 +197,7 @@ def _alone(connection: sa.Connection, identities: Iterable[bytes], *, is_user: b
 
 
 def _names_others(extra: str | None) -> bool:
-    values = json.loads(extra) if extra else None
+    values = read_json(extra) if extra else None
     clients = values.get("clients") if isinstance(values, dict) else None
     return isinstance(clients, list) and any(client != ERASED for client in clients)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from secondlook.ground.files import write_whole
+from secondlook.ground.json_text import read_json
 
 MOST_ACKNOWLEDGED: Final = 10_000
 
@@ -15,7 +16,7 @@ class Acknowledged:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
+            kept = read_json(path.read_text(encoding="utf-8"))
             self._ids: dict[str, None] = dict.fromkeys(str(item) for item in kept)
         except (OSError, ValueError, TypeError):
             self._ids = {}

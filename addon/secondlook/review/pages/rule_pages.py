@@ -9,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from secondlook.config.value import parse_span
+from secondlook.ground.json_text import read_json
 from secondlook.review.operations.refused import Refused
 from secondlook.review.pages.frame import Handlers, back_to, local_path
 from secondlook.review.program import Json
@@ -110,7 +111,7 @@ class RulePages(Handlers):
         """Take in an export; all of it, or nothing."""
         text = str((await request.form()).get("text", ""))
         try:
-            await self.operations.rules.import_all(json.loads(text))
+            await self.operations.rules.import_all(read_json(text))
         except json.JSONDecodeError as error:
             detail = f"this is no export of rules, which is JSON (line {error.lineno}: {error.msg})"
             return await self._show(request, {"text": text}, {"text": detail})

@@ -24,6 +24,7 @@ from typing import IO, Any, BinaryIO, Final, NamedTuple
 
 from secondlook.ground.errors import SecondLookError
 from secondlook.ground.files import replacing, sync_folder
+from secondlook.ground.json_text import read_json
 from secondlook.run.backup.age import MAGIC, Opened, Sealer, SealError
 
 FACTS: Final = "backup.json"
@@ -236,7 +237,7 @@ def _private(name: str, flags: int) -> int:
 
 
 def _json(content: bytes) -> dict[str, Any]:
-    read: Any = json.loads(content)
+    read: Any = read_json(content)
     if not isinstance(read, dict):
         raise tarfile.TarError(f"{FACTS} and {CONTENTS} have to be objects")
     return read

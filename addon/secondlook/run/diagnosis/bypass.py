@@ -8,7 +8,6 @@ only), Chromium `dns_over_https.mode` in `Local State` (`automatic`: the system'
 
 import contextlib
 import ipaddress
-import json
 import os
 import re
 import time
@@ -16,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from secondlook.ground.json_text import read_json
 from secondlook.run.diagnosis.finding import Finding
 
 PROC: Final = Path("/proc")
@@ -102,7 +102,7 @@ def settings_of_browsers(home: Path) -> Iterator[Finding]:
     for folder in _CHROMIUMS:
         state = home / folder / "Local State"
         with contextlib.suppress(OSError, ValueError, AttributeError):
-            if json.loads(state.read_bytes()).get("dns_over_https", {}).get("mode") == "secure":
+            if read_json(state.read_bytes()).get("dns_over_https", {}).get("mode") == "secure":
                 yield _way_round(f"Chromium uses DNS over HTTPS of its own ({state})", _DOH_REMEDY)
 
 

@@ -6,7 +6,6 @@ and HTTP. An empty line is a heartbeat (`run.supervisor.heartbeat`). Standard li
 """
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -14,6 +13,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from secondlook.ground.json_text import read_json
 
 FATAL_EXIT = 3  # the child reported why; trying again will not help
 _FIRST_DELAY_S = 0.1
@@ -96,7 +97,7 @@ class Child:
         messages: list[dict[str, object]] = []
         for line in lines:
             with contextlib.suppress(ValueError):
-                message = json.loads(line)
+                message = read_json(line)
                 if isinstance(message, dict):
                     messages.append(message)
                     self.facts.update(message)

@@ -19,6 +19,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from secondlook.ground.json_text import read_json
+
 SOCKET_FILE = "command.sock"
 MOST_ASKED_BYTES = 64 << 10
 MOST_ANSWERED_BYTES = 8 << 20  # of what is kept of an answer; what answers stops long before
@@ -75,7 +77,7 @@ class Conversation:
         self._socket.close()
 
     def _hear(self) -> dict[str, Any]:
-        heard = json.loads(self._lines.readline(MOST_ANSWERED_BYTES))
+        heard = read_json(self._lines.readline(MOST_ANSWERED_BYTES))
         if not isinstance(heard, dict):
             raise ValueError("expected an object")  # noqa: TRY004 (it is a bad value of theirs)
         return heard

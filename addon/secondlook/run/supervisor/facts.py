@@ -1,12 +1,12 @@
 """What is known of the family: the content of `run.json`, and the lines that a ready proxy writes."""
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from secondlook.ground.called import typed
+from secondlook.ground.json_text import read_json
 from secondlook.run.supervisor.child import Child
 from secondlook.run.supervisor.heartbeat import Heartbeats
 from secondlook.run.supervisor.listening import Sockets, address_of, visited
@@ -39,7 +39,7 @@ def facts_of(
         "gateway": plan.endpoints.gateway,
         "icap": next(map(address_of, sockets.of("icap")), None),
         "pattern": service.facts.get("pattern"),
-        "mode": json.loads(plan.settings)["mode"],
+        "mode": read_json(plan.settings)["mode"],
         "invocation": asdict(plan.invocation),
         "settings": {
             "file": plan.settings_file,
@@ -77,7 +77,7 @@ def ready_lines(
     if facts["gateway"]:
         icap = f"  icap {facts['icap']}" if facts["icap"] else ""
         yield f"gateway  {facts['gateway']}{icap}  (workers {len(facts['gates'])})"
-    scheme = "https" if json.loads(settings)["review"].get("tls") else "http"
+    scheme = "https" if read_json(settings)["review"].get("tls") else "http"
     review = f"{scheme}://{visited(facts['review'])}" if facts["review"] else None
     token = f"?token={facts['token']}" if facts["token"] else ""
     yield f"review   {review}/{token}" if review else "review   off"

@@ -9,6 +9,8 @@ import os
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from secondlook.ground.json_text import read_json
+
 
 @dataclass(frozen=True, slots=True)
 class Invocation:
@@ -77,7 +79,7 @@ def write_plan(plan: Plan) -> int:
 def read_plan(descriptor: int) -> Plan:
     """Read a plan from an inherited descriptor."""
     size = os.fstat(descriptor).st_size
-    return plan_from(json.loads(os.pread(descriptor, size, 0)))
+    return plan_from(read_json(os.pread(descriptor, size, 0)))
 
 
 def plan_from(raw: dict[str, Any]) -> Plan:

@@ -11,6 +11,7 @@ import tempfile
 import time
 from dataclasses import asdict
 
+from secondlook.ground.json_text import read_json
 from secondlook.run.supervisor.child import how_it_ended
 from secondlook.run.supervisor.console import report
 from secondlook.run.supervisor.event_writer import EventWriter
@@ -78,7 +79,7 @@ class Rereading:
         if child.returncode != 0:  # what it wrote may be half a plan, with secrets
             return f"what reads it {how_it_ended(child.returncode)}"
         try:
-            return plan_from(json.loads(written))
+            return plan_from(read_json(written))
         except (ValueError, TypeError, KeyError):  # the program on disk is newer, or older
             return "another version of the program than this one has read it; restart the proxy"
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from secondlook.ground.files import write_whole
+from secondlook.ground.json_text import read_json
 from secondlook.ground.lock import take_lock
 
 RUN_FILE = "run.json"
@@ -71,7 +72,7 @@ def remove_run_file(state: Path) -> None:
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = read_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return facts if isinstance(facts, dict) and isinstance(facts.get("pid"), int) else None

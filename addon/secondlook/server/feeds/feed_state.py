@@ -1,6 +1,5 @@
 """What is known of a feed between fetches, in a file each: when it came, when it is due, how much it had."""
 
-import json
 from dataclasses import asdict, dataclass, fields, replace
 from math import isfinite
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import Final
 
 from secondlook.config import PublishSettings
 from secondlook.ground.files import write_whole
+from secondlook.ground.json_text import read_json
 from secondlook.server.store.store import dump_json
 
 LATELY_S: Final = 7 * 86_400.0  # what a feed had within this is what it must not shrink from
@@ -48,7 +48,7 @@ class FeedState:
 def read_state(folder: Path, name: str) -> FeedState:
     """Read what is known of a feed; nothing, when it was never fetched or the file is damaged."""
     try:
-        state = FeedState(**json.loads((folder / f"{name}.json").read_bytes()))
+        state = FeedState(**read_json((folder / f"{name}.json").read_bytes()))
     except (OSError, ValueError, TypeError):
         return FeedState()
     return (

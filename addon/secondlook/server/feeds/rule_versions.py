@@ -20,6 +20,7 @@ from pathlib import Path
 from secondlook.ground.called import typed
 from secondlook.ground.errors import PatternError
 from secondlook.ground.files import write_whole
+from secondlook.ground.json_text import read_json
 
 FOLDER = "rules"
 KEEP = 5  # versions of a feed
@@ -156,7 +157,7 @@ def _record_in(folder: Path, number: int) -> Path:
 
 def _read(path: Path) -> RulesOfFeed | None:
     with suppress(OSError, ValueError, TypeError, KeyError):
-        facts = json.loads(path.read_bytes())
+        facts = read_json(path.read_bytes())
         return RulesOfFeed(**{**facts, "given_up": tuple(facts["given_up"])})
     return None
 

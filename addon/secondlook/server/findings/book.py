@@ -4,7 +4,6 @@ A listed finding is an own entry (`store.manual_entries`) whose `who` names the 
 here, so that the next agent that finds the same does not list it again.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -12,6 +11,7 @@ from typing import Literal
 
 from secondlook.ground.errors import PatternError
 from secondlook.ground.files import write_whole
+from secondlook.ground.json_text import read_json
 from secondlook.server.store.manual_entries import BY_AGENT, ManualScope
 from secondlook.server.store.store import ServerStore, dump_json
 
@@ -57,7 +57,7 @@ def read_findings(store: ServerStore) -> list[KeptFinding]:
     """Read every kept finding, oldest first; raises PatternError for a damaged file."""
     path = store.root / BOOK
     try:
-        return [KeptFinding(**raw) for raw in json.loads(path.read_bytes())]
+        return [KeptFinding(**raw) for raw in read_json(path.read_bytes())]
     except FileNotFoundError:
         return []
     except (OSError, ValueError, TypeError) as error:

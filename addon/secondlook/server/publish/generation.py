@@ -5,7 +5,6 @@ replica can fetch them from any web server and know that it has all of them.
 """
 
 import hashlib
-import json
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +13,7 @@ from typing import Any, Self
 
 from secondlook.core.lists.name import ListName, parse_list_name
 from secondlook.ground.errors import PatternError
+from secondlook.ground.json_text import read_json
 from secondlook.server.publish.table import Table, map_file
 from secondlook.server.store.store import ServerStore
 from secondlook.wire.version import TAG_BYTES, ListVersion
@@ -113,7 +113,7 @@ class Generation:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         try:
-            self.manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_bytes())
+            self.manifest: dict[str, Any] = read_json((folder / MANIFEST).read_bytes())
             if self.manifest["format"] != FORMAT:
                 raise PatternError(
                     f"the generation in {folder} has format {self.manifest['format']}, not {FORMAT}"

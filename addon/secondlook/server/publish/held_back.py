@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from secondlook.ground.json_text import read_json
+
 HELD_BACK = "held-back"  # in the server's folder
 NEWS_S = 86_400.0  # so long a feed that named new ones is an alert
 TEXTS_SHOWN = 5
@@ -41,7 +43,7 @@ class HeldBack:
 def read_held_back(folder: Path) -> tuple[HeldBack, ...] | None:
     """Read what a server's folder lists, the largest first; None before anything was published."""
     try:
-        raw: Any = json.loads((folder / HELD_BACK).read_bytes())
+        raw: Any = read_json((folder / HELD_BACK).read_bytes())
         counted = [
             HeldBack(**{**each, "texts": tuple(each["texts"]), "new": tuple(each["new"])}) for each in raw
         ]

@@ -8,7 +8,6 @@ its signature: the publisher may have another one with that number by now.
 
 import asyncio
 import hashlib
-import json
 import logging
 import os
 import shutil
@@ -22,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from secondlook.config import PublishSettings, UpstreamSettings
 from secondlook.ground.errors import PatternError, ServiceError
+from secondlook.ground.json_text import read_json
 from secondlook.ground.lanes import LISTS
 from secondlook.ground.trust import trust
 from secondlook.server.meter import Meter
@@ -222,7 +222,7 @@ def _check_status(response: httpx.Response, path: str) -> None:
 
 def _read_manifest(data: bytes, number: int) -> dict[str, Any]:
     try:
-        about: dict[str, Any] = json.loads(data)
+        about: dict[str, Any] = read_json(data)
         if about["format"] != FORMAT or about["number"] != number:
             raise PatternError(f"the manifest of generation {number} is of another one")
         for name, facts in about["files"].items():

@@ -1,9 +1,9 @@
 """How replication from the publisher goes: kept in its folder, so that a restart forgets nothing."""
 
-import json
 from dataclasses import asdict, dataclass
 
 from secondlook.ground.files import write_whole
+from secondlook.ground.json_text import read_json
 from secondlook.server.store.store import ServerStore, dump_json
 
 STATE_FILE = "upstream.json"
@@ -33,7 +33,7 @@ class ReplicationState:
 def read_replication_state(store: ServerStore) -> ReplicationState:
     """Read it; a folder that never replicated has none."""
     try:
-        raw = json.loads((store.root / STATE_FILE).read_bytes())
+        raw = read_json((store.root / STATE_FILE).read_bytes())
         return ReplicationState(raw["alert"], tuple(raw["behind"]) if raw["behind"] else None)
     except (OSError, ValueError, KeyError, TypeError):
         return ReplicationState()

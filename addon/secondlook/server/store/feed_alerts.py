@@ -1,6 +1,5 @@
 """What people read of feeds that are off, wherever they look: pages, `status`, `doctor`, `server status`."""
 
-import json
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from secondlook.core.lists.name import Role
 from secondlook.ground.called import typed
 from secondlook.ground.errors import SecondLookError
+from secondlook.ground.json_text import read_json
 from secondlook.server.store.feeds_off import KEPT_S, Off, lists_off, read_off
 from secondlook.server.store.manual_entries import read_manual
 from secondlook.server.store.names import import_list
@@ -24,7 +24,7 @@ def not_published_yet(store: ServerStore) -> set[str]:
     try:
         if (number := store.current()) is None:
             return set()
-        manifest: Any = json.loads((store.generation_folder(number) / "manifest.json").read_bytes())
+        manifest: Any = read_json((store.generation_folder(number) / "manifest.json").read_bytes())
         served = {each["name"] for each in manifest["sources"] if each["kind"] == "feed"}
         kept = {source.name for source in store.sources() if source.kind == "feed"}
     except _DAMAGE:

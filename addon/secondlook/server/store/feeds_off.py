@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from secondlook.ground.files import write_whole
+from secondlook.ground.json_text import read_json
 
 FEEDS_OFF = "feeds-off.json"  # in the server's folder
 FEEDS_TURNED = (
@@ -36,7 +37,7 @@ class Off:
 def read_off(folder: Path) -> dict[str, Off]:
     """Read which feeds are off; a damaged file takes nothing out of force, and is written anew."""
     try:
-        raw: Any = json.loads((folder / FEEDS_OFF).read_bytes())
+        raw: Any = read_json((folder / FEEDS_OFF).read_bytes())
         return {name: _off(**each) for name, each in raw.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
@@ -58,7 +59,7 @@ def write_off(folder: Path, off: Mapping[str, Off]) -> None:
 def read_turned(folder: Path) -> set[str]:
     """Read of which feeds no list is in force, as they are of another kind now; a damaged file has none."""
     try:
-        return set(map(str, json.loads((folder / FEEDS_TURNED).read_bytes())))
+        return set(map(str, read_json((folder / FEEDS_TURNED).read_bytes())))
     except (OSError, ValueError, TypeError):
         return set()
 

@@ -6,7 +6,6 @@ and `file` one. It cannot cut a piece out of a wider entry: `still_listed_by` in
 when one is left.
 """
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -20,6 +19,7 @@ from secondlook.core.url.expression import Suffixes, listing_expression
 from secondlook.feeds.entries.maker import EMPTY_FILE
 from secondlook.ground.errors import PatternError
 from secondlook.ground.files import write_whole
+from secondlook.ground.json_text import read_json
 from secondlook.server.store.names import list_of
 from secondlook.server.store.store import ServerStore, dump_json
 
@@ -88,7 +88,7 @@ def read_manual(store: ServerStore) -> list[ManualEntry]:
     """Read every own entry, oldest first. Raises PatternError for a damaged file."""
     path = store.root / "own.json"
     try:
-        return [ManualEntry(**raw) for raw in json.loads(path.read_bytes())]
+        return [ManualEntry(**raw) for raw in read_json(path.read_bytes())]
     except FileNotFoundError:
         return []
     except (OSError, ValueError, TypeError) as error:

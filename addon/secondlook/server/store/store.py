@@ -31,6 +31,7 @@ from typing import Any, Literal, Self
 
 from secondlook.ground.errors import ConfigError, PatternError
 from secondlook.ground.files import write_whole
+from secondlook.ground.json_text import read_json
 from secondlook.ground.lock import take_lock
 
 logger = logging.getLogger(__name__)
@@ -181,7 +182,7 @@ class ServerStore:
         taken_in = self.sources_folder.glob("[0-9]*")  # others are not taken in yet, or gone
         for folder in sorted(taken_in, key=_number_of):
             try:
-                found.append(Source.from_json(json.loads((folder / "source.json").read_bytes())))
+                found.append(Source.from_json(read_json((folder / "source.json").read_bytes())))
             except FileNotFoundError:
                 continue
             except (OSError, ValueError, TypeError, KeyError) as error:

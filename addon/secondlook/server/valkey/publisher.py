@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from secondlook.ground.errors import ServiceError
+from secondlook.ground.json_text import read_json
 from secondlook.ground.tasks import Tasks
 from secondlook.server.publish.generation import Generation
 from secondlook.server.publish.table import DETAIL, DETAILS, PREFIX, REST, map_file
@@ -195,7 +196,7 @@ class ValkeyPublisher:
             await pipe.execute()
 
     async def _about(self, number: int) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(await self._client.get(key_of(number, "manifest")) or b"{}")
+        found: dict[str, Any] = read_json(await self._client.get(key_of(number, "manifest")) or b"{}")
         return found
 
     async def _lost_buckets(self, generation: Generation, about: dict[str, Any]) -> frozenset[int]:
@@ -226,7 +227,7 @@ class ValkeyPublisher:
             manifest = await self._client.get(key_of(number, "manifest"))
             raw = manifest or await self._client.get(key_of(number, "kept"))
             lists = (
-                {each["checksum"] for each in json.loads(raw)["manifest"]["lists"].values()} if raw else set()
+                {each["checksum"] for each in read_json(raw)["manifest"]["lists"].values()} if raw else set()
             )
             if number != current and manifest and await self._was_replaced_long_ago(number, now):
                 await self._client.set(key_of(number, "kept"), manifest)

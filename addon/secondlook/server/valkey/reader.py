@@ -1,7 +1,6 @@
 """Reading generations from a Valkey store; `server.valkey.layout` describes how they lie there."""
 
 import asyncio
-import json
 import struct
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any
 
 from secondlook.ground.errors import PatternError, ServiceError
 from secondlook.ground.files import replacing
+from secondlook.ground.json_text import read_json
 from secondlook.server.http.updates import Kept, Update, Updater, keep
 from secondlook.server.publish.detail import pack_full_hash
 from secondlook.server.publish.generation import Generation, PublishedList
@@ -171,7 +171,7 @@ class ValkeyReader:
         raw = await self._client.get(key_of(number, "manifest"))
         if raw is None:
             raise PatternError(f"generation {number} is not in the Valkey store")
-        about = json.loads(raw)
+        about = read_json(raw)
         table = table_of(number, about)
         pieces: list[bytes] = []
         while (piece := await self._client.get(key_of(*table, "d", len(pieces)))) is not None:
@@ -183,7 +183,7 @@ class ValkeyReader:
                 kept = await self._client.get(key_of(int(other), "kept"))
                 kept = kept or await self._client.get(key_of(int(other), "manifest"))
                 if kept:
-                    generations.insert(0, _Stored(self._folder, json.loads(kept)["manifest"]))
+                    generations.insert(0, _Stored(self._folder, read_json(kept)["manifest"]))
         current = generations[-1]
         self._kept = keep(generations)
         self._updaters = {name: Updater(self._kept, entry) for name, entry in current.lists.items()}

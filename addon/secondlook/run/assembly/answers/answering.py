@@ -16,6 +16,7 @@ from typing import Any
 
 from secondlook.agent.check.watch import Watcher
 from secondlook.config import Settings
+from secondlook.ground.json_text import read_json
 from secondlook.ground.lanes import COMMANDS
 from secondlook.ledger.ledger import Ledger
 from secondlook.run.assembly.answers.explaining import Json, explained, subject_from
@@ -94,7 +95,7 @@ async def _converse(
     try:
         await _send(writer, greeting)
         async with asyncio.timeout(ASKED_WITHIN_S):
-            asked = json.loads(await reader.readline())
+            asked = read_json(await reader.readline())
         await _send(writer, await COMMANDS.run(answer, asked))
     except (OSError, ValueError, TimeoutError):  # who asked hung up, or sends what no command of ours does
         pass

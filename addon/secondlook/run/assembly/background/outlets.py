@@ -19,6 +19,7 @@ from secondlook.config import LogSettings, SyslogSettings, UpstreamProxySettings
 from secondlook.core.event import Event
 from secondlook.ground.errors import LedgerError
 from secondlook.ground.files import write_whole
+from secondlook.ground.json_text import read_json
 from secondlook.ground.lanes import OUTSIDE, STATE
 from secondlook.ledger.log.event_log import EventLog
 from secondlook.ledger.log.shape import json_lines
@@ -165,7 +166,7 @@ class Outlets:
     def _read(self) -> dict[str, str]:
         """Return how far each has come; without its cursor one begins at the end of the log."""
         try:
-            kept = json.loads(self._path.read_text("utf-8"))
+            kept = read_json(self._path.read_text("utf-8"))
         except (OSError, ValueError):
             return {}
         known = kept.items() if isinstance(kept, dict) else ()

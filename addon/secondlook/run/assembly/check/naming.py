@@ -1,6 +1,5 @@
 """What people call what has a short name here: lists by whose they are, a policy by what it does."""
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -11,6 +10,7 @@ from secondlook.config.service import FeedSettings
 from secondlook.core.answer import Tier
 from secondlook.core.lists.pattern import ListInfo, Pattern
 from secondlook.ground.errors import PatternError
+from secondlook.ground.json_text import read_json
 from secondlook.review.words import plain
 from secondlook.run.supervisor.runfile import SERVER_FOLDER
 
@@ -23,7 +23,7 @@ def feeds_that_came(settings: Settings) -> list[FeedSettings]:
     found = []
     for feed in settings.feeds:
         try:
-            came = json.loads((folder / f"{feed.name}.json").read_bytes())["good_at"] > 0
+            came = read_json((folder / f"{feed.name}.json").read_bytes())["good_at"] > 0
         except (OSError, ValueError, LookupError, TypeError):
             continue
         if came:
