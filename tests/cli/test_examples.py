@@ -1,6 +1,7 @@
-"""Each command's help ends with examples, and each example can be typed."""
+"""Each command's help is in our words and ends with examples, and each example can be typed."""
 
 import importlib
+import re
 import shlex
 
 import pytest
@@ -8,6 +9,7 @@ from typer.main import get_command
 
 from e2e.processes import command
 from secondlook.cli.examples import EXAMPLES, with_examples
+from secondlook.cli.parameters import with_plain_parameters
 from secondlook.cli.program import COMMANDS
 
 
@@ -19,10 +21,21 @@ def commands():
 
     for name, (module, _) in COMMANDS.items():
         command = get_command(importlib.import_module(f"secondlook.cli.{module}").app)
-        yield from below(with_examples(command, name), name)
+        yield from below(with_plain_parameters(with_examples(command, name)), name)
 
 
 KNOWN = dict(commands())
+
+
+@pytest.mark.parametrize("path", sorted(set(KNOWN) - {"helper"}))  # that one has no Typer
+def test_a_help_cuts_no_line_and_shows_no_type_of_python(path, monkeypatch):
+    monkeypatch.setattr(
+        "typer.core.HAS_RICH", False
+    )  # as `secondlook.cli` has it, where Typer is imported later
+    with KNOWN[path].make_context(f"secondlook {path}", [], resilient_parsing=True) as context:
+        shown = KNOWN[path].get_help(context)
+    assert shown.startswith(f"Usage: secondlook {path} ")
+    assert not re.search(r"(?<!\])\.\.\.\n|<\w+|list\[|\[\[|[{}]", shown)
 
 
 def test_every_command_has_examples_and_no_example_is_of_none():

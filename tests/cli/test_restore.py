@@ -1,6 +1,7 @@
 """`secondlook restore` as people and scripts meet it (5 s)."""
 
 import json
+import re
 
 import pytest
 
@@ -24,7 +25,9 @@ def backup(tmp_path):
 def test_a_check_tells_what_it_is_and_a_wrong_passphrase_is_named(backup, tmp_path):
     told = command("restore", "--check", backup, "--passphrase-file", tmp_path / "p").stdout
     assert told.splitlines()[-1].split() == ["whole", "yes"]
-    assert ", by Second Look " in told
+    assert re.search(
+        r"^made +\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z on .+, by Second Look ", told, re.MULTILINE
+    )
     wrong = command("restore", "--check", backup, input="wrong\n", check=False)
     assert wrong.returncode == 1
     assert (

@@ -1,5 +1,6 @@
-"""Examples of each command, shown at the end of its `--help`."""
+"""What `--help` adds to the words of each command: examples, and in a group one whole line for each."""
 
+import re
 from typing import Any, Final
 
 EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
@@ -48,13 +49,13 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "backup": ("backup second-look.backup", "backup --encrypt second-look.backup"),
     "restore": ("restore --check second-look.backup", "restore second-look.backup"),
     "setup": ("setup ca on", "setup browser", "setup off"),
-    "setup squid": ("setup squid", "setup squid --check"),
     "setup ca": ("setup ca on", "setup ca --print"),
     "setup browser": ("setup browser", "setup browser firefox"),
     "setup system-proxy": ("setup system-proxy on", "setup system-proxy off"),
     "setup pac": ("setup pac", "setup pac --direct-fallback"),
     "setup startup": ("setup startup on",),
     "setup service": ("setup service on",),
+    "setup squid": ("setup squid", "setup squid --check"),
     "setup off": ("setup off",),
     "password": ("password",),
     "notify": ("notify test",),
@@ -81,10 +82,14 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
 
 
 def with_examples(command: Any, path: str) -> Any:
-    """Put examples at the end of the help of a command and of those below it; returns the command."""
+    """Put examples at the end of the help of a command and of those below it; returns the command.
+
+    In the list of a group each stands with its first sentence, broken where it is long; Typer would cut it.
+    """
     lines = "\n".join(f"  secondlook {example}" for example in EXAMPLES.get(path, ()))
     if lines:
         command.epilog = f"\b\nExamples:\n{lines}"
+    command.short_help = re.split(r"(?<=[.…])\s", command.help or "", maxsplit=1)[0]
     for name, below in getattr(command, "commands", {}).items():
         with_examples(below, f"{path} {name}")
     return command

@@ -33,7 +33,12 @@ def flag(name: str, text: str) -> Any:
 
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("-c", "--config", metavar="FILE", help="The configuration; default: proxy.yaml here."),
+    typer.Option(
+        "-c",
+        "--config",
+        metavar="FILE",
+        help="The configuration; default: proxy.yaml here, else this user's or the system's.",
+    ),
 ]
 StateOption = Annotated[
     Path | None, option("--state", "DIR", "The state folder, instead of the configuration's.")

@@ -60,7 +60,16 @@ def _plain(listed: Callable[[Any], list[Any]], ctx: Any) -> list[Any]:
         make = getattr(parameter, "get_runtime_param", None)  # not every Typer has it
         if make is not None and not isinstance(make, partial):
             parameter.get_runtime_param = partial(_Reading, make)
+            if parameter.param_type_name == "argument":
+                _show_as_typed(parameter)
     return parameters
+
+
+def _show_as_typed(argument: Any) -> None:
+    """Have usage and help show an argument as our pages write it, without its type in Python."""
+    shown = argument.metavar or argument.name.upper()
+    argument.get_usage_pieces = lambda _ctx: [shown]
+    argument.display_type_rich = lambda ctx: ""  # noqa: ARG005 (it is called by that name)
 
 
 def with_plain_parameters(command: Any) -> Any:

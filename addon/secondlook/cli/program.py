@@ -67,7 +67,7 @@ class LazyGroup(TyperGroup):
                 with_examples(command, cmd_name)
         else:
             listed = typer.Typer(add_completion=False)
-            listed.command(help=help_line)(_main)
+            listed.command(help=help_line, short_help=help_line)(_main)
             command = get_command(listed)
         command.name = cmd_name
         return command

@@ -17,12 +17,15 @@ if TYPE_CHECKING:
     from secondlook.config import Settings
 
 
+_WHATEVER = {"allow": "also one that is listed", "block": "also one on no list"}
+
+
 def rule_app(action: Literal["allow", "block"]) -> typer.Typer:
     """Make the command of an action."""
     app = typer.Typer(add_completion=False)
 
     @app.command(
-        help=f"{action.capitalize()} a URL, host or file, against the lists too; in force within a second."
+        help=f"{action.capitalize()} a URL, host or file, {_WHATEVER[action]}; in force within a second."
         "\n\n"
         "SUBJECT is a host (with its subdomains), =host (it alone), a URL ending in / (that and all below), "
         "another URL (exactly that), /a regular expression/ on the canonical form, or the SHA-256 of a file."

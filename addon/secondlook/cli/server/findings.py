@@ -21,7 +21,7 @@ app = typer.Typer(
 )
 COLUMNS = ("id", "state", "subject", "list", "found", "agent", "address", "times", "reported")
 IdentitiesArgument = Annotated[
-    list[str], typer.Argument(metavar="ID…", help="As `secondlook server findings` shows them.")
+    list[str], typer.Argument(metavar="ID…", help="As `server findings` shows them.")
 ]
 
 

@@ -36,7 +36,9 @@ def _formats(incomplete: str) -> list[str]:
 @with_server
 def import_(
     context: ServerContext,
-    files: Annotated[list[Path], typer.Argument(metavar="FILE…", show_default=False)],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE…", help="Lists of any of those forms.", show_default=False)
+    ],
     list_name: Annotated[Text, option("--list", "NAME", LIST_EXAMPLES, completed(LISTS))] = None,
     threat: Annotated[
         Threat, option("--threat", "THREAT", ", ".join(THREATS), completed(THREATS))

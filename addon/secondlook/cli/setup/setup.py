@@ -33,10 +33,10 @@ TEST_PAGE = "http://malware.secondlook.test/"
 
 SWITCHES = ("on", "off")
 
-Switch = Annotated[str, typer.Argument(metavar="on|off", autocompletion=completed(SWITCHES))]
-
-
-app.command()(squid)
+Switch = Annotated[
+    str,
+    typer.Argument(metavar="on|off", help="off: take it back.", autocompletion=completed(SWITCHES)),
+]
 
 
 @when_bare(app)
@@ -133,13 +133,14 @@ def start_browser(
     name: Annotated[
         Text,
         typer.Argument(
-            help="chromium, google-chrome, firefox …; default: what is here",
+            metavar="[NAME]",
+            help="chromium, google-chrome, firefox …; default: the first that is here.",
             autocompletion=completed(filter(tool.has, browser.CHROMIUMS + browser.FIREFOXES)),
         ),
     ] = None,
-    url: Annotated[str, typer.Option(help="The page to open first.")] = "http://secondlook.internal/",
+    url: Annotated[str, option("--url", "URL", "The page to open first.")] = "http://secondlook.internal/",
     options: Annotated[
-        Texts, typer.Option("--option", help="A further option for the browser; may be repeated.")
+        Texts, option("--option", "OPTION", "A further option for the browser; may be repeated.")
     ] = None,
 ) -> None:
     """Start a browser in a fresh profile of its own behind the proxy; nothing else is changed."""
@@ -245,6 +246,9 @@ def set_service(
     words = [sys.executable, "-P", "-m", "secondlook", "run", "-c", str(service.CONFIG)]
     configuration = (PACKAGE / "shipped" / CONFIG_NAME).read_text(encoding="utf-8")
     _finish(context, service.switch_on(words, configuration, root=root), nothing="")
+
+
+app.command()(squid)
 
 
 @app.command()

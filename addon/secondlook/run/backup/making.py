@@ -15,10 +15,10 @@ import os
 import shutil
 import socket
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
@@ -30,6 +30,7 @@ from secondlook.ground.errors import PatternError
 from secondlook.ground.lock import locked, take_lock
 from secondlook.ledger.engine.database import find_place
 from secondlook.ledger.engine.migration import HEAD
+from secondlook.ledger.log.shape import rfc3339
 from secondlook.ledger.queue.unread_flags import UnreadFlags
 from secondlook.ledger.upkeep.copying import copy_out
 from secondlook.run.assembly.check.opening import JOURNAL_FILE
@@ -94,7 +95,7 @@ def make_backup(
         "format": FORMAT,
         "program": version("secondlook"),
         "schema": HEAD,
-        "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "made_at": rfc3339(time.time()),
         "host": socket.gethostname(),
         "ledger": "sqlite" if place.sqlite else "postgresql",
         "settings": config is not None,
