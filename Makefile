@@ -15,8 +15,12 @@ EXTRA_STAMP := $(VENV)/.installed-extra-$(firstword $(shell cksum requirements-e
 COMPILED := $(VENV)/.compiled
 SOURCES := $(shell find addon -name '*.py')
 # The lock names everything, so nothing is resolved. What we import is compiled once, at the end, by scripts/compile;
-# pip would compile four times as much.
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-compile
+# pip would compile four times as much. pip itself comes with Python: it is there while it installs, and stays (13 MB)
+# only where tests use it.
+PIP := $(BIN)/python -m pip
+PIP_INSTALL := $(PIP) install --quiet --disable-pip-version-check --no-deps --no-compile
+PIP_COMES := $(BIN)/python -m ensurepip >/dev/null
+PIP_GOES := ls $(VENV)/.installed-dev* >/dev/null 2>&1 || $(PIP) uninstall --quiet --yes pip
 export PIP_REQUIRE_VIRTUALENV := 1
 
 .DEFAULT_GOAL := help
@@ -32,18 +36,22 @@ dev: $(DEV_STAMP) $(COMPILED)  ## prepare .venv with what is needed to test and 
 $(BIN)/python:
 	@python="$$(scripts/find-python)" || exit 1; \
 	echo "preparing $(VENV) with $$python"; \
-	"$$python" -m venv $(VENV)
+	"$$python" -m venv --without-pip $(VENV)
 
 $(RUN_STAMP): | $(BIN)/python
 	@echo "installing what Second Look needs (once; a minute or two)"
+	@$(PIP_COMES)
 	@$(PIP_INSTALL) --require-hashes -r requirements.txt
 	@$(PIP_INSTALL) --no-build-isolation -e .
+	@$(PIP_GOES)
 	@rm -f $(VENV)/.installed-run*
 	@touch $@
 
 $(EXTRA_STAMP): $(RUN_STAMP)
 	@echo "installing what the extras need"
+	@$(PIP_COMES)
 	@$(PIP_INSTALL) --require-hashes -r requirements-extra.txt
+	@$(PIP_GOES)
 	@rm -f $(VENV)/.installed-extra*
 	@touch $@
 
@@ -53,6 +61,7 @@ $(COMPILED): $(SOURCES) scripts/compile $(RUN_STAMP)  # what changed since, such
 
 $(DEV_STAMP): $(RUN_STAMP)
 	@echo "installing what the tests need"
+	@$(PIP_COMES)
 	@$(PIP_INSTALL) --require-hashes -r requirements-dev.txt
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/python -m compileall -qq -j 0 --invalidation-mode timestamp $(VENV)/lib || true
 	@rm -f $(VENV)/.installed-dev*
