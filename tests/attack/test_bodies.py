@@ -101,6 +101,18 @@ def test_mixed_parts(stand):
         assert LISTED[:100] not in stand.get(f"/mixed{number}", "Accept: text/html,*/*")
 
 
+def test_later_parts(stand):
+    """A listed program as a later part of several ranges that were asked for: it does not arrive whole."""
+    kind = "Content-Type: multipart/byteranges; boundary=B"
+    piece = "--B\r\nContent-Type: text/plain\r\nContent-Range: bytes {}-{}/{}\r\n\r\n"
+    asked = piece.format(9, 9, len(LISTED)).encode() + b"x\r\n"
+    filler = piece.format(20, 200_019, len(LISTED)).encode() + b"y" * 200_000 + b"\r\n"
+    whole = piece.format(0, len(LISTED) - 1, len(LISTED)).encode() + LISTED + b"\r\n--B--\r\n"
+    for number, body in enumerate((asked + whole, asked + filler + whole, asked + filler * 20 + whole)):
+        stand.site.put(f"/later{number}", body, kind, status="206 Partial Content", chunked=60_000)
+        assert LISTED[:100] not in stand.get(f"/later{number}", "Range: bytes=9-9,20-200019")
+
+
 def test_kept_by_name(stand):
     """A long listed script with its name, by types under which clients keep it: it is refused each time."""
     browser, tool = "Accept: text/html,*/*", "Accept: */*"

@@ -168,6 +168,21 @@ def test_what_is_told_of_the_origin_is_left_out(stand):
         assert (reply.original, reply.body) == ((0, b"") if status == 206 else (None, b"hello"))
 
 
+def test_no_file_is_a_part_of_a_page_that_is_replaced_again_and_again(stand, gatekeeper):
+    """A gateway that went on by itself after the preview would pass the part that Firefox saves."""
+    page = b"--B\r\nContent-Type: text/html\r\n\r\n<p>soon\r\n" * 100
+    file = (
+        b"--B\r\nContent-Disposition: attachment; filename=a.exe\r\n\r\n" + program(9000) + b"\r\n--B--\r\n"
+    )
+    head = respmod("/live", kind="multipart/x-mixed-replace; boundary=B", asked="Accept: text/html\r\n")
+    reply = get(stand, head, page + file)
+    assert not reply.whole
+    assert file[:100] not in reply.body
+    assert [how for how, *_ in gatekeeper.seen] == ["unverifiable"]
+    reply = get(stand, head, page)
+    assert (reply.body, reply.whole) == (page, True)
+
+
 def test_what_has_no_body_goes_on(stand):
     assert stand.run(stand.ask(respmod(body=False, status=304))).status == 204
     reply = stand.run(stand.ask(respmod(body=False, method="HEAD", length=5, icap="")))

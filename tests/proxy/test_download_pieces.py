@@ -207,6 +207,26 @@ def test_a_listed_file_does_not_come_in_parts_that_lie(
     assert curl(one_proxy, "-i", "-r", asked, _url(origin)).stdout.startswith(b"HTTP/1.1 403")
 
 
+@pytest.mark.parametrize("before", [(), ((150_000, len(BODY)),)])
+def test_a_listed_file_does_not_come_behind_a_piece_that_was_asked_for(
+    one_proxy, gatekeeper, make_origin, curl, before
+):
+    gatekeeper.bad.add(hashlib.sha256(BODY).hexdigest())
+    body = _parts((9, 10), *before, (0, len(BODY)))
+
+    async def lies(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        if asked.header("range") is None:
+            await send(writer, BODY, BINARY)
+            return
+        kind = "Content-Type: multipart/byteranges; boundary=xyz"
+        await send(writer, body, kind, status="206 Partial Content")
+
+    done = curl(one_proxy, "-i", "-r", "9-9,150000-", _url(make_origin(lies)))
+    assert BODY[:100] not in done.stdout
+    assert done.stdout.startswith(b"HTTP/1.1 403") is not bool(before), "what is out is cut"
+    assert done.returncode or not before
+
+
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 def test_several_pieces_in_place_of_one_are_what_they_are(one_proxy, gatekeeper, make_origin, curl, boundary):
     gatekeeper.bad.add(hashlib.sha256(BODY).hexdigest())

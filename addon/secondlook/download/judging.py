@@ -321,7 +321,8 @@ class BodyJudge:
         multipart = several and partial
         asked = read_ranges(state.facts.range, None)
         unasked = several and not partial and isinstance(asked, SeveralRanges)
-        if unasked:  # whatever its parts are, this client makes a file of them
+        decodes = multipart and facts.encoding is not None  # what its client reads the parts of
+        if unasked or decodes:  # whatever its parts are, this client makes a file of them
             stated = replace(stated, risky=True)
         from_start = (piece is None or piece.first == 0) if not multipart else begins_first(asked)
         window: tuple[int, int] | None = None

@@ -12,7 +12,6 @@ from secondlook.download.body.signatures import SIGNATURE_BYTES, is_binary, is_m
 
 # Firefox reads up to a semicolon, others a quoted text: what is found is the beginning of either.
 _BOUNDARY = re.compile(r"""boundary=[\s"-]*([\w.'()+,/:=?-]{1,70})""", re.IGNORECASE | re.ASCII)
-HIDES = "a part of it is a file, or may be, which a browser would save"
 _HEAD_END = re.compile(rb"\n\r?\n")
 _HEAD_MAX_BYTES = 8192
 _MOST_AT_ONCE = 100  # parts in what came at once, some milliseconds: cameras and tickers send a few
@@ -21,6 +20,8 @@ _BEFORE = b"\r\n\t -"  # what may stand before the first mark
 
 class MixedParts:
     """Follows the parts as they come; `stated` is what the whole says of itself."""
+
+    why = "a part of it is a file, or may be, which a browser would save"
 
     def __init__(self, stated: Declared, encoding: str | None) -> None:
         boundary = _BOUNDARY.search(stated.full_type)

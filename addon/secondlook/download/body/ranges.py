@@ -182,21 +182,23 @@ class Part:
     first: bytes
 
 
+def mark_of(content_type: str) -> bytes | None:
+    """Return what stands before each part, without the end of a line; None where no boundary is named."""
+    boundary = _BOUNDARY.search(content_type)
+    return None if boundary is None else b"--" + (boundary[1] or boundary[2]).encode("latin-1", "replace")
+
+
 def may_be_parts(content_type: str, data: bytes) -> bool:
     """Return whether a body may still be parts, with nothing before the first but a line's end."""
-    boundary = _BOUNDARY.search(content_type)
-    if boundary is None:
-        return False
-    mark, first = b"--" + (boundary[1] or boundary[2]).encode("latin-1", "replace"), data.lstrip(b"\r\n")
-    return first.startswith(mark) or (len(first) < len(mark) and mark.startswith(first))
+    mark, first = mark_of(content_type), data.lstrip(b"\r\n")
+    return mark is not None and (first.startswith(mark) or mark.startswith(first))
 
 
 def read_first_part(content_type: str, data: bytes) -> Part | None:
     """Read the head of the first part; None while it is not whole, or when there is none."""
-    boundary = _BOUNDARY.search(content_type)
-    if boundary is None:
+    mark = mark_of(content_type)
+    if mark is None:
         return None
-    mark = b"--" + (boundary[1] or boundary[2]).encode("latin-1", "replace")
     start = data.find(mark)
     end = data.find(b"\r\n\r\n", start + len(mark)) if start >= 0 else -1
     if end < 0:

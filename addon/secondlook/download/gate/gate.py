@@ -41,7 +41,7 @@ tail    bytes                                          end, maybe a copy  tail
 tail    end, risky, all of it is still here            spool              hold
 ask     bytes                                          memory             ask
 refuse  bytes                                          spool, memory      refuse
-any     bytes of a part that is a file (`mixed_parts.py`) spool, memory    refuse
+any     bytes of a part that hides (`byte_parts.py`)   spool, memory      refuse
 any     drop                                           -                  pass
 ```
 
@@ -55,8 +55,8 @@ from collections.abc import Callable
 from typing import assert_never
 
 from secondlook.download.body.body_type import Declared
+from secondlook.download.body.byte_parts import parts_of
 from secondlook.download.body.inspection import BodyLook
-from secondlook.download.body.mixed_parts import HIDES, MixedParts
 from secondlook.download.body.signatures import READ_ARCHIVES, UNREAD_ARCHIVES
 from secondlook.download.gate.gate_state import (
     Ask,
@@ -76,9 +76,7 @@ from secondlook.download.gate.spool import BACKLOG_MAX_BYTES, Spool, SpoolRoom
 from secondlook.download.gate.trickle import Trickle
 
 _PASS = Pass()
-_NOT_KEPT = "there is no copy of it"
 _UNHELD = "it cannot be held whole: "
-_TOO_LARGE_TO_HOLD = f"{_UNHELD}larger than downloads.spool_max allows"
 
 
 class BodyGate:
@@ -87,14 +85,11 @@ class BodyGate:
     `length` is what the headers declare, None when they do not. `must_hold`: nothing risky goes on before it
     is whole; `hold_if_room`: that would be better. `window` is the first byte and the count of a range that
     is wanted of it. `partial`: it is a piece of a file, `from_start`: its first; `multipart`: it is several.
-    `tap` makes what looks into a risky body as it comes, where it may not all be here at its end. `look` is
-    what is known of the body itself: its size, its form, whether it can hurt.
+    `tap` makes what looks into a risky body as it comes; `look` is what is known of the body itself.
     """
 
-    __slots__ = (
-        "_limits", "_must_hold", "_parts", "_prefers_hold", "_room", "_state", "_tapping", "length", "look",
-        "partial", "tap", "trickles", "whole",
-    )  # fmt: skip
+    __slots__ = ("_limits", "_must_hold", "_parts", "_prefers_hold", "_room", "_state", "_tapping", "length",
+                 "look", "partial", "tap", "trickles", "whole")  # fmt: skip
 
     def __init__(
         self,
@@ -133,7 +128,7 @@ class BodyGate:
             piece=partial,
             from_start=from_start,
         )
-        self._parts = MixedParts(stated, encoding) if stated.mixed and not partial else None
+        self._parts = parts_of(stated, encoding, partial=partial, multipart=multipart, from_start=from_start)
         self._state: GateState = self._first_state(begins=from_start or multipart)
 
     @property
@@ -177,6 +172,11 @@ class BodyGate:
     def unsettled(self) -> bool:
         """Return whether it must be settled before anything goes on, whole or not."""
         return self.fate in {Fate.ASK, Fate.REFUSE}
+
+    @property
+    def followed(self) -> bool:
+        """Return whether what comes has to be seen, though it goes on at once."""
+        return self._parts is not None
 
     @property
     def unclear(self) -> bool:
@@ -228,8 +228,8 @@ class BodyGate:
         if self.tap is not None:
             self.tap.feed(data)
         if self._parts is not None and self._parts.feed(data):
-            self._parts = None
-            self._state = Refuse(why=HIDES, spool=self.spool, chunks=sum(self._state.memory, deque[bytes]()))
+            why, self._parts = self._parts.why, None
+            self._state = Refuse(why=why, spool=self.spool, chunks=sum(self._state.memory, deque[bytes]()))
         match state := self._state:
             case Pass():
                 return data
@@ -333,7 +333,7 @@ class BodyGate:
             self.tap = self._tapping()
         length = self.length or 0
         if length > self._room.largest and self._must_hold:
-            return Refuse(why=_TOO_LARGE_TO_HOLD)
+            return Refuse(why=f"{_UNHELD}larger than downloads.spool_max allows")
         if length > (self._room.largest if self._prefers_hold else self._limits.hold_up_to):
             tail = Tail(self.length, self._limits, self._room)
             tail.choose_copy(max(length, self.look.size))
@@ -350,7 +350,7 @@ class BodyGate:
         look.conclude()
         if not look.risky and look.declared.saved and not self.partial:
             self._state = tail = Tail(self.length, self._limits, self._room)
-            tail.uncopied = _NOT_KEPT  # what is saved as a file may have an archive behind it
+            tail.uncopied = "there is no copy of it"  # what is saved as a file may have an archive behind it
             return tail.feed(b"".join(state.chunks), look)
         if not look.risky:
             self._pass()

@@ -158,7 +158,7 @@ class Passage:
                     if await self._feed(data):
                         return
                 case PreviewEnd():
-                    if gate.fate is Fate.PASS and self._out.try_to_pass():
+                    if gate.fate is Fate.PASS and not gate.followed and self._out.try_to_pass():
                         return
                     self._link.send(Continue())
                     await self._out.end_preview(begin=gate.open and gate.fate is not Fate.TAIL)
@@ -212,7 +212,7 @@ class Passage:
             gate.released()
         if gate.unsettled and await self._settle():
             return True
-        if gate.fate is Fate.PASS and self._out.try_to_pass():
+        if gate.fate is Fate.PASS and not gate.followed and self._out.try_to_pass():
             return True
         if out:
             await self._out.send(out)

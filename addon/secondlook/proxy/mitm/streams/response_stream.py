@@ -135,7 +135,7 @@ class ResponseStream(AnsweringStream):
         yield DropStream(self.stream_id)
 
     def _can_ask_again(self) -> bool:
-        return self.whole_request and self.client_state == self.state_done
+        return self.whole_request and self.client_state == self.state_done and not self._headers_out
 
     def _ask_again(self) -> Commands:
         """Make the request once more: it gave a risky piece, too little of one, or not what was judged."""
