@@ -15,7 +15,7 @@ def test_headers_in_any_case_and_several_encodings():
         ]
     )
     assert (facts.content_type, facts.encoding, facts.etag) == ("text/html", "gzip, br", '"ä"')
-    assert (facts.sized, facts.chunked, facts.disposition) == (True, False, None)
+    assert (facts.length, facts.chunked, facts.disposition) == ("5", False, None)
     assert read_response([(b"Transfer-Encoding", b"chunked")]).chunked
 
 

@@ -60,7 +60,13 @@ def test_a_length_that_nobody_can_mean_is_taken_away():
     assert _length(_flow((b"Content-Length", str(1 << 50).encode()))) == 1 << 50
 
 
-@pytest.mark.parametrize("said", [b"-1", b"seven", b""])
+def test_a_length_of_more_digits_than_any_has_is_taken_away():
+    flow = _flow((b"Content-Length", b"9" * 5000))
+    assert _length(flow) is None
+    assert "content-length" not in flow.response.headers
+
+
+@pytest.mark.parametrize("said", [b"-1", b"seven", b"", b"007", b"7, 7", "\u0667".encode()])
 def test_a_length_that_is_none_is_none(said):
     assert _length(_flow((b"Content-Length", said))) is None
 

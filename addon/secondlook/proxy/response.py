@@ -1,14 +1,17 @@
 """How long mitmproxy's responses say that they are, and what they report of a piece that was cut out."""
 
+import re
+
 from mitmproxy import http
-from mitmproxy.net.http.http1 import expected_http_body_size
 
 from secondlook.download.body.cutting import Cut
 from secondlook.download.body.response_facts import PARTIAL_STATUS, ResponseFacts
 
+_LENGTH = re.compile(r"(?:0|[1-9][0-9]*+)", re.ASCII)
 _LONGEST_BYTES = (
     1 << 50
 )  # a length beyond it is nonsense; clients that cannot read it go by the connection's end
+_LONGEST_DIGITS = 16
 
 
 def body_length(flow: http.HTTPFlow, facts: ResponseFacts) -> int | None:
@@ -21,14 +24,10 @@ def body_length(flow: http.HTTPFlow, facts: ResponseFacts) -> int | None:
     assert response is not None
     if facts.chunked:
         return None
-    if facts.sized:
-        try:
-            size = expected_http_body_size(flow.request, response)
-        except ValueError:
+    if facts.length is not None:
+        if _LENGTH.fullmatch(facts.length) is None:
             return None
-        if size is None or size < 0:
-            return None
-        if size <= _LONGEST_BYTES:
+        if len(facts.length) <= _LONGEST_DIGITS and (size := int(facts.length)) <= _LONGEST_BYTES:
             return size
         del response.headers["content-length"]
     if flow.request.http_version == "HTTP/1.1":

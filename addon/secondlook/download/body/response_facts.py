@@ -35,7 +35,7 @@ class ResponseFacts:
     content_range: str | None = None
     etag: str | None = None
     modified: str | None = None
-    sized: bool = False
+    length: str | None = None
     chunked: bool = False
 
 
@@ -83,7 +83,7 @@ def read_response(fields: Iterable[tuple[bytes, bytes]]) -> ResponseFacts:
             case b"last-modified":
                 facts.modified = value
             case b"content-length":
-                facts.sized = True
+                facts.length = value if facts.length is None else f"{facts.length}, {value}"
             case _:
                 facts.chunked = True
     return facts

@@ -13,7 +13,6 @@ from mitmproxy import ctx, hooks, http, master, options
 from mitmproxy.addons import (
     block,
     core,
-    disable_h2c,
     dns_resolver,
     errorcheck,
     next_layer,
@@ -161,7 +160,6 @@ class LeanMaster(master.Master):
             core.Core(),
             block.Block(),
             strip_dns_https_records.StripDnsHttpsRecords(),
-            disable_h2c.DisableH2C(),
             *own,
             self.proxyserver,
             dns_resolver.DnsResolver(),

@@ -18,6 +18,7 @@ What goes on is written anew from what was understood, so nobody behind us reads
 
 import re
 import time
+from collections.abc import Iterable
 from functools import lru_cache
 
 from mitmproxy.http import Headers, Request, Response
@@ -80,7 +81,7 @@ def read_request(head: bytes) -> tuple[Request, Framing]:
     now = time.time()
     version = b"HTTP/1.1" if new else b"HTTP/1.0"
     request = Request(
-        host, port, method, scheme, authority, path, version, Headers(fields), None, None, now, None
+        host, port, method, scheme, authority, path, version, as_headers(fields), None, None, now, None
     )
     return request, framing
 
@@ -99,7 +100,14 @@ def read_response(head: bytes, request: Request) -> tuple[Response, Framing]:
         framing = Framing(framing.size, lasting=False)
     reason = (reason or b"").translate(SPACED).strip()
     version = b"HTTP/1.1" if new else b"HTTP/1.0"
-    return Response(version, status, reason, Headers(fields), None, None, time.time(), None), framing
+    return Response(version, status, reason, as_headers(fields), None, None, time.time(), None), framing
+
+
+def as_headers(fields: Iterable[Field]) -> Headers:
+    """Make headers of fields that are known to be bytes; mitmproxy looks at each of them first."""
+    headers = Headers.__new__(Headers)
+    headers.fields = tuple(fields)
+    return headers
 
 
 def host_of(request: Request) -> str:

@@ -32,6 +32,7 @@ from mitmproxy.proxy.layers.http._http2 import Http2Connection as MitmHttp2Conne
 from mitmproxy.proxy.layers.http._http2 import Http2Server, StreamState
 
 from secondlook.config import TrafficLimitsSettings
+from secondlook.proxy.mitm.http.head import as_headers
 from secondlook.proxy.mitm.http.http2_connection import HeadTooLarge, Http2Connection, StreamFailed
 from secondlook.proxy.mitm.http.http2_head import split_authority
 from secondlook.proxy.mitm.streams.stream_events import (
@@ -324,7 +325,7 @@ def _request(fields: Any) -> http.Request:
         authority=authority,
         path=pseudo[b":path"],
         http_version=b"HTTP/2.0",
-        headers=http.Headers(fields[4:]),
+        headers=as_headers(fields[4:]),
         content=None,
         trailers=None,
         timestamp_start=time.time(),
