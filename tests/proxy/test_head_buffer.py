@@ -58,3 +58,16 @@ def test_interim_answers_count_with_the_answer_that_follows(limits):
     buffer.take_head()
     buffer.begin()
     assert buffer.take_head() == interim
+
+
+def test_what_follows_a_head_is_taken_up_to_a_size():
+    buffer = filled(b"A: b\n\nfirst second")
+    assert buffer.take_head() == b"A: b\n\n"
+    assert [buffer.take(5), buffer.take(1), buffer.take(100), buffer.take(100)] == [
+        b"first",
+        b" ",
+        b"second",
+        b"",
+    ]
+    buffer += b"C: d\n\n"
+    assert buffer.take_head() == b"C: d\n\n"

@@ -75,12 +75,11 @@ class GatedHttpLayer(HttpLayer):
             yield from self._start(event)
             return
         if type(event) is events.DataReceived:
-            if self._is_early(event):
-                # an HTTP/2 origin sends its settings before the first request comes
-                early = self.origin_side(self.context.fork())
-                self.connections[self.context.server] = early
-                yield from self.event_to_child(early, events.Start())
             side = self.connections.get(event.connection)
+            if side is None and event.connection == self.context.server:
+                # an HTTP/2 origin sends its settings before the first request comes
+                side = self.connections[self.context.server] = self.origin_side(self.context.fork())
+                yield from self.event_to_child(side, events.Start())
             if side is not None:  # else it was let go a moment ago
                 yield from self.event_to_child(side, event)
         elif type(event) is events.ConnectionClosed and isinstance(event.connection, Server):
@@ -127,6 +126,17 @@ class GatedHttpLayer(HttpLayer):
             return Http2OriginSide(context, self, self.edge.limits)
         return Http1OriginSide(context, self.edge.limits)
 
+    def ready(self, wanted: GetHttpConnection) -> Server | None:
+        """Return a connection that takes a request at once; None where one has to be got, or is not sure."""
+        if self._connected_for != self.context.client.peername:
+            return None
+        for peer in self.connections:
+            if wanted.connection_spec_matches(peer):
+                whole = self.context.client.alpn != b"h2" or peer.alpn == b"h2"
+                sure = peer.connected and not peer.error and peer not in self.waiting_for_establishment
+                return cast("Server", peer) if sure and whole else None
+        return None
+
     def get_connection(self, event: GetHttpConnection, *, reuse: bool = True) -> Commands:
         """Get a connection to an origin; that an earlier one failed is reported once, not for good."""
         yield from super().get_connection(event, reuse=reuse)
@@ -156,9 +166,6 @@ class GatedHttpLayer(HttpLayer):
         if not isinstance(side, HttpStream):  # else a tunnel, with whatever was connected to in it
             for other in [each for each, its in self.connections.items() if its is side]:
                 del self.connections[other]
-
-    def _is_early(self, event: events.DataReceived) -> bool:
-        return event.connection not in self.connections and event.connection == self.context.server
 
     def watch(self, stream: ResponseStream) -> None:
         """Look how much a client has left unread of a stream, after more was sent."""
@@ -241,7 +248,7 @@ class GatedHttpLayer(HttpLayer):
             if kind is ReceiveHttp:
                 http_event = command.event
                 if type(http_event) is RequestHeaders:
-                    yield from self.make_stream(http_event.stream_id)
+                    self._begin_stream(http_event.stream_id)
                 stream = self.streams.get(http_event.stream_id)
                 if stream is not None:  # else it has been dropped already
                     yield from self.event_to_child(stream, http_event)
@@ -277,11 +284,9 @@ class GatedHttpLayer(HttpLayer):
                 yield commands.CloseConnection(peer)
         self._connected_for = now
 
-    def make_stream(self, stream_id: int) -> Commands:
+    def _begin_stream(self, stream_id: int) -> None:
         """Make the stream of a new request: ours."""
-        stream = GatedStream(_fork(self.context, self._options), stream_id, self.edge, self)
-        self.streams[stream_id] = stream
-        yield from self.event_to_child(stream, events.Start())
+        self.streams[stream_id] = GatedStream(_fork(self.context, self._options), stream_id, self.edge, self)
 
 
 class GatedLayers:

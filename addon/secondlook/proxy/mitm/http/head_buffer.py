@@ -32,7 +32,19 @@ class HeadBuffer(ReceiveBuffer):
             return None
         if self._lines_taken + data.count(b"\n", 0, size) > self._lines + 2:
             raise HeadError(f"its head has more than {self._lines} lines", HEAD_TOO_LARGE)
-        return bytes(self._extract(size))
+        return self.take(size)
+
+    def take(self, most: int) -> bytes:
+        """Take so many bytes, or all that there are."""
+        data = self._data
+        if len(data) <= most:
+            taken = bytes(data)
+            data.clear()
+        else:
+            taken = bytes(data[:most])
+            del data[:most]
+        self._multiple_lines_search = 0
+        return taken
 
     def count_interim(self, head: bytes) -> None:
         """Count the head of an interim answer with the one that follows."""

@@ -60,6 +60,7 @@ class Side(Http1Connection):
     body_reader: ContentLengthReader | Http10Reader | ChunkReader  # type: ignore[assignment]
     lasting = False  # as far as the other end of this connection is concerned
     chunked = False  # the message that is being sent
+    of_client: bool  # what is read are requests
     _late: commands.RequestWakeup | None = None  # ends the time of the head that has begun to come
 
     def __init__(self, context: Context, limits: TrafficLimitsSettings) -> None:
@@ -74,8 +75,7 @@ class Side(Http1Connection):
         return self._handle_event(event)
 
     def _handle_event(self, event: events.Event) -> Commands:
-        # h11's reader copies a piece into a buffer and out again; where all of it is body, its size is enough
-        if (
+        if (  # it is all body: no way through the buffer
             type(event) is events.DataReceived
             and not self.buf
             and self.state == self.read_body
@@ -111,6 +111,21 @@ class Side(Http1Connection):
         reader._remaining -= len(data)  # noqa: SLF001
         if data:
             yield ReceiveHttp(self.ReceiveData(self.stream_id, data))
+
+    def read_body(self, event: events.Event) -> Commands:
+        """Read a piece of a body; where its size was given no events of h11 are made of it."""
+        reader = self.body_reader
+        if type(reader) is not ContentLengthReader or not isinstance(event, events.DataReceived):
+            yield from super().read_body(event)
+            return
+        assert self.stream_id is not None
+        assert self.request is not None
+        data = self.buf.take(reader._remaining)  # noqa: SLF001
+        yield from self._pass_piece(data, reader)
+        if not reader._remaining:  # noqa: SLF001
+            if self.request.data.method != b"CONNECT":
+                yield ReceiveHttp(self.ReceiveEndOfMessage(self.stream_id))
+            yield from self.mark_done(request=self.of_client, response=not self.of_client)
 
     def _begin_body(self, size: int | None, event: events.Event, *, strict: bool) -> Commands:
         if size is None:
@@ -151,6 +166,8 @@ class Side(Http1Connection):
 
 class Http1ClientSide(Side, Http1Server):
     """HTTP/1 towards the client."""
+
+    of_client = True
 
     def __init__(self, context: Context, limits: TrafficLimitsSettings, explain: Explain) -> None:
         super().__init__(context, limits)

@@ -38,6 +38,7 @@ BROKEN = "secondlook_broken"  # attribute of a server connection that did not en
 class Http1OriginSide(Side, Http1Client):
     """HTTP/1 towards the origin."""
 
+    of_client = False
     _reused = False
 
     def _too_late(self, error: HeadError) -> Commands:

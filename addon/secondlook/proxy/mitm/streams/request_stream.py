@@ -5,7 +5,9 @@ page without a proxy does not see that: browsers ask again, and so does this, wh
 once (RFC 9110, 9.2.2), or the origin reported that it has not looked at the request.
 """
 
-from mitmproxy.connection import Connection
+from typing import Protocol
+
+from mitmproxy.connection import Connection, Server
 from mitmproxy.proxy import events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import GetHttpConnection, HttpStream, SendHttp
@@ -36,11 +38,20 @@ class _Connect(GetHttpConnection):
         return not getattr(connection, GOING_AWAY, False) and super().connection_spec_matches(connection)
 
 
+class Origins(Protocol):
+    """The connections to origins that a client has."""
+
+    def ready(self, wanted: GetHttpConnection) -> Server | None:
+        """Return a connection that takes a request at once; None where it has to be asked for."""
+
+
 class RequestStream(HttpStream):
     """A request that may be made again while it is all here."""
 
-    def __init__(self, context: Context, stream_id: int) -> None:
+    def __init__(self, context: Context, stream_id: int, origins: Origins) -> None:
         super().__init__(context, stream_id)
+        self.client_state = self.state_wait_for_request_headers  # all that mitmproxy does at a `Start`
+        self._origins = origins
         self.whole_request = False  # no body follows the headers
         self.repeated = 0  # how often the origin did not take it up, and was asked once more
         self._kept: list[bytes] | None = []  # the body as far as it was sent; None where it is too long
@@ -88,9 +99,12 @@ class RequestStream(HttpStream):
     def make_server_connection(self) -> layer.CommandGenerator[bool]:
         """Get a connection that takes requests; mitmproxy would also take one that goes away."""
         request, known = self.flow.request, self.flow.server_conn
-        connection, error = yield _Connect(
+        wanted = _Connect(
             (request.host, request.port), request.scheme == "https", known.via, known.transport_protocol
         )
+        connection, error = self._origins.ready(wanted), None
+        if connection is None:
+            connection, error = yield wanted
         if error:
             failed = ResponseProtocolError(self.stream_id, error, ErrorCode.CONNECT_FAILED)
             yield from self.handle_protocol_error(failed)

@@ -28,7 +28,7 @@ from secondlook.download.exchange import Body, release_lead
 from secondlook.proxy.flow_state import FlowState, state_of
 from secondlook.proxy.mitm.edge import Edge
 from secondlook.proxy.mitm.streams.body_hooks import SecondlookRangeHook, SecondlookSettleHook
-from secondlook.proxy.mitm.streams.request_stream import Commands
+from secondlook.proxy.mitm.streams.request_stream import Commands, Origins
 from secondlook.proxy.mitm.streams.stream import AnsweringStream
 from secondlook.proxy.mitm.streams.stream_events import Withdrawn
 from secondlook.proxy.response import make_partial
@@ -37,7 +37,7 @@ _WHOLE_STATUS = 200
 _OF_AN_ANSWER = ResponseData | ResponseTrailers | ResponseEndOfMessage | ResponseProtocolError
 
 
-class BackPressure(Protocol):
+class BackPressure(Origins, Protocol):
     """What pauses the origin of a stream whose client does not keep up."""
 
     def watch(self, stream: "ResponseStream") -> None:
@@ -61,7 +61,7 @@ class ResponseStream(AnsweringStream):
     _flow_state: FlowState  # from the first bytes of the response on
 
     def __init__(self, context: Context, stream_id: int, edge: Edge, pressure: BackPressure) -> None:
-        super().__init__(context, stream_id, edge)
+        super().__init__(context, stream_id, edge, pressure)
         self._pressure = pressure
         self._headers_out = False
         self._sent = 0  # bytes of the body that went on

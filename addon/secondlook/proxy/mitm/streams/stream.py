@@ -40,7 +40,7 @@ from secondlook.core.neutralize import inert
 from secondlook.download.body.response_facts import has_body
 from secondlook.proxy.mitm.edge import Edge
 from secondlook.proxy.mitm.parting import part_with
-from secondlook.proxy.mitm.streams.request_stream import Commands, RequestStream
+from secondlook.proxy.mitm.streams.request_stream import Commands, Origins, RequestStream
 from secondlook.proxy.mitm.streams.stream_events import (
     InterimResponse,
     StopUpload,
@@ -63,8 +63,8 @@ LINGER_S = 2.0  # a client that goes on uploading to a refused URL may read the 
 class AnsweringStream(RequestStream):
     """A request that may be answered at its headers."""
 
-    def __init__(self, context: Context, stream_id: int, edge: Edge) -> None:
-        super().__init__(context, stream_id)
+    def __init__(self, context: Context, stream_id: int, edge: Edge, origins: Origins) -> None:
+        super().__init__(context, stream_id, origins)
         self.edge = edge
         # of our `Connection`; mitmproxy's own handler, in `mitmdump -s`, has none
         self._begin: Callable[[commands.StartHook], bool] | None = getattr(context.client, "begin", None)
