@@ -118,6 +118,27 @@ def test_renewing_trusts_the_new_one_alone(home):
     assert second[:12] in copied.name
 
 
+def test_where_a_new_authority_cannot_be_written_the_old_one_stays_and_is_trusted(home, monkeypatch):
+    made = home / "made" / "ca"
+    make_authority(made, "ecdsa")
+    other = str(made / "mitmproxy-ca.pem")
+    call("ca")
+    before = {path.name: path.read_bytes() for path in (home / "state/ca").iterdir()}
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    for words in (("--renew",), ("--import", other, "--key", other)):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", full)
+            failed = call("ca", *words)
+        assert failed.exit_code == 1
+        assert "the authority stays as it is: No space left on device" in failed.output
+        assert {path.name: path.read_bytes() for path in (home / "state/ca").iterdir()} == before
+        assert len(list((home / "anchors").iterdir())) == 1
+    assert "set up: ca" in call().output
+
+
 def test_an_authority_that_could_not_be_distrusted_is_remembered_beside_a_new_one(home, monkeypatch):
     call("ca")
     store = authority.LinuxStore

@@ -36,7 +36,7 @@ def make_authority(folder: Path, kind: str) -> None:
     before = os.umask(0o077)
     try:
         if not own.exists():
-            _make(folder, kind)
+            renew_authority(folder, kind)
             return
         read_certificate(own)
         certificate = _anchor(own).public_bytes(Encoding.PEM)
@@ -49,10 +49,11 @@ def make_authority(folder: Path, kind: str) -> None:
         os.umask(before)
 
 
-def _make(folder: Path, kind: str) -> None:
+def renew_authority(folder: Path, kind: str) -> None:
+    """Put a new authority in the place of the one that is there, which stays where that fails. OSError."""
     key = new_key(kind)
     certificate = _certificate(key, f"Second Look ({socket.gethostname()}"[: _LONGEST_NAME - 1] + ")")
-    _put(folder, key, (certificate,))
+    put_authority(folder, key, (certificate,))
 
 
 def put_authority(folder: Path, key: Key, chain: Sequence[x509.Certificate]) -> None:

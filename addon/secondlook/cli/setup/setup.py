@@ -32,6 +32,7 @@ UNDOERS = {
 TEST_PAGE = "http://malware.secondlook.test/"
 
 SWITCHES = ("on", "off")
+_STAYS = "the authority stays as it is"
 
 Switch = Annotated[
     str,
@@ -108,11 +109,7 @@ def ca(
         _import(context, taken, key)
         return
     if renew:
-        if read_run_file(context.state) is not None:
-            fail("the proxy is running with the present authority", hint="stop it, renew, and start it again")
-        _print_outcomes(context, journal.undo(UNDOERS, frozenset({authority.KIND})))
-        for old in (context.state / "ca").glob("mitmproxy-ca*"):
-            old.unlink()
+        _renew(context, journal)
     certificate = _certificate(context)
     if show and context.as_json:
         text = certificate.read_text(encoding="ascii")
@@ -265,6 +262,19 @@ def off(context: CommandContext) -> None:
     _finish(context, undone, nothing="nothing was set up")
 
 
+def _renew(context: CommandContext, journal: Journal) -> None:
+    """Put a new authority in place, before anything stops trusting the one that is there."""
+    from secondlook.run.authority import renew_authority
+
+    if read_run_file(context.state) is not None:
+        fail("the proxy is running with the present authority", hint="stop it, renew, and start it again")
+    try:
+        renew_authority(context.state / "ca", context.settings.ca)
+    except OSError as error:
+        fail(f"{_STAYS}: {error.strerror or error}")
+    _print_outcomes(context, journal.undo(UNDOERS, frozenset({authority.KIND})))
+
+
 def _import(context: CommandContext, certificates: Path, key: Path) -> None:
     """Put an authority from elsewhere in place; its clients trust it already, or get it as they get it."""
     from secondlook.ledger.log.shape import rfc3339
@@ -274,9 +284,12 @@ def _import(context: CommandContext, certificates: Path, key: Path) -> None:
     if read_run_file(context.state) is not None:
         fail("the proxy is running with the present authority", hint="stop it, import, and start it again")
     secret, chain = read_authority(certificates, key, dt.datetime.now(dt.UTC))
+    try:
+        put_authority(context.state / "ca", secret, chain)
+    except OSError as error:
+        fail(f"{_STAYS}: {error.strerror or error}")
     # what trusted the old one here need not any more
     done = _print_outcomes(context, Journal(context.state).undo(UNDOERS, frozenset({authority.KIND})))
-    put_authority(context.state / "ca", secret, chain)
     names = [each.subject.rfc4514_string() for each in chain]
     ends = min(each.not_valid_after_utc for each in chain)
     context.report(
