@@ -230,6 +230,22 @@ def test_a_poll_ends_with_the_first_look_that_finds_something() -> None:
     assert looks == pytest.approx([3.0, 3.5, 5.0])
 
 
+def test_the_heartbeat_sees_a_server_go_and_come_back_though_looks_at_what_is_up_are_left_out() -> None:
+    world = World()
+    members = world.processes["service"].lookup._all_members()
+    asked, healthy = [], []
+    for mode in ("up", "down", "up"):
+        for server in world.servers.values():
+            server.mode = mode
+        before = world.loop.time()
+        world.run(asyncio.sleep(90.0))
+        asked.append(sum(member.heard_at is not None and member.heard_at > before for member in members))
+        healthy.append(sum(member.healthy for member in members))
+    world.run(world.close())
+    world.loop.close()
+    assert (asked, healthy) == ([0, 4, 4], [4, 0, 4])
+
+
 @pytest.mark.timeout(900)
 def test_the_promises_hold(pytestconfig) -> None:
     """Two thousand steps and more, each followed by a look at every promise."""

@@ -24,6 +24,11 @@ class Poll(float):
         poll.idle = idle
         return poll
 
+    @override
+    def __mul__(self, factor: float) -> "Poll":
+        """Return a poll after as many times the seconds: what spreads its looks still looks for the same."""
+        return Poll(float(self) * factor, self.idle)
+
 
 class _Selector(selectors.SelectSelector):
     def __init__(self, rouse: Callable[[], bool]) -> None:

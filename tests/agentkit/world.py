@@ -129,8 +129,9 @@ class Process:
             }
         )  # fmt: skip
         self.lookup = TieredLookup(
-            settings, clock=clock, draw=world.random.random, heartbeat_s=5.0 if self.second_look else None
-        )
+            settings, clock=clock, draw=world.random.random,
+            heartbeat_s=Poll(5.0, self._hears_nothing_new) if self.second_look else None,
+        )  # fmt: skip
         await self.lookup.set_local(f"http://127.0.0.1:{PORTS['embedded']}")
         for tier in Tier:
             for client in self.lookup.clients(tier):
@@ -179,6 +180,11 @@ class Process:
         """Whether the watcher has read what the ledger and the pattern are now: looking again, it would do nothing."""
         world, watcher = self.world, self.watcher
         return watcher._version == world.ledger.snapshots.number and watcher._seen == world.generation
+
+    def _hears_nothing_new(self) -> bool:
+        """Whether every server that a heartbeat would ask is up: an answer to it would change nothing."""
+        asked = [member for member in self.lookup._all_members() if member.healthy]
+        return all(self.world.servers[member.client.name].mode == "up" for member in asked)
 
     def _watch_asking(self) -> None:
         """Hold every question against what is stored (the invariant about asking again)."""
