@@ -113,6 +113,22 @@ def test_later_parts(stand):
         assert LISTED[:100] not in stand.get(f"/later{number}", "Range: bytes=9-9,20-200019")
 
 
+def test_kept_by_browsers(stand):
+    """A listed program packed with what a browser has kept, or a kept page that a 304 makes a file: neither passes."""
+    packed = b"\x5e\x2a\x4d\x18\x20\0\0\0" + bytes(32) + zstandard.compress(LISTED)
+    kind, tag = "Content-Type: text/html", ("Content-Disposition: attachment; filename=a.bat", 'ETag: "1"')
+    for coding in ("dcz", "dcb", "gzip, dcz"):
+        path = f"/dictionary-{coding[-3:]}{len(coding)}"
+        stand.site.put(path, packed, kind, f"Content-Encoding: {coding}")
+        assert stand.get(path).startswith(b"HTTP/1.1 403"), coding
+    stand.site.put("/offer", b"a{}", "Content-Type: text/css", 'Use-As-Dictionary: match="/*"')
+    assert b"dictionary" not in stand.get("/offer").lower()
+    stand.site.put("/304", b"", kind, *tag, status="304 Not Modified")
+    answer = stand.get("/304", 'If-None-Match: "1"')
+    assert answer.startswith(b"HTTP/1.1 304")
+    assert b"disposition" not in answer.lower()
+
+
 def test_kept_by_name(stand):
     """A long listed script with its name, by types under which clients keep it: it is refused each time."""
     browser, tool = "Accept: text/html,*/*", "Accept: */*"

@@ -1,6 +1,7 @@
 """A judged file that is wanted in pieces: judged again for each, by its digests and for who asks."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -9,9 +10,10 @@ from secondlook.core.event import EventKind
 from secondlook.core.subject import FileSubject, RequestContext
 from secondlook.core.verdict import Action, SubjectClass
 from secondlook.download.asked import Asked
+from secondlook.download.body.ranges import EntityMemory
 from secondlook.download.exchange import Exchange
-from secondlook.download.judged_files import JudgedFile
-from secondlook.download.pieces import judge_again, misfit
+from secondlook.download.judged_files import JudgedFile, JudgedFiles
+from secondlook.download.pieces import judge_again, look_at_kept, misfit
 
 DIGEST = b"d" * 32
 USE = RequestContext(SubjectClass.PAGE, client="10.0.0.9", method="GET", gateway="squid")
@@ -35,6 +37,21 @@ def test_what_could_not_be_looked_into_follows_the_policy():
     gatekeeper = FakeGatekeeper(unverifiable_blocks=True)
     assert judged(gatekeeper).action is Action.ALLOW
     assert judged(gatekeeper, "encrypted").action is Action.BLOCK
+
+
+def test_only_what_may_be_risky_and_was_kept_is_looked_at_again(tmp_path):
+    gatekeeper, memory = FakeGatekeeper(), EntityMemory()
+    subject = gatekeeper.subject("http", "site.test", "/a")
+    state = Exchange(subject, USE, Asked())
+    with ThreadPoolExecutor(1) as thread:
+        judged = JudgedFiles(tmp_path, b"k" * 32, thread)
+        assert look_at_kept(304, state, gatekeeper, memory, judged) is None
+        memory.note_risky(subject.identity)
+        assert look_at_kept(204, state, gatekeeper, memory, judged) is None
+        looking = look_at_kept(304, state, gatekeeper, memory, judged)
+        assert looking is not None
+        asyncio.run(looking)
+        assert state.refusal is None, "nothing was judged there"
 
 
 def test_a_piece_that_does_not_fit_is_an_event():

@@ -103,6 +103,13 @@ def test_a_gateway_without_204_gets_its_request_back(stand):
     assert (reply.status, reply.head.split(b" ")[0], reply.body) == (200, b"GET", b"")
 
 
+def test_no_origin_hears_of_a_dictionary_that_nobody_here_has(stand):
+    head = reqmod("http://site.test/a", headers="Available-Dictionary: :abc=:\r\nAccept: */*\r\n")
+    reply = stand.run(stand.ask(head))
+    assert (reply.status, reply.whole) == (200, True)
+    assert reply.head == b"GET http://site.test/a HTTP/1.1\r\nHost: site.test\r\nAccept: */*\r\n\r\n"
+
+
 @pytest.mark.parametrize("blocks", [True, False])
 def test_a_fault_is_unverifiable_and_follows_the_policy(stand, gatekeeper, blocks):
     gatekeeper.faults |= {"now", "check"}

@@ -184,9 +184,18 @@ def test_no_file_is_a_part_of_a_page_that_is_replaced_again_and_again(stand, gat
 
 
 def test_what_has_no_body_goes_on(stand):
-    assert stand.run(stand.ask(respmod(body=False, status=304))).status == 204
+    assert stand.run(stand.ask(respmod(body=False, status=304, kind=None))).status == 204
     reply = stand.run(stand.ask(respmod(body=False, method="HEAD", length=5, icap="")))
     assert (reply.status, reply.whole) == (200, True)
+
+
+def test_a_304_goes_on_without_what_it_says_of_the_content_unless_that_is_listed_by_now(stand, gatekeeper):
+    file = program(3000)
+    head = respmod("/a.exe", body=False, status=304, kind=KIND, headers="ETag: 1\r\n")
+    assert stand.run(stand.ask(head)).head == b"HTTP/1.1 304 OK\r\nETag: 1\r\n\r\n"
+    assert get(stand, respmod("/a.exe", kind=KIND, length=3000), file).status in {200, 204}
+    gatekeeper.bad.add(sha256(file))
+    assert stand.run(stand.ask(head)).head.startswith(b"HTTP/1.1 403")
 
 
 def test_a_torn_download_is_seen(stand, gatekeeper):

@@ -130,6 +130,20 @@ def test_a_listed_program_in_an_odd_encoding_is_refused(proxy, gatekeeper, make_
     assert done.stdout.startswith(b"HTTP/1.1 403")
 
 
+@pytest.mark.parametrize("encoding", ["dcz", "gzip, DCB"])
+def test_what_only_a_kept_dictionary_unpacks_does_not_pass(proxy, gatekeeper, make_origin, curl, encoding):
+    """It was not offered, and the digest of what comes of it is known to nobody: whatever the policy says."""
+    packed = b"\x5e\x2a\x4d\x18\x20\0\0\0" + bytes(32) + zstandard.compress(BODY)
+
+    async def reply(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        await send(writer, packed, "Content-Type: text/html", f"Content-Encoding: {encoding}")
+
+    done = curl(proxy, "-i", f"http://127.0.0.1:{make_origin(reply).port}/thing")
+    assert done.stdout.startswith(b"HTTP/1.1 403")
+    how, _, use, _ = gatekeeper.seen[-1]
+    assert (how, use.cls) == ("unverifiable", SubjectClass.DOWNLOAD)
+
+
 @pytest.mark.parametrize("encoding", ["foo", "gzip"])
 def test_an_encoding_that_cannot_be_undone_is_a_download_that_cannot_be_verified(
     proxy, gatekeeper, make_origin, curl, encoding

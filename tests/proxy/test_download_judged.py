@@ -39,6 +39,9 @@ class Server:
     ranges: list[str | None] = field(default_factory=list)
 
     async def reply(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
+        if asked.header("if-none-match") is not None:
+            await send(writer, b"", status="304 Not Modified", length=False)
+            return
         wanted = asked.header("range")
         self.ranges.append(wanted)
         found = re.fullmatch(r"bytes=(\d+)-(\d*)", wanted or "")
@@ -176,6 +179,18 @@ def test_a_file_that_is_listed_by_now_does_not_come_in_pieces(workers, gatekeepe
     for worker in workers:
         assert curl(worker, "-i", "-r", "0-9", url).stdout.startswith(b"HTTP/1.1 403")
     assert len(server.ranges) == before  # nobody asked the origin
+
+
+def test_who_has_kept_a_file_that_is_listed_by_now_is_not_let_go_on_with_it(
+    workers, gatekeeper, make_origin, curl
+):
+    url, kept = _url(make_origin(Server(body=program(1000)).reply)), ("-i", "-H", 'If-None-Match: "1"')
+    assert curl(workers[0], *kept, url).stdout.startswith(b"HTTP/1.1 304"), "nothing is known of it"
+    assert curl(workers[0], url).stdout == program(1000)
+    assert curl(workers[0], *kept, url).stdout.startswith(b"HTTP/1.1 304")
+    gatekeeper.bad.add(hashlib.sha256(program(1000)).hexdigest())
+    for worker in workers:
+        assert curl(worker, *kept, url).stdout.startswith(b"HTTP/1.1 403")
 
 
 def test_another_file_of_the_same_length_is_judged_anew(workers, gatekeeper, make_origin, curl):

@@ -5,7 +5,10 @@ import pytest
 from proxykit.gatekeeper import FakeGatekeeper
 from proxykit.playbook import Playbook
 
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Second-Look: allowed\r\nAlt-Svc: h3=:443\r\n\r\nhi"
+ANSWER = (
+    b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Second-Look: allowed\r\nAlt-Svc: h3=:443\r\n"
+    b'Use-As-Dictionary: match="/*"\r\n\r\nhi'
+)
 
 
 @pytest.fixture
@@ -35,6 +38,29 @@ def test_no_origin_speaks_for_us_or_leads_around_us(book):
     answer = book.to_client().lower()
     assert b"x-second-look" not in answer
     assert b"alt-svc" not in answer
+    assert b"use-as-dictionary" not in answer
+
+
+def test_no_origin_hears_of_a_dictionary_that_nobody_here_has(book):
+    head = (
+        b"GET http://good.test/x HTTP/1.1\r\nHost: good.test\r\nAvailable-Dictionary: :abc=:\r\nA: b\r\n\r\n"
+    )
+    book.from_client(head)
+    asked = book.to_origin().lower()
+    assert b"available-dictionary" not in asked
+    assert b"\r\na: b\r\n" in asked
+
+
+def test_a_304_does_not_say_what_a_kept_page_is(book):
+    """Chromium saves what it has kept under a name that comes with a 304."""
+    book.from_client(b'GET http://good.test/x HTTP/1.1\r\nHost: good.test\r\nIf-None-Match: "1"\r\n\r\n')
+    book.from_origin(
+        b'HTTP/1.1 304 Not Modified\r\nETag: "1"\r\nContent-Type: application/x-msdownload\r\n'
+        b"Content-Disposition: attachment; filename=a.bat\r\nContent-Encoding: br\r\nVary: a\r\n\r\n"
+    )
+    answer = book.to_client()
+    assert b"Content-" not in answer
+    assert b'\r\nETag: "1"\r\nVary: a\r\n' in answer
 
 
 def test_the_origin_of_what_is_blocked_never_sees_a_connection(book):

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+DICTIONARY = "available-dictionary"
+"""What a browser could unpack an answer with (RFC 9842), which nobody here has: no origin hears of it."""
 _READ = {
     b"accept": "accept",
     b"sec-fetch-dest": "dest",
@@ -12,6 +14,7 @@ _READ = {
     b"range": "range",
     b"if-range": "if_range",
     b"user-agent": "agent",
+    DICTIONARY.encode(): "dictionary",
 }
 
 
@@ -28,6 +31,7 @@ class Asked:
     range: str | None = None
     if_range: str | None = None
     agent: str | None = None
+    dictionary: str | None = None
 
 
 def read_asked(fields: Iterable[tuple[bytes, bytes]]) -> Asked:

@@ -30,7 +30,7 @@ class Body:
     unfinished: bool = False  # it is noted that its client has a part of it
     again: bool = False  # a piece that was asked for: if it is risky, the whole is asked for instead
     claims: bool = False  # judged by what arrived, though it claims to be a piece
-    unproved: bool = False  # a piece that may be another than its client wants: none of what is risky passes
+    unproved: bool = False  # another than its client wants, or nothing to us: none of what is risky passes
     blocks: Blocks | None = None  # of a body that may be wanted in pieces later
     members: tuple[tuple[str, bytes], ...] = ()  # labelled digests from inside an archive
     problem: str | None = None  # why it could not be looked through

@@ -12,6 +12,7 @@ from secondlook.config import DownloadsSettings, Settings
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Verdict
 from secondlook.download.asked import Asked
 from secondlook.download.body.body_type import declared
+from secondlook.download.body.decoding import needs_dictionary
 from secondlook.download.body.ranges import (
     EntityMemory,
     Piece,
@@ -273,16 +274,10 @@ class BodyJudge:
             examined = Examined(body.gate.look.subject(), None, body.gate.problem)
         subject, scan = examined.subject, examined.scan
         body.members, body.problem = examined.members, examined.problem
-        if body.claims:
-            return await self.gatekeeper.unsure(
-                subject,
-                body.use,
-                examined.problem or PARTIAL,
-                block=True if self._block_partial or body.unproved else None,
-                scan=scan,
-            )
-        if examined.problem is not None:
-            return await self.gatekeeper.unsure(subject, body.use, examined.problem, scan=scan)
+        if body.claims or examined.problem is not None:
+            block = True if body.unproved or (body.claims and self._block_partial) else None
+            why = examined.problem or PARTIAL
+            return await self.gatekeeper.unsure(subject, body.use, why, block=block, scan=scan)
         return await self.gatekeeper.check(subject, body.use, scan=scan)
 
     async def refuse_again(self, state: Exchange, decision: Decision) -> None:
@@ -345,7 +340,8 @@ class BodyJudge:
             tap=self._tap,
         )
         use, dates = replace(use, content_type=facts.content_type), (facts.etag, facts.modified)
-        body = Body(gate, use, *dates, coding_of(facts), cut_to, by_memory=by_memory, unproved=unasked)
+        unproved = unasked or needs_dictionary(facts.encoding)
+        body = Body(gate, use, *dates, coding_of(facts), cut_to, by_memory=by_memory, unproved=unproved)
         if partial and piece is not None:
             body.left = piece.last - piece.first + 1
         if message.status == WHOLE_STATUS and gate.fate in _IN_BLOCKS and self.whole_files:

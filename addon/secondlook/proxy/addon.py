@@ -18,7 +18,7 @@ from secondlook.core.display import shown_host
 from secondlook.core.event import Event
 from secondlook.core.subject import RequestContext, UrlSubject
 from secondlook.core.verdict import Action, Decision, SubjectClass
-from secondlook.download.asked import Asked, read_asked
+from secondlook.download.asked import DICTIONARY, Asked, read_asked
 from secondlook.download.pieces import misfit
 from secondlook.download.ports import Gatekeeper
 from secondlook.ground.ulid import Identifiers
@@ -34,7 +34,7 @@ from secondlook.proxy.mitm.streams.stream import ORIGIN_FORM
 from secondlook.proxy.own_site import OwnSite
 from secondlook.proxy.request import make_use, peer_text, subjects
 from secondlook.refusal.language import phrase
-from secondlook.refusal.refusal import FAULT, NOT_FROM_ORIGINS, STATUS, Refusals, is_internal, mark_headers
+from secondlook.refusal.refusal import FAULT, STATUS, Refusals, is_internal, mark_headers, passed_fields
 from secondlook.site.internal_site import FORM_MAX_BYTES, Visitor
 
 logger = logging.getLogger(__name__)
@@ -135,6 +135,8 @@ class SecondLookAddon(HeldBodies):
         flow.metadata[FLOW_STATE] = state
         if self._via is not None:
             add_via(flow.request, self._via)
+        if state.facts.dictionary is not None:
+            del flow.request.headers[DICTIONARY]
         flow.request.stream = True
         choosing = self.bodies.pieces.ask(flow, state)
         return None if choosing is None else self._choose(flow, state, choosing)
@@ -259,7 +261,7 @@ class SecondLookAddon(HeldBodies):
         if response is None or state is None:
             return None
         fields = response.data.headers.fields
-        kept = tuple(item for item in fields if item[0].lower() not in NOT_FROM_ORIGINS)
+        kept = passed_fields(fields, response.status_code)
         if len(kept) != len(fields):
             response.data.headers.fields = kept
         if self._via is not None:

@@ -19,6 +19,7 @@ from secondlook.download.exchange import Body
 from secondlook.download.gate.spool import SpoolRoom
 from secondlook.download.judged_files import JudgedFiles
 from secondlook.download.judging import BodyJudge, Message
+from secondlook.download.pieces import look_at_kept
 from secondlook.download.ports import Gatekeeper
 from secondlook.proxy.flow_state import FlowState
 from secondlook.proxy.pieces import Patience, Pieces
@@ -52,7 +53,8 @@ class Bodies(BodyJudge):
         response = flow.response
         assert response is not None
         if not has_body(flow.request.method, response.status_code):
-            return None
+            status = response.status_code
+            return look_at_kept(status, state, self.gatekeeper, self.memory, self.judged)
         facts = read_response(response.data.headers.fields)
         length = body_length(flow, facts)
         if self.pieces.receive(response, state, facts, length):

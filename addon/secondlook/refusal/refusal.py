@@ -14,13 +14,18 @@ from secondlook.core.neutralize import inert
 from secondlook.core.subject import RequestContext
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Verdict
 from secondlook.download.asked import Asked
+from secondlook.download.body.response_facts import NOT_MODIFIED_STATUS
 from secondlook.refusal.block_page import BlockPage
 from secondlook.refusal.language import ENGLISH, Language
 from secondlook.refusal.wording import explanation, title
 
+type Fields = tuple[tuple[bytes, bytes], ...]
+
 MARK = "X-Second-Look"
-NOT_FROM_ORIGINS = frozenset({b"x-second-look", b"alt-svc"})
-"""Headers that no origin may send: the first is ours, the second leads around us."""
+NOT_FROM_ORIGINS = frozenset({b"x-second-look", b"alt-svc", b"use-as-dictionary"})
+"""Headers that no origin may send: ours, what leads around us, what lets browsers unpack what we cannot."""
+_OF_THE_CONTENT = frozenset({b"content-type", b"content-disposition", b"content-encoding", b"content-range"})
+_NOT_WITH_A_304 = NOT_FROM_ORIGINS | _OF_THE_CONTENT
 INTERNAL_HOST = "secondlook.internal"
 STATUS = 403
 PROBLEM_TYPE = f"https://{INTERNAL_HOST}/problem/blocked"
@@ -56,6 +61,16 @@ type Override = Callable[[str | None, str | None], float | None]
 def is_internal(host: str) -> bool:
     """Return whether a host, in whatever case, is the name of the internal site."""
     return host.lower().removesuffix(".") == INTERNAL_HOST
+
+
+def passed_fields(fields: Fields, status: int) -> Fields:
+    """Return what may go on of an answer's fields.
+
+    A 304 says nothing of the content (RFC 9110, 15.4.5): browsers would take it for that of what they have
+    kept, and save a page that was judged as one.
+    """
+    gone = _NOT_WITH_A_304 if status == NOT_MODIFIED_STATUS else NOT_FROM_ORIGINS
+    return tuple(field for field in fields if field[0].lower() not in gone)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ _NO_ENCODING = (
 
 
 _APART = re.compile(r"[\s,]+")
+_WITH_DICTIONARY = ("dcb", "dcz")
 
 
 class DecodeState(StrEnum):
@@ -52,6 +53,11 @@ def encodings_of(header: str | None, layers: int) -> tuple[tuple[str, ...], bool
     known = [_NAMES[name] for name in reversed(names) if name in _NAMES]
     sure = len(names) <= layers
     return tuple(known) if sure else (), sure and len(known) == len(names)
+
+
+def needs_dictionary(header: str | None) -> bool:
+    """Return whether only who has kept a dictionary can undo a Content-Encoding (RFC 9842)."""
+    return header is not None and any(name in header.lower() for name in _WITH_DICTIONARY)
 
 
 class Decoder:

@@ -15,7 +15,7 @@ from secondlook.gateway.icap.heads import HttpResponse
 from secondlook.gateway.icap.machine import Reading
 from secondlook.gateway.icap.messages import Answer, Finish, More, Pass
 from secondlook.gateway.parts import Gate
-from secondlook.refusal.refusal import NOT_FROM_ORIGINS
+from secondlook.refusal.refusal import passed_fields
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Outlet:
     ) -> None:
         self._link = link
         self._front = front
-        kept = tuple(field for field in response.fields if field[0].lower() not in NOT_FROM_ORIGINS)
+        kept = passed_fields(response.fields, response.status)
         self._changed = changed or len(kept) != len(response.fields)
         self._response = HttpResponse(response.version, response.status, response.reason, kept)
         self._patience_s = patience_s

@@ -11,11 +11,12 @@ import logging
 
 from secondlook.agent import metrics
 from secondlook.core.verdict import Action, Decision
+from secondlook.download.asked import DICTIONARY
 from secondlook.download.body.body_type import declared
 from secondlook.download.body.ranges import may_hide_the_first
 from secondlook.gateway.icap.answers import answer_http, refuse, tag_fields
 from secondlook.gateway.icap.connection import IcapConnection
-from secondlook.gateway.icap.heads import Fields
+from secondlook.gateway.icap.heads import Fields, HttpRequest
 from secondlook.gateway.icap.messages import (
     Answer,
     Continue,
@@ -37,6 +38,7 @@ from secondlook.site.internal_site import FORM_MAX_BYTES, InternalSite, SiteRequ
 logger = logging.getLogger(__name__)
 
 _RANGES = frozenset({b"range", b"if-range"})
+_DICTIONARY = frozenset({DICTIONARY.encode()})
 
 
 async def decide(
@@ -51,6 +53,9 @@ async def decide(
     if gate.site is not None and is_internal(request.host) and request.use.method != CONNECT:
         await _answer_own(link, gate, gate.site, asked, request)
         return
+    changed = False
+    if request.asked.dictionary is not None and asked.request is not None:
+        asked, changed = asked._replace(request=_without(asked.request, _DICTIONARY)), True
     decision = gate.now(request) if refused_by is None else None
     if decision is None:
         decision = await gate.decide(request, refused_by=refused_by)
@@ -59,7 +64,7 @@ async def decide(
     elif await _asks_for_a_piece(gate, asked, request):
         await _ask_for_a_piece(link, gate, asked, request, handover)
     else:
-        await go_on(link, gate, asked, _as_asked(asked, request))
+        await go_on(link, gate, asked, _as_asked(asked, request), changed=changed)
 
 
 def _as_asked(asked: Request, request: GatewayRequest) -> Fields:
@@ -100,15 +105,20 @@ async def _ask_for_a_piece(
     elif aimed is not None:
         link.send(Answer(200, (*tag_fields(gate), *aimed.fields), aimed.http))
     else:
-        kept = tuple(field for field in asked.request.fields if field[0].lower() not in _RANGES)
         fields = (*tag_fields(gate), *_as_asked(asked, request))
-        link.send(Answer(200, fields, asked.request._replace(fields=kept)))
+        link.send(Answer(200, fields, _without(asked.request, _RANGES)))
 
 
-async def go_on(link: IcapConnection, gate: Gate, asked: Request, more: Fields = ()) -> None:
-    """Let a request go on: by 204, or, for a gateway that did not announce it, as it came."""
+def _without(http: HttpRequest, names: frozenset[bytes]) -> HttpRequest:
+    return http._replace(fields=tuple(field for field in http.fields if field[0].lower() not in names))
+
+
+async def go_on(
+    link: IcapConnection, gate: Gate, asked: Request, more: Fields = (), *, changed: bool = False
+) -> None:
+    """Let a request go on: by 204, or, where it was `changed` or 204 was not announced, as it is here."""
     fields = (*tag_fields(gate), *more)
-    if link.machine.may_pass:
+    if link.machine.may_pass and not changed:
         link.send(Pass(fields))
         return
     body = asked.head.encapsulated.body

@@ -33,6 +33,7 @@ from secondlook.download.body.response_facts import (
 from secondlook.download.exchange import Body, Exchange
 from secondlook.download.gate.gate_state import Fate
 from secondlook.download.judging import Message
+from secondlook.download.pieces import look_at_kept
 from secondlook.gateway.icap.answers import ask_again, refuse
 from secondlook.gateway.icap.connection import GoneError, IcapConnection
 from secondlook.gateway.icap.heads import HttpRequest, HttpResponse
@@ -95,7 +96,7 @@ class Passage:
             await ask_again(self._link, self._front)
             return
         if not (comes and has_body(self._asked.method, status)):
-            self._out.pass_without_body()
+            await self._without_body(status)
             return
         if isinstance(self._range, BlocksRange) and status == PARTIAL_STATUS:
             piece = PiecePassage(self._link, self._front, self._request, self._state, self._response)
@@ -114,6 +115,16 @@ class Passage:
             await self._leave()
         finally:
             body.gate.close()
+
+    async def _without_body(self, status: int) -> None:
+        judging = self._judging
+        looking = look_at_kept(status, self._state, judging.gatekeeper, judging.memory, judging.judged)
+        if looking is not None:
+            await looking
+        if self._state.refusal is not None:
+            await self._refuse(self._state.refusal)
+        else:
+            self._out.pass_without_body()
 
     def _refused_since(self, subjects: tuple[UrlSubject, ...]) -> Decision | None:
         """Return whether a URL is refused by now, which its gateway may have let through by what it keeps."""

@@ -61,7 +61,8 @@ class GatedStream(AheadStream):
         yield from super().state_wait_for_response_headers(event)
         state = state_of(self.flow)
         consuming = self.server_state == self.state_consume_response_body
-        if event.end_stream and consuming and state is not None and state.misfit:
+        decided = state is not None and (state.misfit or state.refusal is not None)
+        if event.end_stream and consuming and decided:
             yield from self.start_response_stream()
 
     def start_response_stream(self) -> Commands:

@@ -47,7 +47,7 @@ from secondlook.proxy.mitm.streams.stream_events import (
 )
 from secondlook.proxy.mitm.streams.websocket import WebSocketRelay
 from secondlook.proxy.mitm.tls.tunnel import RawTunnel, own_tunnel
-from secondlook.refusal.refusal import INTERNAL_HOST, NOT_FROM_ORIGINS
+from secondlook.refusal.refusal import INTERNAL_HOST, passed_fields
 
 HEALTH_PATH = "/healthz"
 HTTP_PORT = 80
@@ -353,10 +353,7 @@ class AnsweringStream(RequestStream):
     def _pass_interim(self, response: http.Response) -> Commands:
         """Pass an interim answer on where the answer is still awaited."""
         if self.server_state == self.state_wait_for_response_headers:
-            fields = response.data.headers.fields
-            response.data.headers.fields = tuple(
-                one for one in fields if one[0].lower() not in NOT_FROM_ORIGINS
-            )
+            response.data.headers.fields = passed_fields(response.data.headers.fields, response.status_code)
             yield SendHttp(InterimResponse(self.stream_id, response), self.context.client)
 
     def _wake(self, _: events.Wakeup) -> Commands:
