@@ -138,7 +138,12 @@ def test_a_finding_says_who_answered_and_until_when():
     assert (evidence.verdict, evidence.stage, evidence.stale) == (Verdict.SUSPICIOUS, Stage.CACHE, True)
     assert (evidence.expires_at, evidence.list_age_s, evidence.attempts) == (NOW + 50, 10.0, 3)
     assert (evidence.tier, evidence.server, evidence.expression) == ("intranet", "office", "member:a.exe")
-    assert evidence.detail == "feeds: a, b; family: f; first seen: 7"
+    assert evidence.detail == "feeds: a, b; family: f; first seen: 1970-01-01"
+
+
+@pytest.mark.parametrize("at", [1e300, -1e300, float("nan"), float("inf")])
+def test_a_first_day_that_no_calendar_has_is_left_out(at):
+    assert describe(listed(TWO, feeds=("a",), first_seen=at)) == "feeds: a"
 
 
 def test_nothing_known_behind_a_hash_is_no_text():

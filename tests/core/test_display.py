@@ -1,8 +1,9 @@
 """Hosts and messages as people read them."""
 
+import idna
 import pytest
 
-from secondlook.core.display import as_sentence, shown_host
+from secondlook.core.display import as_sentence, readable_host, shown_host
 
 
 @pytest.mark.parametrize(
@@ -30,3 +31,36 @@ def test_a_hostile_host_is_cut_and_harmless():
 )
 def test_a_message_is_a_sentence(message, sentence):
     assert as_sentence(message) == sentence
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "bücher.example",
+        "россия.рф",
+        "中文abc.example",
+        "ひらカタカナー漢々.example",
+        "한국kr.example",
+        "προϊόν.example",
+        "فارسی.example",
+        "हिन्दी.example",
+    ],
+)
+def test_a_name_of_one_writing_is_shown_in_its_own_letters(name):
+    assert readable_host(idna.encode(name).decode()) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "раураl.example",  # all but the last are Cyrillic
+        "аррӏе.com",  # all of them are
+        "νον.com",  # Greek
+        "www.googlе.com",
+        "bücher.аррӏе.com",
+    ],
+)
+def test_a_name_that_looks_like_another_is_not(name):
+    host = idna.encode(name).decode()
+    assert readable_host(host) is None
+    assert shown_host(f"http://{host}/") == host

@@ -272,7 +272,7 @@ def test_a_row_of_a_file_is_about_the_file(client, ledger):
 
 
 def test_an_entry_tells_who_was_let_through_when_and_both_forms_of_a_host(client, ledger):
-    host = "xn--80ak6aa92e.test"
+    host = "xn--bcher-kva.test"
     extra = {
         "let_through": [{"client": "10.0.0.7", "user": None, "time": 1795597571.5}],
         "actions": [{"action": "quarantine", "done": True, "detail": "/tmp/x: put into quarantine"}],
@@ -282,4 +282,4 @@ def test_an_entry_tells_who_was_let_through_when_and_both_forms_of_a_host(client
     shown = client.get(f"/log/{event.id}").text
     assert '10.0.0.7: <time datetime="2026-11-25T09:06:11.500Z">' in shown
     assert "quarantine: /tmp/x: put into quarantine" in shown
-    assert "\u0430\u0440\u0440\u04cf\u0435.test (xn--80ak6aa92e.test)" in shown
+    assert "bücher.test (xn--bcher-kva.test)" in shown

@@ -23,6 +23,9 @@ def test_a_stored_word_in_plain_words(value, text):
         ({"url": "https://[::1]/x"}, ("[::1]", "/x", "")),
         ({"url": "https://h.example/get?id=7", "filename": "setup.exe"}, ("h.example", "/get?id=7", "setup.exe")),
         ({"url": "https://h.example/setup.exe", "filename": "setup.exe"}, ("h.example", "/setup.exe", "")),
+        ({"url": "https://h.example/setup.exe", "subject": "file"}, ("h.example", "/setup.exe", "file")),
+        ({"url": "http://xn--bcher-kva.example:81/"}, ("xn--bcher-kva.example:81", "/", "http", "bücher.example")),
+        ({"host": "xn--80ak6aa92e.com"}, ("xn--80ak6aa92e.com", "", "")),  # it would look like another
         ({"host": "h.example"}, ("h.example", "", "")),
         ({"sha256": "07" * 32}, ("07" * 32, "", "")),
         ({"kind": "server", "server": "own", "host": "h.example"}, ("own", "", "")),
@@ -31,7 +34,22 @@ def test_a_stored_word_in_plain_words(value, text):
 )  # fmt: skip
 def test_of_an_address_the_host_stands_first(record, shown):
     found = words.address(record)
-    assert (found.host, found.path, found.note) == shown
+    assert (found.host, found.path, found.note) == shown[:3]
+    assert found.letters == (shown[3] if len(shown) > 3 else "")
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("=xn--bcher-kva.example", "bücher.example"),
+        ("https://a.xn--bcher-kva.example/xn--80ak6aa92e", "a.bücher.example"),
+        ("xn--80ak6aa92e.com", ""),
+        ("h.example", ""),
+        (None, ""),
+    ],
+)
+def test_an_international_name_is_read_out_of_a_rule(text, name):
+    assert words.readable(text) == name
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,58 @@
 """Names and messages in the form in which people read them; what is hostile is made inert."""
 
+import re
+import unicodedata
+from collections.abc import Iterable
+from typing import Final
 from urllib.parse import urlsplit
 
 import idna
 
 from secondlook.core.neutralize import inert
 
-_HOST_CHARS = 80
+_HOST_CHARS: Final = 80
+_ACE: Final = "xn--"
+_WRITTEN_TOGETHER: Final = tuple(
+    frozenset(scripts.split())
+    for scripts in (
+        "LATIN CJK IDEOGRAPHIC HIRAGANA KATAKANA",
+        "LATIN CJK BOPOMOFO",
+        "LATIN CJK HANGUL",
+    )
+)
+"""Scripts that one language mixes in a word (Unicode TR 39, "highly restrictive")."""
+_LIKE_LATIN: Final = frozenset("асԁеһіїјӏкорԛѕԝхуъьҽпгѐёѵѡαγεικνορτυχω")
+"""Cyrillic and Greek letters of which a name could be made that looks like one in Latin letters."""
+
+
+def readable_host(host: str) -> str | None:
+    """Return an international name in its own letters.
+
+    None where it is none, or could be taken for another: with a label of mixed scripts, or one whose letters
+    all look Latin.
+    """
+    if _ACE not in host:
+        return None
+    try:
+        readable = idna.decode(host)
+    except (idna.IDNAError, UnicodeError):
+        return None
+    if readable == host or not all(map(_speaks_for_itself, readable.split("."))):
+        return None
+    return inert(readable, _HOST_CHARS)
+
+
+def _speaks_for_itself(label: str) -> bool:
+    scripts = _scripts(label)
+    if len(scripts) > 1:
+        return any(scripts <= together for together in _WRITTEN_TOGETHER)
+    letters = frozenset(filter(str.isalpha, label))
+    return label.isascii() or not letters <= _LIKE_LATIN
+
+
+def _scripts(letters: Iterable[str]) -> frozenset[str]:
+    """Name the scripts of letters: each has it at the beginning of its name in Unicode."""
+    return frozenset(re.split("[ -]", unicodedata.name(each, "?"))[0] for each in letters if each.isalpha())
 
 
 def shown_host(url: str) -> str:
@@ -16,13 +62,8 @@ def shown_host(url: str) -> str:
     except ValueError:
         host = url
     host = inert(host, _HOST_CHARS)
-    if "xn--" not in host:
-        return host
-    try:
-        readable = idna.decode(host)
-    except (idna.IDNAError, UnicodeError):
-        return host
-    return f"{inert(readable, _HOST_CHARS)} ({host})" if readable != host else host
+    readable = readable_host(host)
+    return host if readable is None else f"{readable} ({host})"
 
 
 def as_sentence(message: str) -> str:

@@ -77,7 +77,7 @@ def confirmed_notice(
     if clients:
         lines.append("let through to " + ", ".join(harmless(client) for client in clients[:_MOST_NAMED]))
     if visits:
-        lines.append(f"{len(visits)} visits in the log")
+        lines.append(f"{len(visits)} {'visit' if len(visits) == 1 else 'visits'} in the log")
     lines += [harmless(str(getattr(outcome, "detail", outcome))) for outcome in outcomes]
     return Notice(
         kind="confirmed",

@@ -5,6 +5,7 @@ Pure functions: rule, confirmed entry, pattern hit or answers in, `Evidence` out
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from secondlook.core.answer import Attempt, ListedHash, PrefixAnswer, Tier
 from secondlook.core.event import ConfirmedEntry
@@ -229,9 +230,17 @@ def describe(listed: ListedHash) -> str | None:
         parts.append("feeds: " + ", ".join(listed.feeds))
     if listed.family:
         parts.append(f"family: {listed.family}")
-    if listed.first_seen is not None:
-        parts.append(f"first seen: {listed.first_seen:.0f}")
+    if listed.first_seen is not None and (day := _day(listed.first_seen)) is not None:
+        parts.append(f"first seen: {day}")
     return "; ".join(parts) or None
+
+
+def _day(at: float) -> str | None:
+    """Return the day of an instant that a server named; None for one that no calendar has."""
+    try:
+        return datetime.fromtimestamp(at, UTC).date().isoformat()
+    except (OverflowError, ValueError, OSError):
+        return None
 
 
 def unknown(

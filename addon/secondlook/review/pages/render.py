@@ -62,7 +62,7 @@ def _environment() -> Environment:
     )
     for name in (
         "plain", "utc", "size", "subject", "why", "headline",
-        "list_title", "shorten", "scope", "turn", "address",
+        "list_title", "shorten", "scope", "turn", "address", "readable",
     ):  # fmt: skip
         environment.filters[name] = getattr(words, name)
     environment.globals["_"] = ENGLISH.say

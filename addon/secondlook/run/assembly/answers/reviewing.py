@@ -220,9 +220,7 @@ class Program:
             refused = running["settings"]["refused"] if running is not None else None
             notes.append(_note("warn", "Settings.", as_sentence(changed(config, typed("reload"), refused))))
         if not Journal(self._parts.settings.state).has(CERTIFICATE):
-            text = (
-                f"HTTPS pages warn until it is trusted. Run {typed('setup ca on')}, or see the set-up page."
-            )
+            text = f"HTTPS pages warn until it is trusted: run `{typed('setup ca on')}`, or go on from here:"
             notes.append(_note("warn", "Certificate.", text, ("/setup", "Set-up")))
         failing = [
             feed["name"]

@@ -49,12 +49,15 @@ def policy_words(policy: PolicySettings) -> dict[str, str]:
     """Return what a policy does, for people."""
     undecided = policy.unverifiable.model_dump()
     blocked = [plain(name) for name, action in undecided.items() if action == "block"]
+    flagged = [plain(name) for name, action in undecided.items() if action != "block"]
     return {
         "Level": str(policy.level),
         "Mode": "assessment: nothing is blocked" if policy.mode == "assess" else "enforced",
-        "What could not be checked": f"blocked: {', '.join(blocked)}"
-        if blocked
-        else "let through and flagged",
+        "What could not be checked": "; ".join(
+            f"{done}: {', '.join(names)}"
+            for done, names in (("let through and flagged", flagged), ("blocked", blocked))
+            if names
+        ),
         "What no list knows": "blocked" if policy.block_untested else "allowed",
         "Exceptions of its own": "may be made" if policy.override.enabled else "may not be made",
     }
