@@ -272,7 +272,8 @@ def checks(folder: Path, entries: int) -> None:
     use = RequestContext(PAGE, "127.0.0.1")
 
     def make_checker(cache: AnswerCache, *, mirrored: bool) -> Checker:
-        view = LocalView(Policies(Policy()), pattern=make_pattern(folder, mirrored=mirrored))
+        view = LocalView(Policies(Policy()))
+        view.replace(pattern=make_pattern(folder, mirrored=mirrored))
         return Checker(view, OneServer(), cache, suffixes, SystemClock())  # type: ignore[arg-type]
 
     pattern = make_pattern(folder, mirrored=True)

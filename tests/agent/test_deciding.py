@@ -2,10 +2,10 @@
 
 import pytest
 
+from agentkit.house import view_with
 from secondlook.agent.check.deciding import decide, judge, untested_passes
 from secondlook.agent.check.evidence import unknown, unverifiable
 from secondlook.agent.check.groups import ClientGroup, Policies
-from secondlook.agent.check.view import LocalView
 from secondlook.core.rules.policy import Level, Mode, Policy
 from secondlook.core.rules.rule import Pause
 from secondlook.core.subject import RequestContext
@@ -17,7 +17,7 @@ PAGE = RequestContext(SubjectClass.PAGE, client="10.0.0.7", url="http://a.test/"
 
 def snapshot(policy=None, **view):
     strict = ClientGroup("strict", ("10.0.9.0/24",), (), Policy(level=Level.HIGH))
-    return LocalView(Policies(policy or Policy(), [strict]), **view).current
+    return view_with(Policies(policy or Policy(), [strict]), **view).current
 
 
 @pytest.mark.parametrize(

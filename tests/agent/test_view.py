@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from agentkit.house import House, confirmed_about, make_pattern
+from agentkit.house import House, confirmed_about, make_pattern, view_with
 from secondlook.agent.check.groups import ClientGroup, Policies
 from secondlook.agent.check.view import REBLOCK, LocalView, in_force
 from secondlook.core.answer import GOOGLE, GOOGLE_FRESH_S, Tier
@@ -55,7 +55,7 @@ def rule(**more):
 def test_what_may_block_now(entry, source, expires_s, at_s, holds):
     made = replace(entry, source=source, expires_at=None if expires_s is None else NOW + expires_s)
     assert in_force(made, NOW + at_s) == holds
-    view = LocalView(Policies(Policy()), confirmed=[made])
+    view = view_with(confirmed=[made])
     assert (view.current.known_bad((made.hit,), NOW + at_s) is not None) == holds
     learned = LocalView(Policies(Policy()))
     learned.learn(made)
@@ -67,7 +67,7 @@ def test_what_may_block_now(entry, source, expires_s, at_s, holds):
 @pytest.mark.parametrize(("age_s", "old"), [(GOOGLE_FRESH_S, False), (GOOGLE_FRESH_S + 1, True)])
 def test_only_fresh_lists_of_google_block(source, limit, age_s, old):
     pattern = make_pattern([b"x" * 32], now=NOW - age_s, tier=Tier.NETWORK, source=source, mirrored=False)
-    found = LocalView(Policies(Policy()), pattern=pattern).current.listed(SubjectKind.URL, (b"x" * 32,), NOW)
+    found = view_with(pattern=pattern).current.listed(SubjectKind.URL, (b"x" * 32,), NOW)
     assert (found is None) == (limit and old)
 
 
@@ -93,7 +93,7 @@ def test_the_worst_of_all_that_may_block_now_is_found(entry, worse, hit, milder)
     if milder == "reblock":
         mild = replace(mild, source=REBLOCK, expires_at=NOW + 600)
     stored = [known for known, here in ((mild, milder == "learned"), (bad, learned)) if not here]
-    view = LocalView(Policies(Policy()), confirmed=stored)
+    view = view_with(confirmed=stored)
     for known, here in ((mild, milder == "learned"), (bad, learned)):
         if here:
             view.learn(known)
@@ -105,7 +105,7 @@ def test_the_worst_of_all_that_may_block_now_is_found(entry, worse, hit, milder)
 def test_what_may_not_block_any_more_hides_nothing(entry):
     over = replace(entry, source=REBLOCK, expires_at=NOW - 1)
     google = replace(entry, identity=b"g" * 32, source=GOOGLE, risk="suspicious", expires_at=NOW + 300)
-    view = LocalView(Policies(Policy()), confirmed=[over, google])
+    view = view_with(confirmed=[over, google])
     assert view.current.known_bad((entry.hit,), NOW) is google
 
 
@@ -115,7 +115,7 @@ def test_an_old_list_of_googles_hides_no_other():
 
     old = listing(GOOGLE_FRESH_S + 1, tier=Tier.NETWORK, source=GOOGLE)
     own = listing(0, risk=Risk.SUSPICIOUS)
-    view = LocalView(Policies(Policy()), pattern=Pattern([old, own]))
+    view = view_with(pattern=Pattern([old, own]))
     assert view.current.listed(SubjectKind.URL, (b"x" * 32,), NOW).info.source == "embedded"
 
 
@@ -127,16 +127,16 @@ def test_time_alone_changes_answers_at_known_instants(entry):
     reblock = replace(entry, source=REBLOCK, expires_at=NOW + 600)
     old = make_pattern([b"x" * 32], now=NOW - 100, source=GOOGLE, tier=Tier.NETWORK, mirrored=False)
     for view, instants in (
-        (LocalView(Policies(Policy()), confirmed=[entry]), []),
-        (LocalView(Policies(Policy()), rulebook=RuleBook((rule(),))), []),
-        (LocalView(Policies(Policy()), rulebook=RuleBook((rule(expires=NOW + 60),))), [-SET_BACK_S, 60]),
+        (view_with(confirmed=[entry]), []),
+        (view_with(rulebook=RuleBook((rule(),))), []),
+        (view_with(rulebook=RuleBook((rule(expires=NOW + 60),))), [-SET_BACK_S, 60]),
         (
-            LocalView(Policies(Policy()), pauses=[Pause(id="p", client=None, created=NOW, until=NOW + 5)]),
+            view_with(pauses=[Pause(id="p", client=None, created=NOW, until=NOW + 5)]),
             [0, 5],
         ),
-        (LocalView(Policies(Policy()), confirmed=[reblock]), [-SET_BACK_S, 600, GOOGLE_FRESH_S]),
-        (LocalView(Policies(Policy()), pattern=old), [GOOGLE_FRESH_S - 100]),
-        (LocalView(Policies(Policy()), pattern=make_pattern([b"x" * 32], now=NOW)), [0]),
+        (view_with(confirmed=[reblock]), [-SET_BACK_S, 600, GOOGLE_FRESH_S]),
+        (view_with(pattern=old), [GOOGLE_FRESH_S - 100]),
+        (view_with(pattern=make_pattern([b"x" * 32], now=NOW)), [0]),
     ):
         assert boundaries(view) == instants
     view.learn(reblock)
@@ -144,14 +144,13 @@ def test_time_alone_changes_answers_at_known_instants(entry):
 
 
 def test_the_next_instant_is_the_first_to_come():
-    view = LocalView(Policies(Policy()), pauses=[Pause(id="p", client=None, created=NOW, until=NOW + 5)])
+    view = view_with(pauses=[Pause(id="p", client=None, created=NOW, until=NOW + 5)])
     assert [view.current.next_boundary(NOW + at) for at in (-1, 0, 4, 5)] == [NOW, NOW + 5, NOW + 5, None]
 
 
 def test_answers_are_personal_only_where_clients_differ():
     def personal(**parts):
-        policies = parts.pop("policies", Policies(Policy()))
-        return LocalView(policies, **parts).current.personal
+        return view_with(**parts).current.personal
 
     assert not personal(
         rulebook=RuleBook((rule(),)), pauses=[Pause(id="p", client=None, created=NOW, until=NOW + 5)]
@@ -164,7 +163,7 @@ def test_answers_are_personal_only_where_clients_differ():
 def test_known_good_lists_are_looked_at_only_where_there_are_entries():
     def has(hashes, role):
         pattern = make_pattern(hashes, now=NOW, name="gc-32b", role=role, width=32)
-        return LocalView(Policies(Policy()), pattern=pattern).current.known_good
+        return view_with(pattern=pattern).current.known_good
 
     assert has([b"x" * 32], Role.KNOWN_GOOD)
     assert not has([], Role.KNOWN_GOOD)
@@ -172,7 +171,7 @@ def test_known_good_lists_are_looked_at_only_where_there_are_entries():
 
 
 def test_every_change_is_another_snapshot_and_the_rest_stays(entry):
-    view = LocalView(Policies(Policy()), confirmed=[entry])
+    view = view_with(confirmed=[entry])
     before = view.current
     view.replace(rulebook=RuleBook((rule(),)))
     assert view.current.serial != before.serial

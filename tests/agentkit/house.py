@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from agentkit.hash_lists import build
 from agentkit.ledger import FakeLedger
@@ -66,6 +67,13 @@ def make_pattern(
     return Pattern([(info, table)], mirrors)
 
 
+def view_with(policies: Policies | None = None, **parts: Any) -> LocalView:
+    """Make a view that holds `parts` (`LocalView.replace`)."""
+    view = LocalView(policies or Policies(Policy()))
+    view.replace(**parts)
+    return view
+
+
 class _Notices(Notifier):
     """Keeps what it is to send."""
 
@@ -95,7 +103,7 @@ class House:
 
     def start(self) -> None:
         """Start a fresh process on what the ledger holds."""
-        self.view = LocalView(self.policies, pattern=self.pattern)
+        self.view = view_with(self.policies, pattern=self.pattern)
         self.cache = AnswerCache(10_000)
         self.checker = Checker(self.view, self.lookup, self.cache, load_suffixes(), self.clock)
         self.gatekeeper = Gatekeeper(self.checker, self.ledger, self.clock)

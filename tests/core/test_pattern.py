@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from agentkit.hash_lists import build
 from secondlook.core.answer import Tier
-from secondlook.core.lists.hashlist import HashList, hash_keys
+from secondlook.core.lists.hashlist import HashList
 from secondlook.core.lists.name import parse_list_name
 from secondlook.core.lists.pattern import ListInfo, Mirror, Pattern
 from secondlook.core.subject import SubjectKind
@@ -104,14 +104,6 @@ def test_known_good_counts_only_from_trusted_servers():
     assert trusted.known_good_hit(URL, [full("b.com/")]) is None
     assert trusted.known_good_hit(FILE, hashes) is None
     assert trusted.block_hit(URL, hashes) is None
-
-
-def test_keys_may_be_shared():
-    pattern = Pattern([make_list("mw-8b", "a"), make_list("mw-4b", "b")])
-    hashes = [full("x"), full("a"), full("b")]
-    keys = hash_keys(hashes)
-    assert pattern.block_hit(URL, hashes, keys) == pattern.block_hit(URL, hashes)
-    assert pattern.query_hits(URL, hashes, keys) == pattern.query_hits(URL, hashes)
 
 
 def test_digest_kinds_are_those_of_filled_file_lists():

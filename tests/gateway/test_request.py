@@ -46,8 +46,8 @@ def test_a_tunnel_is_the_host_over_tls():
 
 def test_the_host_of_a_path_is_that_of_its_header():
     asked = read_asked([(b"Host", b"example.org:8080"), (b"accept", b"text/html"), (b"Accept", b"*/*")])
-    found = read_request("GET", "/setup.exe", client="192.0.2.1", asked=asked, scheme="https")
-    assert found.use.url == "https://example.org:8080/setup.exe"
+    found = read_request("GET", "/setup.exe", client="192.0.2.1", asked=asked)
+    assert found.use.url == "http://example.org:8080/setup.exe"
     assert found.use.cls is SubjectClass.DOWNLOAD
     assert asked.accept == "text/html, */*"
     with pytest.raises(UnreadableRequestError, match="a Host header beside a path"):

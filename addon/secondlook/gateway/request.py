@@ -73,12 +73,11 @@ def read_request(
     user: str | None = None,
     sni: str | None = None,
     asked: Asked | None = None,
-    scheme: str = "http",
     gateway: str | None = None,
 ) -> GatewayRequest:
     """Read a request; `target` is a URL, `host:port` of a tunnel, or a path whose host `Host` names.
 
-    `scheme` is that of such a path; `gateway` names who reports it. Raises UnreadableRequestError.
+    `gateway` names who reports it. Raises UnreadableRequestError.
     """
     asked = asked or Asked()
     if len(target) > LONGEST_URL_BYTES:
@@ -88,7 +87,7 @@ def read_request(
     elif target.startswith("/"):
         if not asked.hosts:
             raise UnreadableRequestError("a URL, or a Host header beside a path", target)
-        authority, path = asked.hosts[0], target
+        scheme, authority, path = "http", asked.hosts[0], target
     else:
         scheme, authority, path = _parts(target)
     host, port = _host_and_port(authority, target)

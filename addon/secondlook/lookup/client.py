@@ -33,6 +33,8 @@ MAX_LISTS_BYTES: Final = 512 << 20
 MAX_HEALTH_BYTES: Final = 4096
 MAX_ANSWER_BYTES: Final = 256 << 10  # to what was posted
 MAX_PAGES: Final = 100
+_LISTS_S: Final = 300.0  # for the entries of lists
+_NAMES_S: Final = 30.0  # for a page of their names
 THREADED_BYTES: Final = 1 << 20  # messages above this are parsed off the event loop
 
 _PROTOBUF_TYPES: Final = frozenset(
@@ -123,28 +125,23 @@ class ServerClient:
         self,
         names: Sequence[str],
         versions: Sequence[bytes] = (),
-        *,
-        max_update_entries: int = 0,
-        timeout_s: float = 300.0,
     ) -> list[pb.HashList]:
         """Fetch lists, or what changed since the given versions; in the order of the answer."""
         request = pb.BatchGetHashListsRequest(names=names, version=[v for v in versions if v])
-        if max_update_entries:
-            request.size_constraints.max_update_entries = max_update_entries
         target = b"/v5/hashLists:batchGet?$req=" + base64.urlsafe_b64encode(request.SerializeToString())
-        body = await self._get_lists(target, timeout_s)
+        body = await self._get_lists(target, _LISTS_S)
         lists = list((await _parse(pb.BatchGetHashListsResponse, body)).hash_lists)
         if not {entry.name for entry in lists} <= set(names):
             raise bad_answer("a list that was not asked for")
         return lists
 
-    async def hash_lists(self, *, timeout_s: float = 30.0) -> list[pb.HashList]:
+    async def hash_lists(self) -> list[pb.HashList]:
         """Name and metadata of every list that the server has, all pages."""
         found: list[pb.HashList] = []
         token = ""
         for _ in range(MAX_PAGES):
             target = f"/v5/hashLists?{urlencode({'pageToken': token})}" if token else "/v5/hashLists"
-            page = await _parse(pb.ListHashListsResponse, await self._get_lists(target.encode(), timeout_s))
+            page = await _parse(pb.ListHashListsResponse, await self._get_lists(target.encode(), _NAMES_S))
             found.extend(page.hash_lists)
             token = page.next_page_token
             if not token:

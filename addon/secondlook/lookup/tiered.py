@@ -138,11 +138,11 @@ class TieredLookup:
         for servers in self._tiers.values():
             await servers.aclose()
 
-    async def set_local(self, url: str | None, *, token: str | None = None) -> None:
+    async def set_local(self, url: str | None) -> None:
         """Set where the embedded server listens now (None: it is down)."""
         servers = self._tiers[Tier.LOCAL]
         old = servers.members
-        embedded = () if url is None else (RemoteServer(url=url, name="embedded", token=token),)
+        embedded = () if url is None else (RemoteServer(url=url, name="embedded"),)
         servers.members = tuple(self._make_member(server, Tier.LOCAL) for server in embedded)
         self._arrange()
         for member in old:

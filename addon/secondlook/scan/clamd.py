@@ -56,7 +56,6 @@ class Clamd:
         settings: ClamdSettings,
         *,
         on_change: Callable[[str | None], None] = lambda _: None,
-        monotonic: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
         draw: Callable[[], float] = random.random,
     ) -> None:
@@ -64,7 +63,6 @@ class Clamd:
         self.known: ClamdVersion | None = None  # None: it has not answered, or is away
         self.trouble: str | None = None  # why nobody asks it now
         self._on_change = on_change
-        self._monotonic = monotonic
         self._now = now
         self._draw = draw
         self._circuit = Circuit(backoff_max_s=_MOST_BACKOFF_S)
@@ -79,7 +77,7 @@ class Clamd:
         """The name under which results are kept; None where it is not known which one would look now."""
         if self.known is None:
             return None
-        if self._monotonic() - self._asked_at > VERSION_HOLDS_S:
+        if time.monotonic() - self._asked_at > VERSION_HOLDS_S:
             self._ask_soon()
         if self.known.database is not None:
             return self.known.text
@@ -88,7 +86,7 @@ class Clamd:
 
     async def scan(self, pieces: AsyncIterator[bytes]) -> EngineReport:
         """Have a file looked into. Never raises (but for cancellation, and what `pieces` raises)."""
-        started = self._monotonic()
+        started = time.monotonic()
         stream = self.begin()
         if isinstance(stream, str):
             return EngineReport(CLAMD, fault=stream)
@@ -117,7 +115,7 @@ class Clamd:
         except ClamdError as fault:
             self.heard(fault)
             raise
-        self._asked_at = self._monotonic()
+        self._asked_at = time.monotonic()
         self.known = version
         self.heard(None)
         return version
@@ -139,7 +137,7 @@ class Clamd:
                 self._back_at = int(self._now())
                 self._on_change(None)
             return
-        if fault.away and self._circuit.failed(self._monotonic(), self._draw()):
+        if fault.away and self._circuit.failed(time.monotonic(), self._draw()):
             self.known = None  # what comes back may have another database
             self.trouble = str(fault)
             self._on_change(self.trouble)
@@ -195,7 +193,7 @@ class Clamd:
         return sock
 
     def _ask_soon(self) -> None:
-        self._asked_at = self._monotonic()
+        self._asked_at = time.monotonic()
         if self._asking is None or self._asking.done():
             self._asking = asyncio.ensure_future(self._ask_quietly())
 
@@ -212,8 +210,8 @@ class Clamd:
         """Ask again and again, ever more seldom, until the daemon answers."""
         while not self._circuit.admits():
             assert self._circuit.probe_at is not None
-            await asyncio.sleep(max(0.02, self._circuit.probe_at - self._monotonic()))
-            if self._circuit.probe(self._monotonic()):
+            await asyncio.sleep(max(0.02, self._circuit.probe_at - time.monotonic()))
+            if self._circuit.probe(time.monotonic()):
                 with contextlib.suppress(ClamdError):
                     await self.ask_version()
 
@@ -270,11 +268,11 @@ class ClamdStream:
     async def end(self, started: float | None = None) -> EngineReport:
         """Report that the file is whole; return what the daemon found. Raises nothing but cancellation."""
         clamd = self._clamd
-        began = clamd._monotonic() if started is None else started  # noqa: SLF001
+        began = time.monotonic() if started is None else started
         self._over = True
         self._more.set()
         await asyncio.wait((self._task,))
-        elapsed_ms = (clamd._monotonic() - began) * 1000.0  # noqa: SLF001
+        elapsed_ms = (time.monotonic() - began) * 1000.0
         made_at = None if clamd.known is None else clamd.known.made_at
         error = self._task.exception()
         if error is None:

@@ -41,11 +41,10 @@ type _Key = tuple[bytes, str, str]
 class Results:
     """The results of one process; `most` is how many the database keeps, if it has a `path`."""
 
-    def __init__(self, path: Path | None, most: int, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path | None, most: int) -> None:
         self._memory: LRU[_Key, EngineReport] = LRU(MOST_IN_MEMORY)
         self._path = path
         self._most = most
-        self._now = now
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="scan results")
         self._database: sqlite3.Connection | None = None
         self._writes = 0
@@ -71,7 +70,7 @@ class Results:
         """Keep what an engine reported, if it would report it again."""
         if not report.lasting or self._closed:
             return
-        kept = replace(report, remembered=True, elapsed_ms=None, kept_at=self._now())
+        kept = replace(report, remembered=True, elapsed_ms=None, kept_at=time.time())
         self._memory[digest, form, report.engine] = kept
         if self._path is not None:
             self._thread.submit(self._guarded, self._write, digest, form, kept)
@@ -151,7 +150,7 @@ class Results:
         database = self._open()
         database.execute(
             "INSERT OR REPLACE INTO results VALUES (?, ?, ?, ?, ?, ?)",
-            (digest, form, report.engine, report.version, json.dumps(asdict(report)), self._now()),
+            (digest, form, report.engine, report.version, json.dumps(asdict(report)), time.time()),
         )
         self._writes += 1
         if self._writes % _PRUNE_EVERY == 0:

@@ -59,8 +59,7 @@ class Reader(Protocol):
 class UpdateCache:
     """Packed updates that several clients ask for, each computed once, least recently used ones forgotten."""
 
-    def __init__(self, limit_bytes: int = CACHE_BYTES) -> None:
-        self._limit = limit_bytes
+    def __init__(self) -> None:
         self._held: OrderedDict[tuple[object, ...], Update] = OrderedDict()
         self._size = 0
         self._pending: dict[tuple[object, ...], asyncio.Future[Update]] = {}
@@ -87,7 +86,7 @@ class UpdateCache:
         update = done.result()
         self._held[key] = update
         self._size += len(update.packed)
-        while self._size > self._limit and len(self._held) > 1:
+        while self._size > CACHE_BYTES and len(self._held) > 1:
             _, old = self._held.popitem(last=False)
             self._size -= len(old.packed)
 

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 
 from secondlook.config import ServerSettings
 from secondlook.config.own_hosts import own_hosts
-from secondlook.ground.clock import Clock, SystemClock
+from secondlook.ground.clock import SystemClock
 from secondlook.ground.errors import SecondLookError
 from secondlook.ground.lanes import LISTS
 from secondlook.ground.tasks import Tasks
@@ -55,10 +55,8 @@ class ServerService:
 
     _publisher: "ValkeyPublisher | None"
 
-    def __init__(
-        self, settings: ServerSettings, sockets: Sequence[socket.socket], *, clock: Clock | None = None
-    ) -> None:
-        clock = clock or SystemClock()
+    def __init__(self, settings: ServerSettings, sockets: Sequence[socket.socket]) -> None:
+        clock = SystemClock()
         self._settings = settings
         self._clock = clock
         self.store = ServerStore(settings.state)

@@ -51,7 +51,6 @@ class SiteFacts:
     override_s: Override
     unopened_s: Override
     not_ready: Callable[[], str | None]  # what keeps this proxy from protecting, in words
-    proxy_address: str | None = None  # host:port for browsers, where the client's view is not better
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,13 +95,10 @@ class Way(NamedTuple):
 class InternalSite:
     """Answers requests to the site; `answer` takes the proxy's address as this client sees it, if it does."""
 
-    def __init__(
-        self, facts: SiteFacts, records: Records, pages: Pages, now: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, facts: SiteFacts, records: Records, pages: Pages) -> None:
         self._facts = facts
         self._records = records
         self._pages = pages
-        self._now = now
         self._exceptions: dict[str, Exceptions] = {
             "blocked": BlockExceptions(records, facts.override_s),
             "unopened": PassageExceptions(records, facts.unopened_s),
@@ -184,7 +180,7 @@ class InternalSite:
             exceptions.page,
             forms=lasting is not None,
             lasting=lasting,
-            token=self._token(event, int(self._now()) + TOKEN_LIFE_S) if lasting is not None else None,
+            token=self._token(event, int(time.time()) + TOKEN_LIFE_S) if lasting is not None else None,
             event_id=event.id,
             **exceptions.shown(event, lasting, language),
         )
@@ -220,7 +216,7 @@ class InternalSite:
 
     def _token_holds(self, token: str, event: Event) -> bool:
         until, _, _ = token.partition(".")
-        if not (until.isascii() and until.isdigit()) or int(until) < self._now():
+        if not (until.isascii() and until.isdigit()) or int(until) < time.time():
             return False
         return hmac.compare_digest(token.encode(), self._token(event, int(until)).encode())
 

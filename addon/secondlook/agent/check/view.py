@@ -92,25 +92,17 @@ def in_force(entry: ConfirmedEntry, now: float) -> bool:
 class LocalView:
     """Holds the current snapshot; every change builds a new one and swaps it in."""
 
-    def __init__(
-        self,
-        policies: Policies,
-        *,
-        pattern: Pattern | None = None,
-        rulebook: RuleBook | None = None,
-        confirmed: Iterable[ConfirmedEntry] = (),
-        pauses: Iterable[Pause] = (),
-    ) -> None:
+    def __init__(self, policies: Policies) -> None:
         self._stored: dict[bytes, int] = {}
         self._commits = 0
-        lasting, passing = _split(confirmed)
+        lasting, passing = _split(())
         self.current = _complete(
             Snapshot(
-                rulebook=rulebook if rulebook is not None else RuleBook(()),
+                rulebook=RuleBook(()),
                 confirmed=lasting,
                 passing=passing,
-                pauses=tuple(pauses),
-                pattern=pattern if pattern is not None else Pattern(()),
+                pauses=(),
+                pattern=Pattern(()),
                 policies=policies,
                 learned={},
                 serial=0,

@@ -27,6 +27,7 @@ from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import Evidence, Stage, SubjectClass
 from secondlook.ground.clock import Clock
 
+_TIMEOUT_S = 10.0  # of one request, with all its attempts
 PAUSE_EVERY = 100  # subjects between two chances for others on the event loop
 
 
@@ -47,7 +48,7 @@ class Hashed(Protocol):
 
 
 class BatchCheck:
-    """Checks batches; `timeout_s` bounds each request, with all its attempts."""
+    """Checks batches."""
 
     def __init__(
         self,
@@ -57,7 +58,6 @@ class BatchCheck:
         clock: Clock,
         *,
         batch: int = MOST_PREFIXES,
-        timeout_s: float = 10.0,
         stale_after_s: float = 86_400.0,
     ) -> None:
         self.view = view
@@ -65,7 +65,6 @@ class BatchCheck:
         self._cache = cache
         self._clock = clock
         self._batch = min(batch, MOST_PREFIXES)
-        self._timeout_s = timeout_s
         self._stale_after_s = stale_after_s
 
     async def check(self, entries: Sequence[Hashed]) -> list[Evidence]:
@@ -107,7 +106,7 @@ class BatchCheck:
                 tier, kind, self._clock.now(), stale_after_s=self._stale_after_s
             ),
             now=self._clock.now,
-            deadline=lambda: self._clock.monotonic() + self._timeout_s,
+            deadline=lambda: self._clock.monotonic() + _TIMEOUT_S,
             most=self._batch,
         )
         await inquiry.run(tiers)

@@ -37,13 +37,14 @@ logger = logging.getLogger(__name__)
 
 _AT_ONCE = 500
 _SETTLE_S = 6.0
+_AT_MOST_EVERY_S = 10.0
 _REST = 9.0  # pause after a pass, in times that it took
 
 
 class RetroCheck:
     """Holds the history against the view; one a ledger is enough, in the service.
 
-    `history_s` is how far back; `at_most_every_s` spaces the passes.
+    `history_s` is how far back.
     """
 
     def __init__(
@@ -54,7 +55,6 @@ class RetroCheck:
         clock: Clock,
         *,
         history_s: float = 7 * 86_400.0,
-        at_most_every_s: float = 10.0,
         lease_s: float = 120.0,
     ) -> None:
         self._view = view
@@ -62,7 +62,6 @@ class RetroCheck:
         self._enforcement = enforcement
         self._clock = clock
         self._history_s = history_s
-        self._at_most_every_s = at_most_every_s
         self._lease_s = lease_s
         self._wake = asyncio.Event()
         self._wake.set()  # what a stop interrupted
@@ -85,7 +84,7 @@ class RetroCheck:
             began = self._clock.monotonic()
             await self.look()
             took_s = self._clock.monotonic() - began
-            await asyncio.sleep(max(self._at_most_every_s, took_s * _REST))
+            await asyncio.sleep(max(_AT_MOST_EVERY_S, took_s * _REST))
 
     async def look(self) -> int:
         """Hold everything remembered against the view. Return how many late verdicts that gave."""

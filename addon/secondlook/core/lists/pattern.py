@@ -133,35 +133,29 @@ class Pattern:
         self,
         kind: SubjectKind,
         hashes: Sequence[bytes],
-        keys: Sequence[int] | None = None,
         *,
         counts: Callable[[ListInfo], bool] | None = None,
     ) -> PatternHit | None:
         """The worst hit in the lists that decide alone (stage 3), the exact expression before wider ones.
 
-        `keys` is `hash_keys(hashes)` where the caller has it already. `counts` returns whether a list with a
-        hit may decide now.
+        `counts` returns whether a list with a hit may decide now.
         """
         shelf = self._shelves[kind].block
         if not shelf:
             return None
-        if keys is None:
-            keys = hash_keys(hashes)
+        keys = hash_keys(hashes)
         for info, table in shelf:
             position = table.find(keys, hashes)
             if position >= 0 and (counts is None or counts(info)):
                 return PatternHit(info, hashes[position], position)
         return None
 
-    def query_hits(
-        self, kind: SubjectKind, hashes: Sequence[bytes], keys: Sequence[int] | None = None
-    ) -> tuple[PatternHit, ...]:
+    def query_hits(self, kind: SubjectKind, hashes: Sequence[bytes]) -> tuple[PatternHit, ...]:
         """Every hit in a list that is only a reason to ask (stage 4)."""
         shelf = self._shelves[kind].query
         if not shelf:
             return ()
-        if keys is None:
-            keys = hash_keys(hashes)
+        keys = hash_keys(hashes)
         return tuple(
             PatternHit(info, hashes[position], position)
             for info, table in shelf

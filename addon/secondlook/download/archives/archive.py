@@ -18,7 +18,7 @@ import shutil
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import IO, cast
 
@@ -79,7 +79,6 @@ def look_inside(
     file: IO[bytes],
     limits: ArchiveLimits,
     encodings: tuple[str, ...] = (),
-    now: Callable[[], float] = time.monotonic,
     *,
     look: YaraLook | None = None,
     archive: bool | None = True,
@@ -90,7 +89,7 @@ def look_inside(
     (None: it may be one).
     """
     most = max(RATIO_FROM_BYTES, file.seek(0, io.SEEK_END) * RATIO)
-    walk = _Walk(replace(limits, max_bytes=min(limits.max_bytes, most)), now, look)
+    walk = _Walk(replace(limits, max_bytes=min(limits.max_bytes, most)), look)
     try:
         walk.show(file, None)
         if encodings:
@@ -133,11 +132,10 @@ def _behind(file: IO[bytes]) -> tuple[str, int] | None:
 
 
 class _Walk:
-    def __init__(self, limits: ArchiveLimits, now: Callable[[], float], look: YaraLook | None = None) -> None:
+    def __init__(self, limits: ArchiveLimits, look: YaraLook | None) -> None:
         self._limits = limits
         self._look = look
-        self._now = now
-        self._until = now() + limits.time_s
+        self._until = time.monotonic() + limits.time_s
         self._bytes = 0
         self._count = 0
         self.report = Report()
@@ -351,7 +349,7 @@ class _Walk:
     def add_bytes(self, count: int) -> None:
         """Count unpacked bytes, and look at the clock."""
         self._bytes += count
-        if self._now() > self._until:
+        if time.monotonic() > self._until:
             raise OverLimitError(f"longer than {self._limits.time_s:g} s")
         if self._bytes > self._limits.max_bytes:
             raise OverLimitError(f"more than {self._limits.max_bytes} bytes unpacked")

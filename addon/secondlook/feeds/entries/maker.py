@@ -10,7 +10,6 @@ from hashlib import sha256
 from secondlook.core.url.address import AddressClass, classify, parse_address
 from secondlook.core.url.canonical import canonical_host, canonicalize
 from secondlook.core.url.expression import Suffixes, listing_expression
-from secondlook.core.verdict import Threat
 from secondlook.feeds.entries.entry import Entry, EntryKind, RejectClass
 
 MAX_HOST_CHARS = 253
@@ -111,15 +110,7 @@ class Maker:
                 return RejectClass.SHARED_PLATFORM
         return Entry(sha256(f"{text}/".encode()).digest(), text, EntryKind.HOST, exception)
 
-    def url(
-        self,
-        text: str,
-        *,
-        exception: bool = False,
-        threat: Threat | None = None,
-        family: str | None = None,
-        first_seen: float | None = None,
-    ) -> Entry | RejectClass:
+    def url(self, text: str, *, exception: bool = False) -> Entry | RejectClass:
         """Make the entry of a URL, its exact expression; a site's root is the entry of its host."""
         # what is cut would join what stands on its two sides
         if not text.isprintable() and _CUT.search(text):
@@ -131,15 +122,12 @@ class Maker:
         if path[-1:] == "?":
             path = listing_expression(path)
         if path == "/":
-            made = self.host(host, exception=exception, limited=_is_limited(text))
-            if isinstance(made, RejectClass) or (threat is None and family is None and first_seen is None):
-                return made
-            return made._replace(threat=threat, family=family, first_seen=first_seen)
+            return self.host(host, exception=exception, limited=_is_limited(text))
         if not CLEAN_HOST.fullmatch(host) and not _is_resolvable(host):
             return RejectClass.BAD_HOST
         listed = host + path
         digest = sha256(listed.encode()).digest()
-        return Entry(digest, listed, EntryKind.URL, exception, threat, family, first_seen)
+        return Entry(digest, listed, EntryKind.URL, exception)
 
     def digest(self, text: str, *, exception: bool = False, size: int | None = None) -> Entry | RejectClass:
         """Make the entry of a file from a SHA-256, SHA-1 or MD5 in hex."""

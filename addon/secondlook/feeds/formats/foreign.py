@@ -15,8 +15,8 @@ MIN_SHARE: Final = 0.3  # of the lines, for what one line alone does not prove
 type Kind = tuple[re.Pattern[str], str]
 
 
-def _kinds(*pairs: tuple[str, str], flags: int = re.ASCII) -> tuple[Kind, ...]:
-    return tuple((re.compile(pattern, flags), name) for pattern, name in pairs)
+def _kinds(*pairs: tuple[str, str]) -> tuple[Kind, ...]:
+    return tuple((re.compile(pattern, re.ASCII), name) for pattern, name in pairs)
 
 
 # one such line is enough

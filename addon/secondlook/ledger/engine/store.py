@@ -91,9 +91,9 @@ class Store:
         """Run a blocking method of a part off the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: function(*args, **named))
 
-    async def commit[T](self, work: Work[T], *, durable: bool = True) -> T:
+    async def commit[T](self, work: Work[T]) -> T:
         """Run a function of a connection in the writer's next transaction; raises LedgerError."""
-        return await asyncio.wrap_future(self.writer.submit(work, durable=durable))
+        return await asyncio.wrap_future(self.writer.submit(work))
 
     def commit_now[T](self, work: Work[T]) -> T:
         """As `commit`, blocking the calling thread."""

@@ -34,6 +34,7 @@ from secondlook.ledger.log.tail import LogTail, position
 
 PAGE_BUDGET_S: Final = 0.6
 PAGE_LIMIT: Final = 5_000
+_STEP: Final = 1_000  # events that a walk has in memory
 _WINDOW: Final = 100_000
 _INDEX_WINDOW: Final = 400_000
 _COUNTED: Final = 4_000
@@ -290,15 +291,13 @@ class LogReader:
             )
         return None if row is None else row_event(row)
 
-    def walk(
-        self, wanted: EventFilter, *, newest_first: bool, upto: str | None = None, step: int = 1_000
-    ) -> Iterator[Event]:
+    def walk(self, wanted: EventFilter, *, newest_first: bool, upto: str | None = None) -> Iterator[Event]:
         """All matching events, a page in memory at a time, each page in a transaction of its own."""
         cursor: str | None = None
         more = True
         while more:
             page = self.page(
-                wanted, after=cursor, limit=step, newest_first=newest_first, budget_s=5.0, upto=upto
+                wanted, after=cursor, limit=_STEP, newest_first=newest_first, budget_s=5.0, upto=upto
             )
             yield from page.events
             cursor, more = page.cursor, page.more

@@ -81,10 +81,8 @@ def _of_everybody(figures: Statistics, chosen: Range, since: float, bars: int) -
     }
 
 
-def client_counts(
-    figures: Statistics, step_s: int, since: float, limit: int, only: str | None = None
-) -> list[Json]:
-    """Return clients with most checks first, or one of them; blocks."""
+def client_counts(figures: Statistics, step_s: int, since: float, limit: int) -> list[Json]:
+    """Return clients with most checks first; blocks."""
     return [
         {
             "client": each.client,
@@ -93,7 +91,7 @@ def client_counts(
             "flagged": each.flagged,
             "last_seen": rfc3339(each.last_seen),
         }
-        for each in figures.clients(step_s, since, only=only, limit=limit)
+        for each in figures.clients(step_s, since, limit=limit)
     ]
 
 

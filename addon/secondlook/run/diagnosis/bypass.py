@@ -54,9 +54,9 @@ _FIREFOXES: Final = (
 )  # fmt: skip
 
 
-def can_look(proc: Path = PROC) -> bool:
+def can_look() -> bool:
     """Whether this system shows its connections."""
-    return (proc / "net/tcp").exists()
+    return (PROC / "net/tcp").exists()
 
 
 def connections(*, ours: set[int], proc: Path = PROC, lasting_s: float = _LASTING_S) -> Iterator[Finding]:

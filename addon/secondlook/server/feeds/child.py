@@ -25,7 +25,6 @@ async def publish_in_child(
     *,
     now: float,
     settings: PublishSettings | None = None,
-    accept_shrink: bool = False,
 ) -> PublishReport:
     """Publish in a child process; results and errors of `publish`."""
     answer = await _order(
@@ -34,7 +33,6 @@ async def publish_in_child(
             "root": str(store.root),
             "now": now,
             "settings": (settings or PublishSettings()).model_dump(mode="json"),
-            "accept_shrink": accept_shrink,
         }
     )
     answer["held_back_examples"] = [tuple(example) for example in answer["held_back_examples"]]
@@ -107,13 +105,7 @@ def carry_out(order: Mapping[str, Any]) -> dict[str, Any]:
         return {**asdict(replace(tried, rejects=())), "rejects": rejects}
     settings = PublishSettings.model_validate(order["settings"])
     if order["do"] == "publish":
-        report = publish(
-            store,
-            now=order["now"],
-            settings=settings,
-            accept_shrink=order["accept_shrink"],
-        )
-        return asdict(report)
+        return asdict(publish(store, now=order["now"], settings=settings))
     origin, chunks = _origin(order["origin"]), file_chunks(Path(order["path"]))
     limits = {name: order[name] for name in ("expires_s", "most", "accept_shrink")}
     taken = take_feed(store, chunks, origin, settings, **limits)

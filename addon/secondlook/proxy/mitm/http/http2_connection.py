@@ -155,9 +155,7 @@ class Http2Connection(SendingConnection):
     number of its fields.
     """
 
-    def __init__(
-        self, *, client: bool, head_max: int, fields_max: int, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, *, client: bool, head_max: int, fields_max: int) -> None:
         super().__init__(_CONFIGURATIONS[client])
         self.encoder = HeadEncoder()
         self.decoder: HeadDecoder = HeadDecoder(head_max, fields_max)
@@ -165,8 +163,8 @@ class Http2Connection(SendingConnection):
         self.local_settings.acknowledge()
         self.incoming_buffer: _Frames = _Frames(server=not client, block_max=2 * head_max)
         self.frames = 0  # that came whole
-        self._resets = Allowance(RESETS, RESETS_PER_S, clock)
-        self._idle = Allowance(IDLE_FRAMES, IDLE_FRAMES_PER_S, clock)
+        self._resets = Allowance(RESETS, RESETS_PER_S, time.monotonic)
+        self._idle = Allowance(IDLE_FRAMES, IDLE_FRAMES_PER_S, time.monotonic)
         self._frame_dispatch_table[_ZeroUpdate] = self._receive_zero_update
 
     def add(self, data: bytes) -> None:

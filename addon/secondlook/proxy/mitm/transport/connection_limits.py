@@ -21,6 +21,7 @@ from secondlook.core.url.address import counted_address
 
 RESERVE: Final = 256  # descriptors for ledger, lists, spool, queries to servers
 _PER_CLIENT: Final = 3  # itself, and the origins that it has open at a time
+_COMPLAIN_EVERY_S: Final = 60.0
 _LOOKED_AT: Final = 64  # of one address, to find one that is idle
 
 
@@ -114,16 +115,15 @@ class Crowd:
 class Complaint:
     """Logs something at most once a minute, with how often it happened since."""
 
-    def __init__(self, write: Callable[[str], None], *, every_s: float = 60.0) -> None:
+    def __init__(self, write: Callable[[str], None]) -> None:
         self._write = write
-        self._every_s = every_s
-        self._written_at = -every_s
+        self._written_at = -_COMPLAIN_EVERY_S
         self._since = 0
 
     def __call__(self, text: str, now: float | None = None) -> None:
         """Log it, or count it."""
         now = time.monotonic() if now is None else now
         self._since += 1
-        if now - self._written_at >= self._every_s:
+        if now - self._written_at >= _COMPLAIN_EVERY_S:
             self._write(f"{text} ({self._since} since the last such line)" if self._since > 1 else text)
             self._written_at, self._since = now, 0

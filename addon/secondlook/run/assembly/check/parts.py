@@ -73,14 +73,13 @@ class Parts:
         *,
         heartbeat_s: float | None = None,
         worker: str | None = None,
-        clock: Clock | None = None,
     ) -> Self:
         """Put the parts together, inside the event loop that will use them; nothing is started yet.
 
         `heartbeat_s` is for processes without traffic of their own: they notice servers come and go. It
         and a `worker` with a name log that; a command does not.
         """
-        clock = clock or SystemClock()
+        clock = SystemClock()
         suffixes = load_suffixes()
         view = LocalView(policies_of(settings))
         lookup = TieredLookup(
