@@ -91,7 +91,7 @@ def test_a_feed_that_raises_waits_and_the_next_is_fetched(tmp_path, monkeypatch,
 
     async def scene():
         keeper, clock, store = keeper_of_two(tmp_path)
-        monkeypatch.setattr("secondlook.server.feeds.keeper.fetch", broken)
+        monkeypatch.setattr("secondlook.server.feeds.taking.fetch", broken)
         notices = await keeper.fetch_due()
         assert [(each.feed, each.outcome) for each in notices] == [("first", "failed"), ("second", "taken")]
         assert notices[0].detail == told

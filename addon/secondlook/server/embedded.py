@@ -11,8 +11,9 @@ from secondlook.ground.errors import PatternError
 from secondlook.ground.lanes import LISTS
 from secondlook.ground.tasks import Tasks
 from secondlook.ground.tcp import listen_on
-from secondlook.server.feeds.keeper import FeedKeeper, FeedNotice
+from secondlook.server.feeds.keeper import FeedKeeper
 from secondlook.server.feeds.known_good import keep_own_hosts
+from secondlook.server.feeds.taking import FeedNotice
 from secondlook.server.http.app import AppSettings, ServerApp
 from secondlook.server.http.serving import Serving
 from secondlook.server.publish.generation import mend_current

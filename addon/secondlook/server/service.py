@@ -24,8 +24,9 @@ from secondlook.ground.lanes import LISTS
 from secondlook.ground.tasks import Tasks
 from secondlook.server.admin.page import AdminPage
 from secondlook.server.admin.sign_in import SignIn
-from secondlook.server.feeds.keeper import FeedKeeper, FeedNotice
+from secondlook.server.feeds.keeper import FeedKeeper
 from secondlook.server.feeds.known_good import keep_own_hosts
+from secondlook.server.feeds.taking import FeedNotice
 from secondlook.server.findings.desk import FindingDesk
 from secondlook.server.findings.intake import Intake
 from secondlook.server.http.access import Balancers

@@ -7,44 +7,29 @@ Whatever befalls one feed, the others are fetched.
 
 import asyncio
 import logging
-import tempfile
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from hashlib import sha256
-from pathlib import Path
+from dataclasses import replace
 from random import random
 
 from secondlook.config import FeedSettings, PublishSettings, UpstreamProxySettings
 from secondlook.config.service import RULES
-from secondlook.core.verdict import Risk, Threat
 from secondlook.ground.called import typed
 from secondlook.ground.children import ChildFailedError
 from secondlook.ground.clock import Clock, SettledTime
 from secondlook.ground.errors import PatternError, SecondLookError
 from secondlook.ground.lanes import LISTS
 from secondlook.resolver import Resolver
-from secondlook.server.feeds.child import (
-    publish_in_child,
-    take_feed_in_child,
-    take_guard_in_child,
-)
+from secondlook.server.feeds.child import publish_in_child
 from secondlook.server.feeds.feed_state import FeedState, read_state, write_state
-from secondlook.server.feeds.fetch import (
-    MAX_RETRY_AFTER_S,
-    FeedClient,
-    FetchFailed,
-    fetch,
-    terms_of,
-)
-from secondlook.server.feeds.rule_versions import current_rules, forget_shrunk, rules_folder
-from secondlook.server.feeds.rules import take_rules
+from secondlook.server.feeds.fetch import MAX_RETRY_AFTER_S, FeedClient, FetchFailed, terms_of
 from secondlook.server.feeds.switching import Switched, follow, tidy
+from secondlook.server.feeds.taking import FeedNotice, FeedTaker
 from secondlook.server.meter import Meter
 from secondlook.server.publish.held_back import read_held_back
 from secondlook.server.store.feed_alerts import not_published_yet
 from secondlook.server.store.feeds_off import KEPT_S
-from secondlook.server.store.importing import DAY_S, Origin, choose_list
+from secondlook.server.store.importing import DAY_S
 from secondlook.server.store.store import FEEDS_FOLDER, HELD, OWED, ServerStore
 
 log = logging.getLogger(__name__)
@@ -53,20 +38,6 @@ FIRST_RETRY_S = 60.0
 MOST_DOUBLINGS = 20
 IDLE_S = 3600.0
 SWITCHING, PUBLISHING = "(switching)", "(publish)"  # among alerts: no feed has such a name
-
-
-@dataclass(frozen=True, slots=True)
-class FeedNotice:
-    """What became of one fetch: `outcome` is taken, unchanged, refused, failed or held back.
-
-    Of a feed that the settings switched: switched on or switched off.
-    """
-
-    feed: str
-    outcome: str
-    detail: str
-    entries: int = 0
-    rejected: int = 0
 
 
 class FeedKeeper:
@@ -95,6 +66,7 @@ class FeedKeeper:
         self._on_notice = on_notice
         self._on_published = on_published
         self._client = FeedClient(proxy, resolver)
+        self._taker = FeedTaker(store, self._settings, self._client)
         self._folder = store.root / FEEDS_FOLDER
         self.alerts: dict[str, str] = {}
         self._owed = self._settings.auto and (store.root / OWED).exists()
@@ -205,7 +177,7 @@ class FeedKeeper:
         retry_s = min(feed.every, FIRST_RETRY_S * 2 ** min(state.failures, MOST_DOUBLINGS))
         retry_at = now + retry_s * (1 + JITTER * random())  # noqa: S311 - jitter
         try:
-            notice, state = await self._fetch(feed, state, self._settled.now())
+            notice, state = await self._taker.take(feed, state, self._settled.now())
         except FetchFailed as error:
             due_at = max(retry_at, now + error.wait_s)
             notice = FeedNotice(feed.name, "failed", str(error), state.entries)
@@ -230,83 +202,6 @@ class FeedKeeper:
         self._keep_state(feed.name, state)
         self._report_feed(feed, state, notice)
         return notice
-
-    async def _fetch(self, feed: FeedSettings, state: FeedState, now: float) -> tuple[FeedNotice, FeedState]:
-        self._folder.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self._folder, prefix=".fetch-") as folder:
-            path = Path(folder) / "feed"
-            asked = _asked_of(feed)
-            if state.asked not in {None, asked} or not self._has(feed):
-                state = replace(
-                    state, etag=None, last_modified=None, most=0
-                )  # what came was another, or is not there
-            state = replace(state, asked=asked)
-            fetched = await fetch(self._client, feed, state, path)
-            if fetched is None:
-                if feed.format == RULES:  # it has again what is in force
-                    forget_shrunk(rules_folder(self._folder, feed.name))
-                return FeedNotice(
-                    feed.name, "unchanged", "not changed since the last fetch", state.entries
-                ), state
-            if feed.guard:
-                report = await take_guard_in_child(self._store, feed.path or path, feed)
-                if report.refused:
-                    return FeedNotice(feed.name, "refused", report.refused, state.entries), state
-                detail = f"{report.distinct} hosts that no feed may block"
-                notice = FeedNotice(feed.name, "taken", detail, report.distinct)
-                return notice, replace(fetched, entries=report.distinct)
-            if feed.format == RULES:
-                return await self._take_rules(feed, path, now, fetched)
-            origin = Origin(
-                name=feed.name,
-                kind="feed",
-                target=choose_list(feed.list, Threat(feed.threat), Risk(feed.risk)),
-                who="feed",
-                now=now,
-                format=feed.format,
-                insist=feed.insist,
-                licence=feed.licence,
-                url=feed.url,
-                min_confidence=feed.min_confidence,
-            )
-            report = await take_feed_in_child(
-                self._store,
-                feed.path or path,
-                origin,
-                self._settings,
-                expires_s=feed.expires,
-                most=state.most_lately(now),
-                accept_shrink=state.may_shrink,
-            )
-        left_out = f", {len(report.skipped)} files of the archive left out" if report.skipped else ""
-        if report.refused:
-            return FeedNotice(feed.name, "refused", report.refused + left_out, state.entries), state
-        rejected = sum(report.rejected.values())
-        detail = f"{report.distinct} entries, {rejected} lines rejected ({report.format}){left_out}"
-        notice = FeedNotice(feed.name, "taken", detail, report.distinct, rejected)
-        return notice, fetched.brought(report.distinct, now)
-
-    def _has(self, feed: FeedSettings) -> bool:
-        """Return whether there is what a feed brought last."""
-        if feed.format == RULES:
-            return current_rules(rules_folder(self._folder, feed.name)) is not None
-        if feed.guard:
-            return any(path.stem == feed.name for path in self._store.kept_guard_files())
-        return any(each.kind == "feed" and each.name == feed.name for each in self._store.sources())
-
-    async def _take_rules(
-        self, feed: FeedSettings, path: Path, now: float, state: FeedState
-    ) -> tuple[FeedNotice, FeedState]:
-        before = current_rules(rules_folder(self._folder, feed.name))
-        most = state.most_lately(now)
-        rules = await take_rules(feed.name, feed.path or path, self._folder, now, self._settings, most=most)
-        if rules is None:
-            return FeedNotice(
-                feed.name, "unchanged", "it still has the rules that were given up", state.entries
-            ), state
-        outcome = "unchanged" if rules == before else "taken"
-        notice = FeedNotice(feed.name, outcome, f"{rules.count} YARA rules", rules.count)
-        return notice, state.brought(rules.count, now)
 
     async def publish(self) -> None:
         """Publish everything in the store, unless the operator rolled back; a refusal is reported.
@@ -374,14 +269,6 @@ def _what_became(switched: Switched, waiting: Collection[str]) -> str:
         return how_much
     kept = "for when it is switched on again" if switched.named else f"for {round(KEPT_S / DAY_S)} days"
     return f"{how_much}, and kept {kept}"
-
-
-def _asked_of(feed: FeedSettings) -> str:
-    """Return a digest of the settings that determine where a feed comes from, and what is made of it."""
-    names = {
-        "url", "path", "list", "threat", "risk", "format", "min_confidence", "insist", "guard", "rank",
-    }  # fmt: skip
-    return sha256(feed.model_dump_json(include=names).encode()).hexdigest()
 
 
 def _reason(error: Exception) -> str:

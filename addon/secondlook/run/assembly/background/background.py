@@ -40,7 +40,7 @@ from secondlook.run.assembly.check.viewing import make_watcher
 from secondlook.run.supervisor.runfile import SERVER_FOLDER
 from secondlook.scan.rule_keeper import RuleKeeper
 from secondlook.server.embedded import EmbeddedServer
-from secondlook.server.feeds.keeper import FeedNotice
+from secondlook.server.feeds.taking import FeedNotice
 
 logger = logging.getLogger(__name__)
 
