@@ -18,7 +18,6 @@ from secondlook.agent.pattern.change import forget_rollback, has_broken, rollbac
 from secondlook.agent.pattern.files import PatternFolder, load_pattern, read_stamp
 from secondlook.agent.pattern.source import UpdateSource
 from secondlook.core.answer import Tier
-from secondlook.wire import safebrowsing_pb2 as pb
 from serverkit import full_hash
 
 pytestmark = pytest.mark.anyio
@@ -28,26 +27,6 @@ async def test_an_unchanged_generation_costs_one_small_request(world):
     world.app.seen.clear()
     [outcome] = await world.updater.update_now()
     assert (outcome.changed, world.app.seen) == (False, ["/healthz"])
-
-
-async def test_a_partial_update_that_does_not_fit_is_followed_by_a_full_one(world):
-    asked = []
-
-    def break_partial(path, body):
-        if "batchGet" not in path:
-            return None
-        answer = pb.BatchGetHashListsResponse.FromString(body)
-        asked.append([entry.partial_update for entry in answer.hash_lists if entry.name == "mw-8b"])
-        return changed_list(
-            body, "mw-8b", lambda e: setattr(e, "sha256_checksum", bytes(32)) if e.partial_update else None
-        )
-
-    await world.publish([*HOSTS, "new.example"])
-    world.app.change = break_partial
-    [outcome] = await world.updater.update_now()
-    assert outcome.refused == {}
-    assert world.blocks("new.example/")
-    assert asked == [[True], [False]]
 
 
 async def test_a_damaged_file_is_found_and_fetched_again(world):
@@ -131,7 +110,7 @@ async def test_what_a_command_sweeps_away_meanwhile_is_not_put_in_force(tmp_path
             await world.publish(hosts)
             await world.updater.update_now()
         await world.publish([*HOSTS, "new.example", "newest.example"])
-        take = world.updater._take
+        take = world.updater._fetcher._take
 
         async def meanwhile(*arguments, **options):
             taken = await take(*arguments, **options)
@@ -140,7 +119,7 @@ async def test_what_a_command_sweeps_away_meanwhile_is_not_put_in_force(tmp_path
                 assert not (world.updater.folder / taken.file).exists()
             return taken
 
-        monkeypatch.setattr(world.updater, "_take", meanwhile)
+        monkeypatch.setattr(world.updater._fetcher, "_take", meanwhile)
         await world.updater.update_now()
         assert verify(world.state) == {}
         assert world.blocks("evil1.example/")

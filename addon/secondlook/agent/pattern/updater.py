@@ -4,7 +4,7 @@
 poll generation ──same──► confirmed (so mirrored lists may go on answering)
       │ moved
       ▼
-lists' metadata ──► fetch what changed ──► each list checked (agent.pattern.list_update)
+lists' metadata ──► fetch what changed ──► each list checked (agent.pattern.list_fetcher)
                           │ does not fit          │ refused: last good stays, event, alert
                           ▼                       ▼
                      fetched whole            new stamp, renamed into place
@@ -19,7 +19,7 @@ byte, the folder holds the old stamp with its files or the new one with its file
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -33,40 +33,20 @@ from secondlook.agent.pattern.change import (
     set_damaged_stamp_aside,
     verify_folder,
 )
-from secondlook.agent.pattern.files import (
-    CONFIRMED,
-    FOLDER,
-    Stamp,
-    StampedList,
-    open_list,
-    read_confirmed,
-    read_stamp,
-)
-from secondlook.agent.pattern.list_update import Offer, TakenList, left_out, take_list
+from secondlook.agent.pattern.files import CONFIRMED, FOLDER, Stamp, read_confirmed, read_stamp
+from secondlook.agent.pattern.list_fetcher import ListFetcher
 from secondlook.agent.pattern.members import Members
 from secondlook.agent.pattern.next_stamp import next_stamp
 from secondlook.agent.pattern.rota import Rota
-from secondlook.agent.pattern.source import (
-    RETRY,
-    UpdateOutcome,
-    UpdateSource,
-    Wanted,
-    served_generation,
-    wanted_lists,
-)
+from secondlook.agent.pattern.source import RETRY, UpdateOutcome, UpdateSource
 from secondlook.agent.ports import EventSink
 from secondlook.config import PatternSettings, ServersSettings
 from secondlook.core.answer import Tier
 from secondlook.core.event import EventKind
-from secondlook.core.lists.hashlist import HashList
 from secondlook.ground.clock import Clock
 from secondlook.ground.errors import PatternError, ServiceError
 from secondlook.ground.files import write_whole
 from secondlook.ground.lanes import LISTS
-from secondlook.known_good import shipped_roots
-from secondlook.suffix import load_suffixes
-from secondlook.wire import safebrowsing_pb2 as pb
-from secondlook.wire.fault import BadUpdate
 
 log = logging.getLogger(__name__)
 SECOND_LOOK_S = 5.0  # at a member that differs, before an alert is raised
@@ -90,11 +70,11 @@ class PatternUpdater:
         """`servers` are those of the settings, be they there or not; None: whatever is in force stays."""
         self.folder = state_dir / FOLDER
         self._rota = Rota(sources, clock.monotonic, poll_s=poll_s, reachable=reachable)
+        self._fetcher = ListFetcher(self.folder, self._rota, clock, settings)
         self._clock = clock
         self._settings = settings
         self._servers = servers
         self._wake = asyncio.Event()
-        self._guarded: Mapping[bytes, str] | None = None
         self.folder.mkdir(parents=True, exist_ok=True)
         self.alerts = PatternAlerts(self.folder, events, clock)
         self._members = Members(self.alerts)
@@ -278,33 +258,9 @@ class PatternUpdater:
     async def _fetch(
         self, source: UpdateSource, stamp: Stamp, generation: str, *, accept_shrink: bool
     ) -> UpdateOutcome:
-        about = await wanted_lists(source)
-        held = {each.name: each for each in stamp.lists if each.tier == source.tier.value}
-        own = {name: each for name, each in held.items() if each.server == source.name}
-        names = list(about)
-        versions = [bytes.fromhex(own[name].version) for name in names if name in own]
-        offered = await source.client.batch_get(names, versions) if names else []
-        messages = {each.name: each for each in offered}
-        self._rota.pace(source).wait_s = max(
-            (each.minimum_wait_duration.seconds for each in messages.values()), default=0
-        )
-        taken: dict[str, TakenList] = {}
-        # Google's lists are known, what else is held is of the server that was there before.
-        may_leave = accept_shrink or self._settings.accept_shrink or source.google
-        refused = {} if may_leave else left_out(held, about)
-        for name, wanted in about.items():
-            if stamp.held.get(f"{source.name}/{name}") == messages.get(name, pb.HashList()).version.hex():
-                continue  # rolled back by the operator: wait for another version
-            try:
-                offer = self._offer(source, wanted, messages.get(name), held.get(name))
-                taken[name] = await self._take(source, offer, held.get(name), accept_shrink=accept_shrink)
-            except PatternError as error:
-                refused[name] = str(error)
-        named = [each.generation for each in about.values()]
-        named += [each.generation for each in taken.values()]
-        generation = served_generation(generation, named)
-        in_use = {each.server for each in stamp.servers}
-        if refused and self._rota.another_answers(source, in_use):
+        brought = await self._fetcher.fetch(source, stamp, generation, accept_shrink=accept_shrink)
+        generation, taken, refused = brought.generation, brought.taken, brought.refused
+        if refused and self._rota.another_answers(source, {each.server for each in stamp.servers}):
             return UpdateOutcome(source.name, generation, refused=refused)
         with folder_lock(self.folder):
             for name in [name for name, each in taken.items() if not (self.folder / each.file).exists()]:
@@ -312,7 +268,7 @@ class PatternUpdater:
                 refused[name] = "its file was removed before it was in force; it is fetched again"
             now = self._clock.now()
             after, news = next_stamp(
-                self._stamp(), source, generation, now, about=about, taken=taken, refused=refused
+                self._stamp(), source, generation, now, about=brought.about, taken=taken, refused=refused
             )
             self._put(after)
         if source.tier is not Tier.LOCAL:  # that is rolled back by whoever sees it
@@ -320,72 +276,9 @@ class PatternUpdater:
             self.alerts.note_generation(source.name, before, generation)
         for name, text in news:
             self.alerts.record(EventKind.UPDATE, text, name=name, server=source.name)
-        return UpdateOutcome(
-            source.name,
-            generation,
-            {name: each.count for name, each in taken.items() if each.changed or name not in own},
-            refused,
-        )
-
-    def _offer(
-        self, source: UpdateSource, wanted: Wanted, message: pb.HashList | None, held: StampedList | None
-    ) -> Offer:
-        """Return a server's update of a list with what judges it. Raises BadUpdate where there is none."""
-        if message is None:
-            raise BadUpdate("the server left it out of its answer")
-        return Offer(
-            message=message,
-            meaning=wanted.meaning,
-            canary=wanted.canary,
-            key=source.key,
-            is_own=source.tier is Tier.LOCAL,
-            updates_held=held is not None and held.server == source.name,
-            held_version=self._version_for(source, held),
-            reduction=wanted.reduction,
-            most=0 if held is None else held.most_lately(self._clock.now()),
-        )
-
-    def _version_for(self, source: UpdateSource, stamped: StampedList | None) -> bytes:
-        """Return the version of what is held, if the publisher of these lists made it; else nothing.
-
-        Servers with one pinned key serve what one publisher made.
-        """
-        if stamped is None:
-            return b""
-        key = next((each.key for each in self._rota.sources if each.name == stamped.server), None)
-        is_its = stamped.server == source.name or (key is not None and key == source.key)
-        return bytes.fromhex(stamped.version) if is_its else b""
-
-    async def _take(
-        self, source: UpdateSource, offer: Offer, stamped: StampedList | None, *, accept_shrink: bool
-    ) -> TakenList:
-        """Take one list; a partial update that does not fit is asked for again as a full one."""
-        held: HashList | None = None
-        if stamped is not None:
-            with suppress(PatternError):
-                held = open_list(self.folder, stamped)
-        arguments = (held, self.folder, self._settings, self._known_good())
-        try:
-            return await LISTS.run(take_list, offer, *arguments, accept_shrink=accept_shrink)
-        except BadUpdate as error:
-            if not offer.message.partial_update:
-                raise
-            log.warning("the update of %s from %s does not fit (%s)", offer.meaning.name, source.name, error)
-        whole = next(iter(await source.client.batch_get([offer.meaning.name])), pb.HashList())
-        return await LISTS.run(
-            take_list, replace(offer, message=whole), *arguments, accept_shrink=accept_shrink
-        )
-
-    def _known_good(self) -> Mapping[bytes, str]:
-        if self._guarded is None:
-            self._guarded = shipped_roots(load_suffixes())
-            if meant := tuple(f".{host.removeprefix('*.')}" for host in self._settings.may_block):
-                self._guarded = {
-                    full_hash: text
-                    for full_hash, text in self._guarded.items()
-                    if not f".{text[:-1]}".endswith(meant)
-                }
-        return self._guarded
+        own = {each.name for each in stamp.lists if each.server == source.name}
+        changed = {name: each.count for name, each in taken.items() if each.changed or name not in own}
+        return UpdateOutcome(source.name, generation, changed, refused)
 
     def _put(self, stamp: Stamp) -> None:
         """Make a stamp the one in force; the caller holds the lock."""
