@@ -1,5 +1,7 @@
 """The headers of a request that a check or a refusal looks at."""
 
+import pytest
+
 from secondlook.download.asked import Asked, read_asked
 
 
@@ -33,3 +35,18 @@ def test_of_several_the_last_counts_but_every_host_and_every_type():
     found = read_asked([*fields, (b"Referer", b"http://first/"), (b"Referer", b"http://last/")])
     assert (found.hosts, found.accept) == (("a.test", "b.test"), "text/html, */*")
     assert found.referrer == "http://last/"
+
+
+@pytest.mark.parametrize(
+    ("asked", "of_page", "by_browser"),
+    [
+        (Asked(), False, False),
+        (Asked(accept="text/html, */*"), False, True),
+        (Asked(dest="document"), False, True),
+        (Asked(dest="image"), True, True),
+        (Asked(dest="empty", mode="cors"), True, True),
+        (Asked(dest="empty", mode="no-cors"), False, True),
+    ],
+)
+def test_who_saves_the_answer(asked, of_page, by_browser):
+    assert (asked.is_of_page, asked.by_browser) == (of_page, by_browser)

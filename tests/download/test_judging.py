@@ -20,7 +20,7 @@ from secondlook.download.judging import PARTIAL, BodyJudge, Message
 
 FILE = program(3000)
 PROGRAM = ResponseFacts(content_type="application/x-msdownload", etag='"1"')
-WHOLE = Message("GET", "/setup.exe", 200)
+WHOLE = Message("/setup.exe", 200)
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_a_body_without_a_length_is_held_whole_for_a_client_of_http_1_0(judge):
 
     async def fates():
         for http10 in (False, True):
-            body = judge.body(state, PROGRAM, None, Message("GET", "/setup.exe", 200, http10=http10))
+            body = judge.body(state, PROGRAM, None, Message("/setup.exe", 200, http10=http10))
             body.gate.feed(bytes(5000))
             yield body.gate.fate
             body.gate.close()
@@ -74,7 +74,7 @@ def test_a_risky_piece_is_settled_by_the_url(judge):
     said = judge.piece(state, facts, 10, asked=True)
     assert (said.answers, said.claims, said.bad) == (True, False, None)
     assert judge.piece(state, facts, 10, asked=False).claims
-    body = judge.body(state, facts, 10, Message("GET", "/", 206), piece=said.piece, partial=True)
+    body = judge.body(state, facts, 10, Message("/", 206), piece=said.piece, partial=True)
     assert body.gate.unsettled
     asyncio.run(judge.judge(body, state))
     assert (body.decision.action, body.decision.evidence.unverifiable) == (Action.FLAG, PARTIAL)

@@ -16,6 +16,8 @@ _READ = {
     b"user-agent": "agent",
     DICTIONARY.encode(): "dictionary",
 }
+_NAVIGATIONS = frozenset({"", "document", "iframe", "frame", "fencedframe", "embed", "object"})
+_READ_BY_SCRIPTS = frozenset({"cors", "same-origin"})
 
 
 @dataclass(slots=True)
@@ -32,6 +34,18 @@ class Asked:
     if_range: str | None = None
     agent: str | None = None
     dictionary: str | None = None
+
+    @property
+    def is_of_page(self) -> bool:
+        """Whether the answer is a part of a page in a browser, which saves it nowhere (Fetch Metadata)."""
+        if self.dest == "empty":
+            return self.mode in _READ_BY_SCRIPTS
+        return self.dest is not None and self.dest not in _NAVIGATIONS
+
+    @property
+    def by_browser(self) -> bool:
+        """Whether a browser asks, which shows pages; other clients keep what they get."""
+        return self.dest is not None or "text/html" in (self.accept or "")
 
 
 def read_asked(fields: Iterable[tuple[bytes, bytes]]) -> Asked:

@@ -10,7 +10,6 @@ from typing import Self
 from secondlook.agent import metrics
 from secondlook.config import DownloadsSettings, Settings
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Verdict
-from secondlook.download.asked import Asked
 from secondlook.download.body.body_type import declared
 from secondlook.download.body.decoding import needs_dictionary
 from secondlook.download.body.ranges import (
@@ -45,8 +44,6 @@ logger = logging.getLogger(__name__)
 PARTIAL = "partial: a piece of a file that nobody here has seen whole"
 _DECODERS = 2  # threads, for bodies of which much is to be decoded
 _IN_BLOCKS = frozenset({Fate.SNIFF, Fate.HOLD, Fate.TAIL})
-_NAVIGATIONS = frozenset({"", "document", "iframe", "frame", "fencedframe", "embed", "object"})
-_READ_BY_SCRIPTS = frozenset({"cors", "same-origin"})
 PASSED = Decision(
     Action.ALLOW, Evidence(verdict=Verdict.UNKNOWN, risk=Risk.UNTESTED, stage=Stage.UNVERIFIABLE)
 )
@@ -59,7 +56,6 @@ class Message:
     `http10`: the client speaks HTTP/1.0, and takes a body without a length that is cut for a whole one.
     """
 
-    method: str
     path: str
     status: int
     http10: bool = False
@@ -302,8 +298,8 @@ class BodyJudge:
             facts.disposition,
             message.path,
             cls=use.cls,
-            part=_is_part(state.facts),
-            browsed=_is_browsed(state.facts),
+            part=state.facts.is_of_page,
+            browsed=state.facts.by_browser,
         )
         by_memory = False
         if (partial or state.wanted is not None) and self.memory.is_risky(state.subject.identity):
@@ -377,15 +373,3 @@ class BodyJudge:
         subject = gate.look.subject(body.members)
         judged = JudgedFile(gate.look.size, blocks.block, tags, subject, body.problem, body.coding)
         self.judged.keep(state.subject.identity, judged, lead)
-
-
-def _is_part(facts: Asked) -> bool:
-    """Return whether a browser asks for a page, and so saves the answer nowhere (Fetch Metadata)."""
-    if facts.dest == "empty":
-        return facts.mode in _READ_BY_SCRIPTS
-    return facts.dest is not None and facts.dest not in _NAVIGATIONS
-
-
-def _is_browsed(facts: Asked) -> bool:
-    """Return whether a request is of a browser, which shows pages; other clients keep what they get."""
-    return facts.dest is not None or "text/html" in (facts.accept or "")

@@ -104,7 +104,6 @@ class Bodies(BodyJudge):
 def _message(flow: http.HTTPFlow) -> Message:
     assert flow.response is not None
     return Message(
-        flow.request.method,
         flow.request.data.path.decode("latin-1"),
         flow.response.status_code,
         http10=flow.request.http_version == "HTTP/1.0",

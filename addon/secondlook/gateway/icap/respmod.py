@@ -139,7 +139,6 @@ class Passage:
         """Choose the gate; for a piece of what was judged bad, return what was decided about that."""
         facts = read_response(self._response.fields)
         message = Message(
-            self._asked.method,
             self._request.path,
             self._response.status,
             http10=self._asked.version == "1.0",
