@@ -13,18 +13,17 @@ from secondlook.ground.errors import PatternError, ServiceError
 from secondlook.ground.tcp import listen_on
 from secondlook.server.embedded import EmbeddedServer
 from secondlook.server.feeds.child import publish_in_child
-from secondlook.server.publish.generation import Generation
 from secondlook.server.publish.publishing import publish
 from secondlook.server.service import ServerService
 from secondlook.server.store.administration import add_entry
 from secondlook.server.store.names import import_list
 from secondlook.wire import safebrowsing_pb2 as pb
-from serverkit import full_hash, put
+from serverkit import current, full_hash, put
 from serverkit.valkey import single
 
 
 def listed(store, expression):
-    return Generation(store.generation_folder(store.current())).table.has(full_hash(expression))
+    return current(store).table.has(full_hash(expression))
 
 
 async def until(what, seconds=60):

@@ -15,37 +15,21 @@ from secondlook.server.publish.generation import Generation
 from secondlook.server.publish.publishing import publish
 from secondlook.server.store.administration import (
     add_entry,
-    add_exception,
     change_source,
-    check,
-    rollback,
     status,
 )
 from secondlook.server.store.importing import import_files
 from secondlook.server.store.names import import_list
-from secondlook.server.store.removal import remove
 from secondlook.server.store.store import ServerStore
-from secondlook.wire import safebrowsing_pb2 as pb
 from secondlook.wire.signature import is_signed, list_is_signed, read_public_key
-from serverkit import NOW, full_hash, make_store, out, put
+from serverkit import NOW, current, details, full_hash, make_store, out, put
 
 EVIL = [f"evil{number}.example" for number in range(2000)]
 
 
-def table_of(store):
-    return Generation(store.generation_folder(store.current())).table
-
-
-def details(store, expression):
-    table = table_of(store)
-    hashed = full_hash(expression)
-    rows = [row for row in table.find(int.from_bytes(hashed[:4])) if table.full_hash(row) == hashed]
-    return [each for row in rows for each in pb.FullHash.FromString(table.details(row)).full_hash_details]
-
-
 def test_the_table_holds_exactly_what_was_imported(tmp_path):
     store = make_store(tmp_path, EVIL)
-    table = table_of(store)
+    table = current(store).table
     assert all(table.has(full_hash(f"{host}/")) for host in EVIL)
     assert not any(table.has(full_hash(f"good{number}.example/")) for number in range(2000))
     assert len(table) == 2000 + 4  # and a canary for each block list
@@ -68,11 +52,11 @@ def test_a_source_of_which_a_part_is_missing_is_not_published_without_it(tmp_pat
     assert store.generations() == [1]
     shutil.rmtree(store.source_folder(damaged.id))
     out(store)
-    assert table_of(store).has(full_hash("later.example/"))
+    assert current(store).table.has(full_hash("later.example/"))
 
 
 def test_many_hashes_are_looked_up_at_once(tmp_path):
-    table = table_of(make_store(tmp_path, EVIL))
+    table = current(make_store(tmp_path, EVIL)).table
     listed = [full_hash(f"{host}/") for host in EVIL]
     near = [each[:-1] + bytes([each[-1] ^ 1]) for each in listed]  # the same prefix, another hash
     others = [full_hash(f"{host}/other") for host in EVIL]
@@ -109,8 +93,8 @@ def test_digests_go_to_the_file_list_in_one_form(tmp_path):
     entry = Generation(store.generation_folder(1)).lists["x-file-mw-8b"]
     assert entry.count == 3
     assert entry.digests == ("md5", "sha256")
-    assert table_of(store).has(full_hash(f"md5:{md5}"))
-    assert table_of(store).has(bytes.fromhex(sha))
+    assert current(store).table.has(full_hash(f"md5:{md5}"))
+    assert current(store).table.has(bytes.fromhex(sha))
 
 
 def test_publishing_again_without_a_change_keeps_the_generation(tmp_path):
@@ -141,7 +125,7 @@ def test_known_good_sites_are_held_back_and_urls_on_them_are_not(tmp_path):
     store = make_store(tmp_path)
     put(store, ["google.com", "www.google.com", "https://docs.google.com/forms/evil", "evil.example"])
     report = out(store)
-    table = table_of(store)
+    table = current(store).table
     assert not table.has(full_hash("google.com/"))
     assert not table.has(full_hash("www.google.com/"))
     assert table.has(full_hash("docs.google.com/forms/evil"))
@@ -175,18 +159,18 @@ def test_what_lies_below_and_pages_that_stand_for_many_are_held_back(tmp_path, s
     put(store, [*POISONED, *KEPT])
     report = out(store)
     assert sorted(text for _, text in report.held_back_examples) == sorted(POISONED.values())
-    assert [text for text in POISONED.values() if table_of(store).has(full_hash(text))] == []
-    assert [text for text in KEPT.values() if not table_of(store).has(full_hash(text))] == []
+    assert [text for text in POISONED.values() if current(store).table.has(full_hash(text))] == []
+    assert [text for text in KEPT.values() if not current(store).table.has(full_hash(text))] == []
 
     add_entry(store, "ajax.googleapis.com", target=import_list("mw-8b"), suffixes=suffixes, who="me", now=NOW)
     assert out(store).held_back == len(POISONED)
-    assert [text for text in POISONED.values() if table_of(store).has(full_hash(text))] == [
+    assert [text for text in POISONED.values() if current(store).table.has(full_hash(text))] == [
         "ajax.googleapis.com/"
     ]
 
     change_source(store, "list.txt", insist=True)
     assert out(store).held_back == 0
-    assert all(table_of(store).has(full_hash(text)) for text in POISONED.values())
+    assert all(current(store).table.has(full_hash(text)) for text in POISONED.values())
 
 
 def test_what_is_newly_held_back_is_told_apart(tmp_path):
@@ -210,7 +194,7 @@ def test_the_operator_may_insist(tmp_path):
     path.write_text("facebook.com\n")
     import_files(store, [path], who="tester", now=NOW, list_name="mw-8b", insist=True)
     assert out(store).held_back == 0
-    assert table_of(store).has(full_hash("facebook.com/"))
+    assert current(store).table.has(full_hash("facebook.com/"))
 
 
 def test_imported_known_good_entries_guard_too(tmp_path):
@@ -218,130 +202,7 @@ def test_imported_known_good_entries_guard_too(tmp_path):
     put(store, ["partner.example"], list_name="gc-32b", name="good.txt")
     put(store, ["partner.example", "evil.example"], name="bad.txt")
     assert out(store).held_back == 1
-    assert not table_of(store).has(full_hash("partner.example/"))
-
-
-def test_own_entries_and_exceptions_beat_feeds(tmp_path, suffixes):
-    store = make_store(tmp_path)
-    put(
-        store,
-        [
-            "evil.example",
-            "a.evil.example",
-            "http://shop.example/bad/1",
-            "http://shop.example/bad/2",
-            "listed.example",
-        ],
-    )
-    common = {"suffixes": suffixes, "who": "admin", "now": NOW}
-    add_entry(store, "listed.example", target=import_list("se-s-8b"), **common)
-    add_exception(store, "evil.example", **common)
-    add_exception(store, "http://shop.example/bad/1", **common)
-    out(store)
-    table = table_of(store)
-    assert not table.has(full_hash("evil.example/"))
-    assert not table.has(full_hash("a.evil.example/"))
-    assert not table.has(full_hash("shop.example/bad/1"))
-    assert table.has(full_hash("shop.example/bad/2"))
-    [listed] = details(store, "listed.example/")
-    assert (listed.list, list(listed.feeds)) == ("se-s-8b", ["own"])
-    assert remove(store, "evil.example", suffixes=suffixes) == "one own entry"
-    out(store)
-    assert table_of(store).has(full_hash("evil.example/"))
-
-
-def test_a_path_exception_takes_out_what_stands_below_it(tmp_path, suffixes):
-    store = make_store(tmp_path)
-    put(store, ["http://shop.example/bad/1", "http://shop.example/bad/2", "http://shop.example/badly"])
-    add_exception(store, "http://shop.example/bad/", suffixes=suffixes, who="admin", now=NOW)
-    out(store)
-    assert [
-        table_of(store).has(full_hash(f"shop.example/{path}")) for path in ("bad/1", "bad/2", "badly")
-    ] == [
-        False,
-        False,
-        True,
-    ]
-
-
-@pytest.mark.parametrize("subject", ["co.uk", "com", "=host.example", "/re.*/", "http://"])
-def test_subjects_that_no_list_can_hold_are_refused(tmp_path, suffixes, subject):
-    store = make_store(tmp_path)
-    with pytest.raises(ValueError, match=r"."):
-        add_entry(store, subject, target=import_list("mw-8b"), suffixes=suffixes, who="a", now=NOW)
-
-
-@pytest.mark.parametrize(
-    ("subject", "entry", "also", "not_below"),
-    [
-        ("[2a0a:1234::5]", "[2a0a:1234::5]/", "http://[2A0A:1234:0::5]:8080/x", None),
-        ("2a0a:1234::5", "[2a0a:1234::5]/", "[2a0a:1234::5]", None),
-        ("xk2.localto.net", "xk2.localto.net/", "http://xk2.localto.net/x", "http://a.xk2.localto.net/"),
-        ("github.io", "github.io/", "https://github.io/about", "https://someone.github.io/"),
-        ("printer", "printer/", "http://printer/", None),
-    ],
-)
-def test_what_the_operator_insists_on_is_listed_for_that_host(
-    tmp_path, suffixes, subject, entry, also, not_below
-):
-    store = make_store(tmp_path)
-    common = {"suffixes": suffixes, "who": "admin", "now": NOW}
-    assert add_entry(store, subject, target=import_list("mw-8b"), **common).text == entry
-    out(store)
-    assert [each.expression for each in check(store, also, suffixes=suffixes)] == [entry]
-    assert not_below is None or check(store, not_below, suffixes=suffixes) == []
-    add_exception(store, subject, **common)
-    assert remove(store, subject, suffixes=suffixes) == "2 own entries"
-
-
-def test_an_exception_for_a_platform_spares_no_site_below_it(tmp_path, suffixes):
-    store = make_store(tmp_path, ["evil.github.io"])
-    add_exception(store, "github.io", suffixes=suffixes, who="admin", now=NOW)
-    out(store)
-    assert table_of(store).has(full_hash("evil.github.io/"))
-
-
-def test_check_tells_which_expression_is_listed_where(tmp_path, suffixes):
-    store = make_store(tmp_path, ["evil.example"])
-    [found] = check(store, "https://www.evil.example/any/page?x=1", suffixes=suffixes)
-    assert (found.expression, found.list, found.risk, found.feeds) == (
-        "evil.example/",
-        "mw-8b",
-        "dangerous",
-        ("list.txt",),
-    )
-    assert check(store, "good.example", suffixes=suffixes) == []
-
-
-def test_rollback_serves_the_earlier_one_until_somebody_publishes(tmp_path):
-    store = make_store(tmp_path, ["evil.example"])
-    put(store, ["worse.example"], name="two.txt")
-    out(store)
-    assert rollback(store) == 1
-    assert (store.current(), status(store).held) == (1, True)
-    assert out(store).generation == 3
-    assert not status(store).held
-
-
-def test_nobody_goes_back_to_what_was_gone_back_from(tmp_path):
-    store = make_store(tmp_path, ["evil.example"])
-    for host in ("worse.example", "worst.example"):  # of 2 and of 3 something is wrong
-        put(store, [host], name=f"{host}.txt")
-        out(store)
-        assert rollback(store) == 1
-    out(store)
-    assert rollback(store) == 1
-    assert status(store).rolled_back == (2, 3, 4)
-    with pytest.raises(PatternError, match="no earlier generation but such as were rolled back from"):
-        rollback(store)
-    with pytest.raises(PatternError, match="generation 3 was rolled back from"):
-        rollback(store, 3)
-    assert store.current() == 1
-    for number in range(4):
-        put(store, [f"more{number}.example"], name=f"{number}.txt")
-        out(store, keep=3)
-    rollback(store)
-    assert status(store).rolled_back == (8,)  # what is gone is forgotten
+    assert not current(store).table.has(full_hash("partner.example/"))
 
 
 def test_old_generations_go_but_never_the_current_one(tmp_path):
@@ -398,9 +259,9 @@ def test_entries_that_have_expired_are_not_published(tmp_path, suffixes):
         expires_at=NOW + 60,
     )
     publish(store, now=NOW, settings=PublishSettings())
-    assert table_of(store).has(full_hash("evil.example/"))
+    assert current(store).table.has(full_hash("evil.example/"))
     publish(store, now=NOW + 61, settings=PublishSettings())
-    assert not table_of(store).has(full_hash("evil.example/"))
+    assert not current(store).table.has(full_hash("evil.example/"))
 
 
 @pytest.mark.parametrize("blocks", [8, 40])

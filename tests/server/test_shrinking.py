@@ -6,14 +6,13 @@ import pytest
 
 from secondlook.config import PublishSettings
 from secondlook.ground.errors import PatternError
-from secondlook.server.publish.generation import Generation
 from secondlook.server.publish.publishing import publish
 from secondlook.server.publish.signing import known_public_key
 from secondlook.server.store.administration import add_exception
 from secondlook.server.store.feeds_off import Off, write_off
 from secondlook.server.store.removal import remove
 from secondlook.wire.signature import read_public_key, reduction_is_signed
-from serverkit import NOW, make_store, out, put
+from serverkit import NOW, current, make_store, out, put
 from serverkit.feeds import HOSTS, listed
 
 OTHERS = [f"other{number}.example" for number in range(2000)]
@@ -33,7 +32,7 @@ def store(tmp_path):
 
 
 def of_list(store):
-    return Generation(store.generation_folder(store.current())).lists["mw-8b"]
+    return current(store).lists["mw-8b"]
 
 
 def test_what_a_feed_brought_that_is_off_is_not_missed_and_the_reduction_is_signed(store):
@@ -106,7 +105,7 @@ def test_a_feed_whose_list_is_another_now_does_not_stop_what_is_published(store)
     put(store, HOSTS, name="feed", list_name="se-8b")
     store.change_source(replace(store.sources()[-1], kind="feed"))
     out(store)
-    lists = Generation(store.generation_folder(store.current())).lists
+    lists = current(store).lists
     assert (lists["mw-8b"].count, lists["se-8b"].count) == (1001, 1201)
     assert lists["mw-8b"].reduction.count == 1001
 
@@ -116,7 +115,7 @@ def test_a_feed_whose_entries_others_list_too_leaves_all_the_same(store):
     out(store)
     write_off(store.root, {"feed": Off(NOW)})
     publish(store, now=NOW, settings=PublishSettings())
-    manifest = Generation(store.generation_folder(store.current())).manifest
+    manifest = current(store).manifest
     assert "feed" not in [source["name"] for source in manifest["sources"]]
     assert not out(store).changed
     assert of_list(store).reduction is None  # nothing was lost

@@ -9,14 +9,13 @@ from secondlook.config import FeedSettings, PublishSettings
 from secondlook.server.feeds.keeper import FIRST_RETRY_S, IDLE_S, FeedKeeper
 from secondlook.server.feeds.rule_versions import RulesOfFeed, keep_rules, rules_folder
 from secondlook.server.feeds.switching import follow
-from secondlook.server.publish.generation import Generation
 from secondlook.server.publish.publishing import publish
 from secondlook.server.store.administration import add_entry, add_exception, rollback
 from secondlook.server.store.feed_alerts import feed_alerts, not_published_yet
 from secondlook.server.store.feeds_off import KEPT_S, Off, read_off, read_turned, write_off
 from secondlook.server.store.names import import_list
 from secondlook.server.store.removal import remove
-from serverkit import NOW, put
+from serverkit import NOW, current, put
 from serverkit.feeds import HOSTS, keeping, listed
 
 TEST_LIST = FeedSettings(name="secondlook-test", builtin="test")
@@ -368,7 +367,7 @@ def test_a_generation_of_a_feed_that_is_off_names_it_no_more(follows):
     async def scene(feed, restart, _publisher, _clock, store, _notices):
         await restart(off(feed), TEST_LIST)
         assert not_published_yet(store) == set()
-        manifest = Generation(store.generation_folder(store.current())).manifest
+        manifest = current(store).manifest
         assert [each["kind"] for each in manifest["sources"]] == ["builtin"] * len(manifest["sources"])
 
     follows(scene)

@@ -15,10 +15,12 @@ from secondlook.config import PublishSettings
 from secondlook.ground.tcp import listen_on
 from secondlook.server.http.app import AppSettings, ServerApp
 from secondlook.server.http.serving import Serving
+from secondlook.server.publish.generation import Generation
 from secondlook.server.publish.publishing import PublishReport, publish
 from secondlook.server.reader import FileReader, Reader
 from secondlook.server.store.importing import ImportReport, import_files
 from secondlook.server.store.store import ServerStore
+from secondlook.wire import safebrowsing_pb2 as pb
 
 NOW = 1_790_000_000.0
 
@@ -59,6 +61,20 @@ def make_store(folder: Path, lines: Iterable[str] = (), *, list_name: str = "mw-
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copytree(_published(tuple(lines), list_name), folder / "server", dirs_exist_ok=True)
     return ServerStore(folder / "server")
+
+
+def current(store: ServerStore) -> Generation:
+    """The generation that a store serves."""
+    number = store.current()
+    assert number is not None
+    return Generation(store.generation_folder(number))
+
+
+def details(store: ServerStore, expression: str) -> list[pb.FullHash.FullHashDetail]:
+    """What the generation in force says of an expression."""
+    table, hashed = current(store).table, full_hash(expression)
+    rows = [row for row in table.find(int.from_bytes(hashed[:4])) if table.full_hash(row) == hashed]
+    return [each for row in rows for each in pb.FullHash.FromString(table.details(row)).full_hash_details]
 
 
 @functools.cache

@@ -13,10 +13,9 @@ from secondlook.ground.tcp import listen_on
 from secondlook.lookup.address_watch import local_addresses
 from secondlook.resolver import Resolver, look_up
 from secondlook.server.feeds.keeper import FeedKeeper
-from secondlook.server.publish.generation import Generation
 from secondlook.server.store.builtin import add_builtin_lists
 from secondlook.server.store.store import ServerStore
-from serverkit import NOW, full_hash
+from serverkit import NOW, current, full_hash
 
 HOSTS = [f"evil{number}.example" for number in range(1200)]
 
@@ -122,7 +121,7 @@ async def keeping(tmp_path, **options):
 
 
 def listed(store, *expressions):
-    table = Generation(store.generation_folder(store.current())).table
+    table = current(store).table
     return [table.has(full_hash(expression)) for expression in expressions]
 
 
