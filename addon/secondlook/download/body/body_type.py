@@ -161,8 +161,8 @@ def _has_ending(name: str, endings: frozenset[str]) -> bool:
 
 def _is_attached(disposition: str) -> bool:
     """Return whether a body is to be saved: any kind of disposition but `inline` says so (RFC 6266, 4.2)."""
-    kind = disposition.partition(";")[0].strip().lower()
-    return kind not in {"", "inline"} and "=" not in kind
+    kinds = (one.partition(";")[0].strip().lower() for one in disposition.split("\n"))
+    return any(kind not in {"", "inline"} and "=" not in kind for kind in kinds)
 
 
 def ends_like_zip(last: bytes, size: int) -> bool:

@@ -30,7 +30,10 @@ _READ = frozenset(
 
 @dataclass(slots=True)
 class ResponseFacts:
-    """The headers of a response that matter to its gate; text is latin-1, absent ones are None."""
+    """The headers of a response that matter to its gate; text is latin-1, absent ones are None.
+
+    What comes more than once is kept, as clients take another: dispositions each on a line of its own.
+    """
 
     content_type: str | None = None
     disposition: str | None = None
@@ -76,11 +79,13 @@ def read_response(fields: Iterable[tuple[bytes, bytes]]) -> ResponseFacts:
             case b"content-type":
                 facts.content_type = value if facts.content_type is None else f"{facts.content_type}, {value}"
             case b"content-disposition":
-                facts.disposition = value
+                facts.disposition = value if facts.disposition is None else f"{facts.disposition};\n{value}"
             case b"content-encoding":
                 facts.encoding = value if facts.encoding is None else f"{facts.encoding}, {value}"
             case b"content-range":
-                facts.content_range = value
+                facts.content_range = (
+                    value if facts.content_range is None else f"{facts.content_range}, {value}"
+                )
             case b"etag":
                 facts.etag = value
             case b"last-modified":
