@@ -72,10 +72,27 @@ def pytest_xdist_auto_num_workers() -> int:
     return (os.cpu_count() or 1) + 1
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config, specs: list[object]) -> None:
+    """Make once what each worker would make for itself."""
+    import kept
+
+    left_out, sources = _left_out(config), list[Path]()
+    for argument in config.args:
+        place = Path(argument.partition("::")[0]).resolve()
+        for source in place.rglob("*.py") if place.is_dir() else ():
+            if not left_out.intersection((source, *source.parents)):
+                sources.append(source)
+    kept.keep(config, sources, (REPOSITORY / "addon").rglob("*.py"), len(specs))
+
+
+def _left_out(config: pytest.Config) -> set[Path]:
+    return {TESTS / place for place in NOT_QUICK_PLACES} if config.getoption("quick") else set()
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave folders and files out without importing them."""
-    left_out = {TESTS / place for place in NOT_QUICK_PLACES} if config.getoption("quick") else set()
-    return True if collection_path in left_out else None
+    return True if collection_path in _left_out(config) else None
 
 
 @pytest.hookimpl(wrapper=True)
