@@ -69,6 +69,14 @@ def proxy(make_proxy: Callable[..., RunningProxy]) -> RunningProxy:
     return make_proxy()
 
 
+@pytest.fixture(scope="module")
+def one_proxy(tmp_path_factory: pytest.TempPathFactory, judge: FakeGatekeeper) -> Iterator[RunningProxy]:
+    """A proxy that the tests of a module share."""
+    proxy = RunningProxy(tmp_path_factory.mktemp("shared"), judge)
+    yield proxy
+    proxy.close()
+
+
 @pytest.fixture
 def make_origin(tmp_path: Path) -> Iterator[Callable[..., Origin]]:
     running: list[Origin] = []

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import email
 import hashlib
-import re
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from proxykit.gatekeeper import FakeGatekeeper
-from proxykit.origin import Asked, Origin, send
+from proxykit.origin import Asked, Origin, one_range, send, send_piece
 from proxykit.proxy import RunningProxy
 from proxykit.samples import program
 from secondlook.download.body.ranges import read_ranges
@@ -49,17 +48,10 @@ class Halting:
     body: bytes = field(repr=False, default=BODY)
 
     async def reply(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
-        wanted = asked.header("range")
-        self.asked.append(wanted)
-        found = re.fullmatch(r"bytes=(\d*)-(\d*)", wanted or "")
-        if found is not None and self.ranges:
-            end = len(self.body) - 1
-            first, last = int(found[1] or 0), min(int(found[2] or end), end)
-            if not found[1]:
-                first, last = max(0, len(self.body) - int(found[2])), end
-            told = f"Content-Range: bytes {first}-{last}/{len(self.body)}"
-            piece = (self.piece or self.body)[first : last + 1]
-            await send(writer, piece, BINARY, told, status="206 Partial Content")
+        self.asked.append(asked.header("range"))
+        wanted = one_range(asked, len(self.body))
+        if wanted is not None and self.ranges:
+            await send_piece(writer, self.piece or self.body, wanted, BINARY)
             return
         half = len(self.body) // 2
         await send(writer, self.body[:half], f"Content-Length: {len(self.body)}", BINARY, length=False)

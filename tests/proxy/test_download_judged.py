@@ -4,7 +4,6 @@ import asyncio
 import concurrent.futures
 import email
 import hashlib
-import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from proxykit.gatekeeper import FakeGatekeeper
-from proxykit.origin import Asked, Origin, send
+from proxykit.origin import Asked, Origin, one_range, send, send_piece
 from proxykit.proxy import RunningProxy
 from proxykit.samples import program
 from secondlook.download.body.ranges import read_ranges
@@ -42,25 +41,23 @@ class Server:
         if asked.header("if-none-match") is not None:
             await send(writer, b"", status="304 Not Modified", length=False)
             return
-        wanted = asked.header("range")
-        self.ranges.append(wanted)
-        found = re.fullmatch(r"bytes=(\d+)-(\d*)", wanted or "")
-        if found is None:
+        self.ranges.append(asked.header("range"))
+        wanted = one_range(asked, len(self.body))
+        if wanted is None:
             self.sent += len(self.body)
             await send(writer, self.body, BINARY)
             return
-        first, last = int(found[1]), min(int(found[2] or len(self.body) - 1), len(self.body) - 1)
+        first, last = wanted
         if first > last:
             await send(
                 writer, self.no_such, f"Content-Range: bytes */{len(self.body)}", status="416 Unsatisfiable"
             )
             return
-        piece = self.body[first : last + 1]
+        body = self.body
         if self.evil is not None and self.evil_from <= last:
-            piece = (self.body[: self.evil_from] + self.evil[self.evil_from :])[first : last + 1]
-        self.sent += len(piece)
-        told = f"Content-Range: bytes {first}-{last}/{len(self.body)}"
-        await send(writer, piece, BINARY, told, status="206 Partial Content")
+            body = body[: self.evil_from] + self.evil[self.evil_from :]
+        self.sent += last + 1 - first
+        await send_piece(writer, body, wanted, BINARY)
 
 
 @pytest.fixture(scope="module")

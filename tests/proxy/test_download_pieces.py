@@ -2,48 +2,21 @@
 
 import asyncio
 import hashlib
-import re
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import count
 
 import pytest
 
 from proxykit.gatekeeper import FakeGatekeeper
 from proxykit.nginx import Nginx, nginx
-from proxykit.origin import Asked, Origin, send
-from proxykit.proxy import RunningProxy
+from proxykit.origin import Asked, Origin, ranged, send
 from proxykit.samples import program, prose
 
 BODY = program(300_002)
 BINARY = "Content-Type: application/octet-stream"
 NAMES = count()
-
-
-@pytest.fixture(scope="module")
-def one_proxy(tmp_path_factory: pytest.TempPathFactory, judge: FakeGatekeeper) -> Iterator[RunningProxy]:
-    proxy = RunningProxy(tmp_path_factory.mktemp("pieces"), judge)
-    yield proxy
-    proxy.close()
-
-
-def _ranged(body: bytes, *headers: str) -> Callable:
-    """Serve ranges as an honest origin does."""
-
-    async def reply(asked: Asked, writer: asyncio.StreamWriter) -> None:
-        found = re.fullmatch(r"bytes=(\d*)-(\d*)", asked.header("range") or "")
-        if found is None:
-            await send(writer, body, *headers)
-            return
-        if not found[1]:
-            first, last = max(0, len(body) - int(found[2])), len(body) - 1
-        else:
-            first, last = int(found[1]), min(int(found[2] or len(body) - 1), len(body) - 1)
-        told = f"Content-Range: bytes {first}-{last}/{len(body)}"
-        await send(writer, body[first : last + 1], *headers, told, status="206 Partial Content")
-
-    return reply
 
 
 def _always(body: bytes, *headers: str) -> Callable:
@@ -87,7 +60,7 @@ def test_a_listed_file_does_not_come_as_a_piece(one_proxy, gatekeeper, make_orig
 @pytest.mark.parametrize("asked", ["0-", "-300002", "-999999", "0-400000"])
 def test_all_of_a_listed_file_asked_for_as_a_range(one_proxy, gatekeeper, make_origin, curl, asked):
     gatekeeper.bad.add(hashlib.sha256(BODY).hexdigest())
-    origin = make_origin(_ranged(BODY, BINARY))
+    origin = make_origin(ranged(BODY, BINARY))
     assert curl(one_proxy, "-i", "-r", asked, _url(origin)).stdout.startswith(b"HTTP/1.1 403")
 
 
@@ -125,7 +98,7 @@ def test_an_answer_to_the_whole_request_is_not_handed_on_as_what_it_is_not(
 def test_what_the_answer_shows_to_be_risky_is_asked_for_whole(
     one_proxy, gatekeeper, make_origin, curl, headers
 ):
-    origin = make_origin(_ranged(BODY, *headers))
+    origin = make_origin(ranged(BODY, *headers))
     url = _url(origin)
     got = [curl(one_proxy, "-r", each, url).stdout for each in ("0-100000", "100001-200001", "200002-")]
     assert b"".join(got) == BODY
@@ -143,104 +116,6 @@ def test_what_the_answer_shows_to_be_risky_is_asked_for_whole(
     assert curl(one_proxy, "-i", "-r", "0-100000", url).stdout.startswith(b"HTTP/1.1 403")
 
 
-async def _several(asked: Asked, writer: asyncio.StreamWriter) -> None:
-    """Serve several ranges as nginx does."""
-    pieces = re.findall(r"(\d+)-(\d*)", asked.header("range") or "")
-    if not pieces:
-        await send(writer, BODY, BINARY)
-        return
-    parts = []
-    for first, last in pieces:
-        end = int(last or len(BODY) - 1)
-        told = f"--xyz\r\n{BINARY}\r\nContent-Range: bytes {first}-{end}/{len(BODY)}\r\n\r\n".encode()
-        parts.append(told + BODY[int(first) : end + 1] + b"\r\n")
-    kind = "Content-Type: multipart/byteranges; boundary=xyz"
-    await send(writer, b"".join(parts) + b"--xyz--\r\n", kind, status="206 Partial Content")
-
-
-@pytest.mark.parametrize("asked", ["0-0,1-", "1-,0-0", "9-9,0-", "0-150000,150001-", "9-9,-300002"])
-def test_a_listed_file_does_not_come_in_several_ranges(one_proxy, gatekeeper, make_origin, curl, asked):
-    gatekeeper.bad.add(hashlib.sha256(BODY).hexdigest())
-    origin = make_origin(_several)
-    assert curl(one_proxy, "-i", "-r", asked, _url(origin)).stdout.startswith(b"HTTP/1.1 403")
-
-
-def _parts(*pieces: tuple[int, int]) -> bytes:
-    """Write parts of the body, each of plain text as it says."""
-    told = [
-        f"--xyz\r\nContent-Type: text/plain\r\nContent-Range: bytes {first}-{end - 1}/{len(BODY)}\r\n\r\n".encode()
-        + BODY[first:end]
-        + b"\r\n"
-        for first, end in pieces
-    ]
-    return b"".join(told) + b"--xyz--\r\n"
-
-
-WHOLE_IN_PARTS = {
-    "in one": _parts((0, len(BODY))),
-    "the end first": _parts((150_000, len(BODY)), (0, 150_000)),
-    "a byte first": _parts((0, 1), (1, len(BODY))),
-    "behind something else": b"text " * 1000 + _parts((0, len(BODY))),
-    "without a part": BODY,
-}
-BOUNDARIES = ["; boundary=xyz", "", "; boundary=other"]
-
-
-NO_PARTS = ("behind something else", "without a part")
-
-
-@pytest.mark.parametrize("boundary", BOUNDARIES)
-@pytest.mark.parametrize(
-    ("asked", "lie"),
-    [*(("0-150000,150001-", lie) for lie in WHOLE_IN_PARTS), *(("9-9,150000-", lie) for lie in NO_PARTS)],
-)
-def test_a_listed_file_does_not_come_in_parts_that_lie(
-    one_proxy, gatekeeper, make_origin, curl, asked, boundary, lie
-):
-    gatekeeper.bad.add(hashlib.sha256(BODY).hexdigest())
-
-    async def lies(_: Asked, writer: asyncio.StreamWriter) -> None:
-        kind = f"Content-Type: multipart/byteranges{boundary}"
-        await send(writer, WHOLE_IN_PARTS[lie], kind, status="206 Partial Content")
-
-    origin = make_origin(lies)
-    assert curl(one_proxy, "-i", "-r", asked, _url(origin)).stdout.startswith(b"HTTP/1.1 403")
-
-
-@pytest.mark.parametrize("before", [(), ((150_000, len(BODY)),)])
-def test_a_listed_file_does_not_come_behind_a_piece_that_was_asked_for(
-    one_proxy, gatekeeper, make_origin, curl, before
-):
-    gatekeeper.bad.add(hashlib.sha256(BODY).hexdigest())
-    body = _parts((9, 10), *before, (0, len(BODY)))
-
-    async def lies(asked: Asked, writer: asyncio.StreamWriter) -> None:
-        if asked.header("range") is None:
-            await send(writer, BODY, BINARY)
-            return
-        kind = "Content-Type: multipart/byteranges; boundary=xyz"
-        await send(writer, body, kind, status="206 Partial Content")
-
-    done = curl(one_proxy, "-i", "-r", "9-9,150000-", _url(make_origin(lies)))
-    assert BODY[:100] not in done.stdout
-    assert done.stdout.startswith(b"HTTP/1.1 403") is not bool(before), "what is out is cut"
-    assert done.returncode or not before
-
-
-@pytest.mark.parametrize("boundary", BOUNDARIES)
-def test_several_pieces_in_place_of_one_are_what_they_are(one_proxy, gatekeeper, make_origin, curl, boundary):
-    gatekeeper.bad.add(hashlib.sha256(BODY).hexdigest())
-
-    async def lies(_: Asked, writer: asyncio.StreamWriter) -> None:
-        await send(
-            writer, BODY, f"Content-Type: multipart/byteranges{boundary}", status="206 Partial Content"
-        )
-
-    origin = make_origin(lies)
-    for asked in ("0-149999", "150000-", "0-"):
-        assert curl(one_proxy, "-i", "-r", asked, _url(origin)).stdout.startswith(b"HTTP/1.1 403")
-
-
 def test_a_piece_is_no_longer_than_it_says(one_proxy, gatekeeper, make_origin, curl):
     gatekeeper.bad.add(hashlib.sha256(BODY).hexdigest())
 
@@ -256,18 +131,12 @@ def test_a_piece_is_no_longer_than_it_says(one_proxy, gatekeeper, make_origin, c
     assert done.stdout == BODY[: len(BODY) - 150_000]
 
 
-def test_harmless_ranges_in_one_answer_pass(one_proxy, gatekeeper, make_origin, curl):
-    origin = make_origin(_several)
-    assert b" 206 " in curl(one_proxy, "-i", "-r", "100-200,300-400", _url(origin)).stdout[:30]
-    assert len(origin.requests) == 1
-
-
 def test_other_pieces_of_a_program_are_asked_for_whole_while_it_is_under_way(
     one_proxy, gatekeeper, make_origin, curl
 ):
     large, seen = program(17_000_000), threading.Event()
     gatekeeper.bad.add(hashlib.sha256(large).hexdigest())
-    honest = _ranged(large, BINARY)
+    honest = ranged(large, BINARY)
 
     async def slow(asked: Asked, writer: asyncio.StreamWriter) -> None:
         if asked.header("x-slow") is None:
@@ -297,11 +166,11 @@ def test_the_rest_of_a_listed_file_does_not_come_from_another_address(
     """Where an address leads elsewhere each time, or names mirrors, from which a client takes the rest."""
     large, asked_whole = program(17_000_000, 3), threading.Event()
     gatekeeper.bad.add(hashlib.sha256(large).hexdigest())
-    honest = _ranged(large, BINARY)
+    honest = ranged(large, BINARY)
 
     async def reply(asked: Asked, writer: asyncio.StreamWriter) -> None:
         if asked.target.startswith("/mirror"):
-            await _ranged(large, "Content-Type: image/jpeg")(asked, writer)
+            await ranged(large, "Content-Type: image/jpeg")(asked, writer)
             asked_whole.set()
             return
         await honest(asked, writer)
@@ -332,9 +201,9 @@ def test_a_harmless_file_is_asked_for_whole_once_by_who_has_a_part_of_a_risky_on
     async def reply(asked: Asked, writer: asyncio.StreamWriter) -> None:
         if asked.target.startswith("/film"):
             asked_for.append(asked.header("range"))
-            await _ranged(film, "Content-Type: video/mp4")(asked, writer)
+            await ranged(film, "Content-Type: video/mp4")(asked, writer)
         else:
-            await _ranged(large, BINARY)(asked, writer)
+            await ranged(large, BINARY)(asked, writer)
 
     origin = make_origin(reply)
     mine = ["-A", "viewer/1"]
@@ -348,7 +217,7 @@ def test_a_harmless_file_is_asked_for_whole_once_by_who_has_a_part_of_a_risky_on
 
 def test_the_first_byte_alone_is_asked_for_whole(one_proxy, gatekeeper, make_origin, curl):
     gatekeeper.bad.add(hashlib.sha256(BODY).hexdigest())
-    origin = make_origin(_ranged(BODY, BINARY))
+    origin = make_origin(ranged(BODY, BINARY))
     assert curl(one_proxy, "-i", "-r", "0-0", _url(origin)).stdout.startswith(b"HTTP/1.1 403")
 
 
@@ -362,7 +231,7 @@ RIFF = b"RIFF\0\0\0\0WAVEfmt " + prose(300_000)
 def test_a_probe_of_a_harmless_file_moves_little_and_marks_nothing(
     one_proxy, gatekeeper, make_origin, curl, body, asked
 ):
-    origin = make_origin(_ranged(body, BINARY))
+    origin = make_origin(ranged(body, BINARY))
     url = _url(origin)
     head, _, got = curl(one_proxy, "-i", "-r", asked, url).stdout.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 206"), head
@@ -380,7 +249,7 @@ def test_a_url_that_gives_something_harmless_by_now_is_asked_for_pieces_again(
     now = {"body": BODY}
 
     async def changing(asked: Asked, writer: asyncio.StreamWriter) -> None:
-        await _ranged(now["body"], BINARY)(asked, writer)
+        await ranged(now["body"], BINARY)(asked, writer)
 
     origin = make_origin(changing)
     url = _url(origin)

@@ -2,11 +2,10 @@
 
 import asyncio
 import hashlib
-import re
 
 import pytest
 
-from proxykit.origin import Asked, Origin, send
+from proxykit.origin import Asked, Origin, one_range, send, send_piece
 from proxykit.samples import program, prose
 from secondlook.download.body.ranges import (
     Piece,
@@ -30,17 +29,12 @@ class Ranged:
 
     async def reply(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
         headers = [f"Content-Type: {self.kind}", f"ETag: {ETAG}", "Accept-Ranges: bytes"]
-        wanted = asked.header("range")
-        if_range = asked.header("if-range")
-        if self.insists:
-            wanted = "bytes=1000000-"
-        found = re.fullmatch(r"bytes=(\d+)-(\d*)", wanted or "")
-        if found is None or (if_range is not None and if_range != ETAG):
+        end = len(self.body) - 1
+        wanted = (1_000_000, end) if self.insists else one_range(asked, len(self.body))
+        if wanted is None or asked.header("if-range") not in {None, ETAG}:
             await send(writer, self.body, *headers)
             return
-        first, last = int(found[1]), int(found[2] or len(self.body) - 1)
-        told = f"Content-Range: bytes {first}-{last}/{len(self.body)}"
-        await send(writer, self.body[first : last + 1], *headers, told, status="206 Partial Content")
+        await send_piece(writer, self.body, wanted, *headers)
 
 
 @pytest.fixture
