@@ -13,6 +13,7 @@ from secondlook.config import PublishSettings
 from secondlook.ground.errors import PatternError
 from secondlook.server.publish.generation import Generation
 from secondlook.server.publish.publishing import publish
+from secondlook.server.publish.signing import KEY_FILE, publisher_key
 from secondlook.server.store.administration import (
     add_entry,
     change_source,
@@ -109,6 +110,18 @@ def test_another_source_of_the_same_entries_is_a_change(tmp_path):
     assert out(store).changed
     lists = Generation(store.generation_folder(2)).lists
     assert lists["mw-8b"].since == 1  # its bytes are the same: agents fetch nothing
+
+
+def test_another_key_is_a_change(tmp_path):
+    """Who pins the new one would take nothing from this server until some list changes."""
+    store = make_store(tmp_path, EVIL)
+    (store.root / KEY_FILE).unlink()
+    report = out(store)
+    assert (report.changed, store.current()) == (True, 2)
+    generation = current(store)
+    entry, key = generation.lists["mw-8b"], publisher_key(store.root).public_key()
+    assert list_is_signed(key, entry.name, entry.version, entry.checksum, entry.signature)
+    assert not out(store).changed
 
 
 def test_a_list_that_shrinks_too_far_is_not_published(tmp_path):

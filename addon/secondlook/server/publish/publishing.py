@@ -119,6 +119,7 @@ class _Publication:
         self._number = number
         self._previous = previous
         self._now = now
+        self._key = publisher_key(store.root, settings.key)
         self._suffixes = load_suffixes()
         files = (*settings.known_good, *store.guard_files())
         self._guard = guard_of(self._suffixes, tuple(lines_of(files)))
@@ -230,7 +231,6 @@ class _Publication:
 
     def _published(self, merge: Merge) -> dict[str, PublishedList]:
         """Describe and sign the lists."""
-        key = publisher_key(self._store.root, self._settings.key)
         published = {}
         for name, writer in sorted(merge.lists.items()):
             checksum = merge.checksums[name]
@@ -247,14 +247,16 @@ class _Publication:
                 complete=writer.target.role is not Role.QUERY,
                 digests=tuple(sorted(writer.digests)) if writer.target.kind is SubjectKind.FILE else (),
             )
-            signature = sign_list(key, name, entry.version, checksum)
+            signature = sign_list(self._key, name, entry.version, checksum)
             signed = replace(entry, signature=signature)
-            published[name] = with_reduction(signed, before, self._gone, self._number, key)
+            published[name] = with_reduction(signed, before, self._gone, self._number, self._key)
         return published
 
     def _unchanged(self, lists: Mapping[str, PublishedList]) -> bool:
         if self._previous is None or lists.keys() != self._previous.lists.keys():
             return False
+        if self._previous.manifest["key"] != public_text(self._key.public_key()):
+            return False  # whoever pins the new one takes nothing that the old one has signed
         named = [each for each in self._previous.manifest["sources"] if each["kind"] == "feed"]
         feeds = {(each.name, each.list) for each in self._sources if each.kind == "feed"}
         if feeds != {(each["name"], each["list"]) for each in named}:
@@ -269,13 +271,12 @@ class _Publication:
     def _write_manifest(
         self, lists: Mapping[str, PublishedList], merge: Merge, report: PublishReport
     ) -> None:
-        key = publisher_key(self._store.root, self._settings.key)
         manifest: dict[str, Any] = {
             "format": FORMAT,
             "number": self._number,
             "created_at": self._now,
             "entries": merge.entries,
-            "key": public_text(key.public_key()),
+            "key": public_text(self._key.public_key()),
             "lists": {name: entry.to_json() for name, entry in lists.items()},
             "files": {path.name: _file_facts(path) for path in sorted(self._folder.iterdir())},
             "sources": [
@@ -286,7 +287,7 @@ class _Publication:
         }
         data = dump_json(manifest)
         (self._folder / MANIFEST).write_bytes(data)
-        (self._folder / SIGNATURE).write_bytes(key.sign(data))
+        (self._folder / SIGNATURE).write_bytes(self._key.sign(data))
         for path in self._folder.iterdir():
             with path.open("rb") as file:
                 os.fsync(file.fileno())
