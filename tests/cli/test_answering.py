@@ -4,6 +4,7 @@ import pytest
 
 from secondlook.cli import answering, output
 from secondlook.cli.caller import CALLER
+from secondlook.ground.errors import LedgerError
 
 ASKED = {"words": ["status"], "columns": None, "environ": {}, "called": "secondlook"}
 
@@ -52,3 +53,13 @@ def test_what_prints_too_much_goes_the_ordinary_way(monkeypatch):
     monkeypatch.setattr(answering, "MOST_PRINTED", 3)
     assert answered(monkeypatch, lambda: output.print_line("ab"))["printed"] == [("out", "ab\n")]
     assert "elsewhere" in answered(monkeypatch, lambda: output.print_line("abc"))
+
+
+def test_a_ledger_that_does_not_answer_here_is_not_asked_again_by_the_command(monkeypatch):
+    def command():
+        raise LedgerError("ledger postgresql://…: the database does not answer")
+
+    assert answered(monkeypatch, command) == {
+        "printed": [("err", "secondlook: ledger postgresql://…: the database does not answer\n")],
+        "status": 1,
+    }

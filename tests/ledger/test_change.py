@@ -10,6 +10,7 @@ from secondlook.ground.errors import LedgerError
 from secondlook.ledger.engine import change
 from secondlook.ledger.engine.change import bump
 from secondlook.ledger.engine.database import ALIVE
+from secondlook.ledger.engine.patience import PatientConnection
 from secondlook.ledger.engine.tables import TOPICS
 
 
@@ -92,13 +93,13 @@ def test_the_listener_notices_that_nobody_is_there_as_the_other_connections_do(
     postgres, open_ledger, monkeypatch
 ):
     seen: list[dict[str, object]] = []
-    connect = psycopg.connect
+    connect = PatientConnection.connect
 
     def watched(*args, **named):
         seen.append(named)
         return connect(*args, **named)
 
-    monkeypatch.setattr(psycopg, "connect", watched)
+    monkeypatch.setattr(PatientConnection, "connect", watched)
     ledger = open_ledger(make_database(postgres))
     wait_until(lambda: ledger.store.changes._listening)
     (listener,) = [named for named in seen if named.get("application_name") == "secondlook listener"]

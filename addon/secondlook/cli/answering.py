@@ -10,6 +10,8 @@ from secondlook.cli.beside import answerable
 from secondlook.cli.caller import CALLER, Caller
 from secondlook.cli.parameters import with_plain_parameters
 from secondlook.cli.program import COMMANDS
+from secondlook.core.neutralize import inert
+from secondlook.ground.errors import LedgerError
 from secondlook.run.assembly.answers.answering import Running
 from secondlook.run.supervisor.command_socket import MOST_ASKED_BYTES
 
@@ -55,6 +57,9 @@ def answer(asked: object, running: Running) -> Json:
         status = returned if isinstance(returned, int) else 0
     except SystemExit as ended:
         status = ended.code if isinstance(ended.code, int) else 1
+    except LedgerError as error:  # it is the same ledger for whoever asks
+        printed.write("err", f"secondlook: {inert(str(error))}\n")
+        status = 1
     except Exception as error:
         logger.debug("a command was not answered", exc_info=True)
         return {"elsewhere": f"{type(error).__name__}: {error}"}

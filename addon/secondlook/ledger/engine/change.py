@@ -176,10 +176,12 @@ class Changes:
     def _listen(self) -> None:
         import psycopg  # noqa: PLC0415  (70 ms that only PostgreSQL costs)
 
+        from secondlook.ledger.engine.patience import PatientConnection  # noqa: PLC0415  (as well)
+
         url = self._place.url.set(drivername="postgresql").render_as_string(hide_password=False)
         while not self._stopping.is_set():
             try:
-                with psycopg.connect(
+                with PatientConnection.connect(
                     url,
                     autocommit=True,
                     connect_timeout=CONNECT_S,

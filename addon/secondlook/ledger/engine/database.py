@@ -8,7 +8,7 @@ so everybody else switches off both the automatic checkpoint and the one at clos
 import re
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -164,7 +164,7 @@ def _postgres(place: Place, pool: dict[str, Any], *, read_only: bool) -> sa.Engi
         options += " -c default_transaction_read_only=on"
         if place.url.query.get("target_session_attrs") == "read-write":
             wanted = {"target_session_attrs": "primary"}  # no session is writable that was opened to read
-    return sa.create_engine(
+    engine = sa.create_engine(
         place.url,
         connect_args={
             "connect_timeout": CONNECT_S,
@@ -176,6 +176,14 @@ def _postgres(place: Place, pool: dict[str, Any], *, read_only: bool) -> sa.Engi
         pool_pre_ping=True,  # after a restart of the database nothing fails over a connection that ended
         **pool,
     )
+
+    @sa.event.listens_for(engine, "do_connect")
+    def connect(_dialect: object, _record: object, args: Sequence[Any], named: dict[str, Any]) -> object:
+        from secondlook.ledger.engine.patience import PatientConnection  # noqa: PLC0415  (see there)
+
+        return PatientConnection.connect(*args, **named)
+
+    return engine
 
 
 def create_file(path: Path) -> None:
