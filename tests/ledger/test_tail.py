@@ -1,7 +1,9 @@
 """What was written after a cursor: each event once, in the order of writing."""
 
 import pytest
+import sqlalchemy as sa
 
+from ledgerkit.made import make_database
 from ledgerkit.samples import START, make_event
 from secondlook.core.event import EventKind
 from secondlook.ground.errors import LedgerError
@@ -99,6 +101,47 @@ def test_a_cursor_ahead_of_a_log_is_of_another_one(ledger, tail):
     made = write(ledger, 1, 2)
     if ledger.store.place.sqlite:
         assert after(tail, "s999")[0] == made
+
+
+@pytest.fixture
+def standby(postgres, open_ledger):
+    """A database, with its tail, that stands for one that had come further: see `further`."""
+    ledger = open_ledger(make_database(postgres), background=False)
+    return ledger, LogTail(ledger.store.readers)
+
+
+def further(connection):
+    return (
+        connection.exec_driver_sql("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint").scalar()
+        + 500
+    )
+
+
+def test_a_cursor_of_a_database_that_had_come_further_goes_on_with_what_comes(standby):
+    ledger, tail = standby
+    write(ledger, 1)
+    cursor = f"t{ledger.store.read(further)}.7"
+    _, cursor = after(tail, cursor)
+    made = write(ledger, 2)
+    found, following = after(tail, cursor)
+    assert found[-1:] == made
+    assert after(tail, following)[0] == []
+
+
+def test_what_was_restored_from_one_that_had_come_further_is_not_given_as_new_some_day(standby):
+    ledger, tail = standby
+    write(ledger, 1, 2, 3)
+    place = sa.text("UPDATE events SET tx = :tx").bindparams(tx=ledger.store.read(further))
+    ledger.store.commit_now(lambda connection: connection.execute(place) and None)
+    cursor = tail.end()
+    made = write(ledger, 4)
+    ledger.upkeep.settle_restored()
+    for _ in range(30):  # until those transactions would have come
+        ledger.store.commit_now(
+            lambda connection: connection.exec_driver_sql("SELECT pg_current_xact_id()") and None
+        )
+    assert after(tail, cursor)[0] == made
+    assert len(after(tail, "s0")[0]) == 4
 
 
 def test_of_an_erased_event_the_hour_is_known(ledger):

@@ -3,8 +3,13 @@
 In SQLite one writer at a time numbers the events, so a cursor is a `seq`; one that lies ahead of all that
 were given is of another log, and this one is read from its beginning. In PostgreSQL a transaction with a
 smaller number may be seen later than one with a larger: there a cursor is a transaction and a `seq` in it,
-and only what no transaction still under way can precede is given.
+and only what no transaction still under way can precede is given. A cursor whose transaction is still to come
+was given by a database whose place this one took (a standby, a backup): it goes on with the last transactions
+of this one. Events that such a database brought from transactions still to come would be given as new some
+day: `settle_restored` makes them the first ones.
 """
+
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -15,6 +20,9 @@ from secondlook.ledger.engine.codec import row_event
 from secondlook.ledger.engine.tables import events, marks
 from secondlook.ledger.log.counting import HOUR_S
 from secondlook.ledger.log.filter import EventFilter, conditions_of
+
+_NEXT_TX: Final = "pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
+_GIVEN_AGAIN: Final = 1_000  # transactions, where a database took another's place
 
 
 class LogTail:
@@ -85,13 +93,26 @@ class LogTail:
         if cursor.startswith("t"):
             tx, _, seq = cursor[1:].partition(".")
             if tx.isdigit() and seq.isdigit():
-                return int(tx), int(seq)
+                following = connection.execute(sa.text(f"SELECT {_NEXT_TX}")).scalar_one()
+                return (int(tx), int(seq)) if int(tx) <= following else (following - _GIVEN_AGAIN, 0)
         row = connection.execute(
             sa.text("SELECT tx, seq FROM events WHERE seq <= :seq ORDER BY seq DESC LIMIT 1").bindparams(
                 seq=position(connection, cursor)
             )
         ).one_or_none()
         return (0, 0) if row is None else (row.tx, row.seq)
+
+
+def settle_restored(connection: sa.Connection, most: int) -> int:
+    """Make events of PostgreSQL the first ones whose transactions are still to come; return how many.
+
+    At most `most` at a time. They were restored from a database that had come further.
+    """
+    to_come = f"greatest({_NEXT_TX}, pg_current_xact_id()::text::bigint + 1)"
+    found = f"SELECT seq FROM events WHERE tx >= {to_come} ORDER BY tx LIMIT :most"  # noqa: S608
+    return connection.execute(
+        sa.text(f"UPDATE events SET tx = 0 WHERE seq IN ({found})").bindparams(most=most)  # noqa: S608
+    ).rowcount
 
 
 def _last_given(connection: sa.Connection) -> int:

@@ -29,6 +29,7 @@ from secondlook.ledger.engine.tables import changes, events, marks, metadata
 from secondlook.ledger.log import counting, search
 from secondlook.ledger.log.counting import HOUR_S
 from secondlook.ledger.log.counts import Counts
+from secondlook.ledger.log.tail import settle_restored
 from secondlook.ledger.operator import rule_table
 from secondlook.ledger.queue import confirmed, flagged, history
 from secondlook.ledger.queue.allowed_history import AllowedHistory
@@ -119,6 +120,8 @@ class Upkeep:
             return
         if now - self._swept_at >= SWEEP_S:
             self._swept_at = now
+            if not self._store.place.sqlite:
+                self._attempt(self.settle_restored)
             self._attempt(partial(self.sweep, thorough=now - self._merged_at >= MERGE_S))
         self.checkpoint(whole=False)
 
@@ -203,6 +206,12 @@ class Upkeep:
         return not busy, pages * _PAGE_BYTES
 
     # -- retention ------------------------------------------------------------------------------
+
+    def settle_restored(self) -> None:
+        """Do `log.tail.settle_restored` for all of them."""
+        while self._store.commit_now(partial(settle_restored, most=_CHUNK)):
+            if self._stopping.wait(_REST_S):
+                break
 
     def sweep(self, *, thorough: bool = True) -> int:
         """Delete what is past its retention; return how many rows went.
