@@ -73,8 +73,8 @@ def two(tmp_path: Path, gatekeeper: FakeGatekeeper, shared: Path) -> Iterator[li
         proxy.close()
 
 
-def _connect(stack: contextlib.ExitStack, port: int) -> None:
-    stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
+def _connect(stack: contextlib.ExitStack, port: int) -> socket.socket:
+    return stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
 
 
 def _settled(two: list[RunningProxy], count: int) -> list[int]:
@@ -95,15 +95,18 @@ def test_a_burst_of_connections_is_shared(two):
     _settled(two, 0)
 
 
-def test_a_worker_that_is_ahead_takes_no_more_for_a_while(tmp_path, gatekeeper, shared):
+def test_a_worker_that_is_ahead_takes_no_more_until_it_stops(tmp_path, gatekeeper, shared):
     proxy = RunningProxy(tmp_path / "state", gatekeeper, spread=Spread(shared, 0, 2, pause_s=3600))
     try:
         with contextlib.ExitStack() as stack:
-            for _ in range(3 * AHEAD):
-                _connect(stack, proxy.port)
+            *_, last = [_connect(stack, proxy.port) for _ in range(3 * AHEAD)]
             _settled([proxy], AHEAD)
             proxy.call(asyncio.sleep(0.05))  # turns of its loop, in which it would have taken the others
             _settled([proxy], AHEAD)
+            stopping = proxy._thread.submit(proxy.worker.listener.drain(30))
+            last.sendall(b"GET http://secondlook.internal/healthz HTTP/1.1\r\nConnection: close\r\n\r\n")
+            assert last.recv(5) == b"HTTP/", "who is connected by then is served"
+        stopping.result(30)
         _settled([proxy], 0)
     finally:
         proxy.close()

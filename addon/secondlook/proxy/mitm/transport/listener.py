@@ -190,7 +190,6 @@ class Listener:
         if header.source is not None:
             guest.peer, guest.target = header.source, header.destination
             guest.left()
-            guest.leaves = ()
             if not self._crowd.admits(header.source[0]):
                 guest.stop_waiting()
                 self._turn_away(guest.socket, header.source[0])
@@ -241,7 +240,7 @@ class Listener:
         self._accepting = False
         sockets, self._sockets = self._sockets, ()
         for sock in sockets:
-            self._accept(sock)  # who is connected already is served
+            self._take(sock, BACKLOG)  # who is connected already is served; of the others all may stop
             asyncio.get_running_loop().remove_reader(sock)
             sock.close()
         now = asyncio.get_running_loop().time
