@@ -173,6 +173,21 @@ def test_a_fault_inside_does_not_end_the_housekeeping(place, open_ledger, monkey
     assert any("internal error" in line and "lock timeout" in line for line in told)
 
 
+async def test_where_nothing_is_new_the_index_rests(tmp_path, open_ledger, monkeypatch):
+    """To look is a transaction, and an idle proxy would do little else."""
+    monkeypatch.setattr(housekeeping, "INDEX_REST_S", 3600.0)
+    ledger = open_ledger(tmp_path / "ledger.sqlite3", background=False)
+    writer, looks = ledger.store.writer, []
+    submit = writer.submit
+    monkeypatch.setattr(writer, "submit", lambda work, **how: looks.append(work) or submit(work, **how))
+    await write_much(ledger, 3)
+    for goes_on in (True, True, False, False):  # what was found; nothing; nothing is looked at any more
+        looks.clear()
+        ledger.upkeep._tick()
+        assert bool(looks) is goes_on
+    assert ledger.store.read(search.indexed_upto) > 0
+
+
 @pytest.mark.parametrize("broken", ["search index", "journal"])
 async def test_one_duty_that_always_fails_keeps_no_other_from_being_done(
     tmp_path, open_ledger, monkeypatch, broken

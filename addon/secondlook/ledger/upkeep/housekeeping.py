@@ -51,6 +51,7 @@ WHOLE_S: Final = 30.0  # readers are waited for so long where the WAL has to be 
 _BUSY_S: Final = 0.05  # at each try: whoever waits for readers holds up every writer meanwhile
 _CHUNK: Final = 500
 _REST_S: Final = 0.01  # between two chunks of a sweep: traffic first
+INDEX_REST_S: Final = 2.0  # where nothing was new: what nobody has indexed yet is found by scanning
 _STEPS: Final = 20  # of indexing, and of merging, in one tick
 _STEP_REST_S: Final = 0.005
 _INDEX_ROWS: Final = 64
@@ -72,6 +73,7 @@ class Upkeep:
         self._swept_at = time.monotonic() - SWEEP_S + 30.0
         self._merged_at = time.monotonic()
         self._checkpointed_at = time.monotonic()
+        self._index_at = time.monotonic()
         self._uncut = False
         self.faults = 0
 
@@ -109,9 +111,10 @@ class Upkeep:
             self._flags.look_for_room()
             return
         self._attempt(self._flags.replay)
-        if self._store.place.sqlite:
-            self._attempt(self._index)
         now = time.monotonic()
+        if self._store.place.sqlite and now >= self._index_at:
+            self._attempt(self._index)
+            now = time.monotonic()
         if now - self._flushed_at >= FLUSH_S:
             self._flushed_at = now
             self._counts.flush()
@@ -128,18 +131,24 @@ class Upkeep:
     def _index(self) -> None:
         """Add new events to the search index and keep it in few pieces.
 
-        In steps so small that traffic does not feel them, unless there is much to catch up with.
+        In steps so small that traffic does not feel them, unless there is much to catch up with. Where
+        nothing was new, it rests for a while: to look is a transaction, most of what an idle proxy did.
         """
         submit = self._store.writer.submit
-        most = _INDEX_ROWS
+        most, found = _INDEX_ROWS, False
         for _ in range(_STEPS):
             count = submit(partial(search.add_next, most=most), durable=False).result()
+            found = found or count > 0
             if count < most or self._stopping.wait(_STEP_REST_S):
                 break
             most = min(most * 2, _INDEX_MOST_ROWS)
         for _ in range(_STEPS):
-            if not submit(search.merge, durable=False).result() or self._stopping.wait(_STEP_REST_S):
+            if not submit(search.merge, durable=False).result():
                 break
+            found = True
+            if self._stopping.wait(_STEP_REST_S):
+                break
+        self._index_at = time.monotonic() + (0.0 if found else INDEX_REST_S)
 
     def _probe(self) -> bool:
         """Try a small write, which a full disk refuses as well."""
