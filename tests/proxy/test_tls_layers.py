@@ -112,3 +112,44 @@ def outer(tls) -> Iterator[commands.Command]:
         if isinstance(command, commands.Log):
             yield from tls.handle_event(Said(b"b", b"c"))
         yield command
+
+
+class Listener(layer.Layer):
+    """Keeps what it gets."""
+
+    def __init__(self, context) -> None:
+        super().__init__(context)
+        self.got: list[bytes | None] = []
+
+    def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        self.got.append(event.data if isinstance(event, events.DataReceived) else None)
+        yield from ()
+
+
+def test_records_are_read_however_they_come_and_the_end_after_them(ends):
+    tls, there = ends
+    tls.child_layer = listener = Listener(tls.context)
+    texts = (b"one", b"two" * 10_000, b"three")
+    for text in texts:
+        there.sendall(text)
+    there.shutdown()
+    sent = b""
+    while (more := waiting(there)) is not None:
+        sent += more
+    for piece in (sent[:7], sent[7:-9], sent[-9:]):
+        assert not any(isinstance(each, commands.Log) for each in tls.receive_data(piece))
+    *data, end = listener.got
+    assert (b"".join(data), end) == (b"".join(texts), None)
+
+
+def test_what_openssl_has_to_answer_goes_at_once(ends):
+    tls, there = ends
+    tls.child_layer = Listener(tls.context)
+    there.sendall(b"nothing to answer")
+    assert list(tls.receive_data(waiting(there))) == []
+    tls.tls.shutdown()
+    (sent,) = tls.receive_data(b"")
+    assert isinstance(sent, commands.SendData)
+    there.bio_write(sent.data)
+    with pytest.raises(SSL.ZeroReturnError):
+        there.recv(1)

@@ -215,14 +215,52 @@ def test_a_client_that_began_is_asked_about_without_patience_once_it_falls_silen
     assert not opening.patient
 
 
-@pytest.mark.parametrize("mode", [modes.Socks5Proxy, modes.TransparentProxy, modes.ReverseProxy])
-def test_each_mode_that_knows_where_it_leads_begins_by_our_layer(context, mode):
+@pytest.mark.parametrize(
+    "mode",
+    [
+        modes.HttpProxy,
+        modes.HttpUpstreamProxy,
+        modes.Socks5Proxy,
+        modes.TransparentProxy,
+        modes.ReverseProxy,
+    ],
+)
+def test_each_mode_begins_by_our_layer(context, mode):
     ours = own_top(mode(context))
     assert isinstance(ours, mode)
     assert type(ours) is not mode
     assert context.layers == [ours]
 
 
-def test_other_modes_stay_mitmproxys(context):
-    top = modes.HttpProxy(context)
+def test_other_layers_stay_mitmproxys(context):
+    top = layer.NextLayer(context)
     assert own_top(top) is top
+
+
+class _Spoken(layer.Layer):
+    """What a connection turns out to speak."""
+
+    def _handle_event(self, event):
+        self.last = event
+        yield from ()
+
+
+def test_what_stands_above_is_left_out_once_it_is_known_what_is_spoken(context):
+    top = own_top(modes.HttpProxy(context))
+    spoken = _Spoken(context)
+
+    def choose(command: commands.Command) -> None:
+        assert isinstance(command, layer.NextLayerHook)
+        command.data.layer = spoken
+
+    happens(top, events.Start())
+    early = top.handle_event
+    assert kinds(happens(top, events.DataReceived(context.client, b"G"), answer=choose)) == [
+        layer.NextLayerHook
+    ]
+    later = events.DataReceived(context.client, b"E")
+    happens(top, later)
+    assert spoken.last is later
+    assert top.handle_event.__self__ is spoken, "nothing is left above it"
+    list(early(events.ConnectionClosed(context.client)))
+    assert isinstance(spoken.last, events.ConnectionClosed), "who still knows the old way reaches it too"

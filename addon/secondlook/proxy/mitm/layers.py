@@ -5,7 +5,6 @@ of the bytes (`recognizer.py`) and swaps each `HttpLayer` for ours. The connecti
 HTTP/2 (`http2.py`) are ours too.
 """
 
-from functools import partial
 from typing import Any, cast
 
 from mitmproxy import ctx
@@ -17,7 +16,6 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import (
     DropStream,
     GetHttpConnection,
-    HttpClient,
     HttpLayer,
     HTTPMode,
     HttpStream,
@@ -29,10 +27,11 @@ from mitmproxy.proxy.layers.http._base import HttpConnection, ReceiveHttp
 from mitmproxy.proxy.layers.http._events import RequestHeaders
 from mitmproxy.proxy.layers.http._http3 import Http3Client
 from mitmproxy.proxy.layers.tcp import TCPLayer
-from mitmproxy.proxy.layers.tls import ClientTLSLayer, ServerTLSLayer
+from mitmproxy.proxy.layers.tls import ClientTLSLayer
 from mitmproxy.proxy.mode_specs import UpstreamMode
 
 from secondlook.proxy.mitm.edge import Edge
+from secondlook.proxy.mitm.forking import SettledOptions, adopt, fork
 from secondlook.proxy.mitm.http.http1 import Http1ClientSide
 from secondlook.proxy.mitm.http.http1_origin import Http1OriginSide
 from secondlook.proxy.mitm.http.http2 import Acknowledge, Http2ClientSide, Upload
@@ -40,7 +39,7 @@ from secondlook.proxy.mitm.http.http2_origin import UNSENT_MAX_BYTES, Http2Origi
 from secondlook.proxy.mitm.streams.gated_stream import GatedStream
 from secondlook.proxy.mitm.streams.response_stream import ResponseStream
 from secondlook.proxy.mitm.tls.recognizer import Recognizer
-from secondlook.proxy.mitm.tls.tls_layers import BoundedClientTls, OriginTls
+from secondlook.proxy.mitm.tls.tls_layers import BoundedClientTls
 from secondlook.proxy.mitm.tls.tunnel import RawTunnel, own_top
 
 type Commands = layer.CommandGenerator[None]
@@ -64,11 +63,23 @@ class GatedHttpLayer(HttpLayer):
         self.edge = edge
         self._options = context.options
         if hasattr(context.client, "begin"):  # in `mitmdump -s` they may change
-            self._options = cast("Options", _Settled(context.options))
+            self._options = cast("Options", SettledOptions(context.options))
         self._stalled: dict[int, ResponseStream] = {}
         self._waiting: set[int] = set()
         self._full: dict[int, Upload] = {}
         self._connected_for: tuple[str, int] | None = None
+        self._opened: layer.Layer | None = None  # what runs through the tunnel that was asked for
+        self._tunnel: layer.Layer | None = None  # … once nothing but its bytes comes from the client
+
+    def handle_event(self, event: events.Event) -> Commands:
+        """Handle an event at once: nothing is waited for here, but below."""
+        if self.debug is not None:
+            return super().handle_event(event)
+        if self._tunnel is None or (
+            isinstance(event, events.CommandCompleted) and event.command in self.command_sources
+        ):
+            return self._handle_event(event)
+        return self._pass_through(self._tunnel, event)
 
     def _handle_event(self, event: events.Event) -> Commands:
         if isinstance(event, events.Start) and not is_h3_alpn(self.context.client.alpn):
@@ -90,6 +101,27 @@ class GatedHttpLayer(HttpLayer):
                 self._forget(event.command.connection)
         if self._stalled or self._full:
             yield from self._let_all_on()
+        if self._opened is not None:
+            self._shorten()
+
+    def tunnel(self, first: layer.Layer) -> None:
+        """Note that a tunnel is open for a client of HTTP/1: what is asked for is asked through it."""
+        self._opened = first
+
+    def _shorten(self) -> None:
+        """Leave the side of the client and its stream out, once they would only pass on what comes."""
+        side = self.connections.get(self.context.client)
+        if isinstance(side, Http1ClientSide) and side.state == side.passthrough:
+            self._tunnel, self._opened = self._opened, None
+
+    def _pass_through(self, tunnel: layer.Layer, event: events.Event) -> Commands:
+        """Pass an event on; a connection is closed in both directions, as a stream would close it."""
+        client = self.context.client
+        for command in tunnel.handle_event(event):
+            if not isinstance(command, commands.CloseConnection):
+                yield command
+            elif command.connection is not client or client.state & ConnectionState.CAN_WRITE:
+                yield commands.CloseConnection(command.connection)
 
     def _let_all_on(self) -> Commands:
         """Let go on what waited for room and has it now: origins of streams, and clients of uploads."""
@@ -112,7 +144,7 @@ class GatedHttpLayer(HttpLayer):
             self.context.server.via = (mode.scheme, mode.address)
 
     def _client_side(self) -> HttpConnection:
-        context = _fork(self.context, self._options)
+        context = fork(self.context, self._options)
         if self.context.client.alpn == b"h2":
             return Http2ClientSide(context, self, self.edge.limits)
         return Http1ClientSide(context, self.edge.limits, self.edge.problem)
@@ -241,7 +273,7 @@ class GatedHttpLayer(HttpLayer):
     def event_to_child(self, child: layer.Layer, event: events.Event) -> Commands:
         """Pass an event down, and what comes of it where it belongs: mitmproxy's way, exact types first."""
         if type(event) is events.Start:
-            _adopt(child, self)
+            adopt(child, self.origin_side)
         command: Any
         for command in child.handle_event(event):
             kind = type(command)
@@ -286,7 +318,7 @@ class GatedHttpLayer(HttpLayer):
 
     def _begin_stream(self, stream_id: int) -> None:
         """Make the stream of a new request: ours."""
-        self.streams[stream_id] = GatedStream(_fork(self.context, self._options), stream_id, self.edge, self)
+        self.streams[stream_id] = GatedStream(fork(self.context, self._options), stream_id, self.edge, self)
 
 
 class GatedLayers:
@@ -345,50 +377,3 @@ class _Waiting:
     def unsent(self, _stream_id: int) -> int:
         """Return more than may wait, while it does."""
         return UNSENT_MAX_BYTES if self._stream._paused is not None else 0  # noqa: SLF001
-
-
-class _Settled:
-    """Options as they stand when a connection begins: asking mitmproxy takes a microsecond each time."""
-
-    def __init__(self, options: Options) -> None:
-        self._options = options
-        self.proxy_debug = getattr(options, "proxy_debug", False)
-
-    def __getattr__(self, name: str) -> Any:
-        value = self.__dict__[name] = getattr(self._options, name)
-        return value
-
-
-def _fork(context: Context, options: Options) -> Context:
-    """Fork a context without making the server that mitmproxy makes first and forgets."""
-    fork = Context.__new__(Context)
-    fork.client, fork.server, fork.options = context.client, context.server, options
-    fork.layers = context.layers.copy()
-    return fork
-
-
-def _adopt(child: layer.Layer, http: GatedHttpLayer) -> None:
-    """Let an HTTP client layer that is about to start speak through our connections."""
-    while type(child) is not HttpClient:
-        if type(child) is ServerTLSLayer:
-            child.__class__ = OriginTls  # it has only methods to add, and nothing has run yet
-        below = getattr(child, "child_layer", None)
-        if not isinstance(below, layer.Layer):
-            return
-        child = below
-    # `HttpClient` makes mitmproxy's own connection at its start, and nobody can choose: the start is replaced
-    child._handle_event = partial(_start_origin, child, http)  # noqa: SLF001
-
-
-def _start_origin(client: HttpClient, http: GatedHttpLayer, event: events.Event) -> Commands:
-    """Do what `HttpClient` does at its start, with our connections."""
-    server = client.context.server
-    error: str | None = None
-    if not server.connected:
-        error = yield commands.OpenConnection(server)
-    if not error:
-        client.child_layer = http.origin_side(client.context)
-        # nothing is left to do for the layer between
-        client.handle_event = client._handle_event = client.child_layer.handle_event  # type: ignore[method-assign]  # noqa: SLF001
-        yield from client.child_layer.handle_event(event)
-    yield RegisterHttpConnection(server, error)

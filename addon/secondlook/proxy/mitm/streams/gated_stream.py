@@ -131,10 +131,10 @@ class GatedStream(AheadStream):
         body = self.body
         return body is not None and body.gate.fate is Fate.SMALL and body.cut_to is None
 
-    def check_killed(self, emit_error_hook: bool) -> layer.CommandGenerator[bool]:
+    def _check_killed(self, emit_error_hook: bool) -> layer.CommandGenerator[bool]:
         """Stop the origin too when a client has gone while its body waited: mitmproxy would let it go on."""
         running = self.is_uploading or (self.body is not None and not self._whole)
-        if not (yield from super().check_killed(emit_error_hook)):
+        if not (yield from super()._check_killed(emit_error_hook)):
             return False
         if running:
             yield from self._stop_origin()

@@ -44,6 +44,9 @@ class Origins(Protocol):
     def ready(self, wanted: GetHttpConnection) -> Server | None:
         """Return a connection that takes a request at once; None where it has to be asked for."""
 
+    def tunnel(self, first: layer.Layer) -> None:
+        """Note that a tunnel is open for a client of HTTP/1; `first` is what runs through it."""
+
 
 class RequestStream(HttpStream):
     """A request that may be made again while it is all here."""

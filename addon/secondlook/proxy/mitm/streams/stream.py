@@ -55,6 +55,7 @@ ORIGIN_FORM = "secondlook.origin_form"  # key of a flow's metadata
 _HOOKS = (HttpRequestHeadersHook, HttpRequestHook, HttpResponseHeadersHook, HttpResponseHook)
 _OF_REQUEST = frozenset({RequestHeaders, RequestData, RequestTrailers, RequestEndOfMessage})
 _OF_RESPONSE = frozenset({ResponseHeaders, ResponseData, ResponseTrailers, ResponseEndOfMessage})
+_GOES_ON = cast("layer.CommandGenerator[bool]", ())  # what an empty one returns is false
 _BAD_REQUEST = 400
 _SWITCHING_PROTOCOLS = 101
 LINGER_S = 2.0  # a client that goes on uploading to a refused URL may read the answer for so long
@@ -178,15 +179,31 @@ class AnsweringStream(RequestStream):
         )
 
     def check_killed(self, emit_error_hook: bool) -> layer.CommandGenerator[bool]:
+        """Look whether a hook, or the client, has ended this; it is asked after each hook."""
+        if (
+            self.flow.error is None
+            and not self._paused_event_queue
+            and not self._is_answered(emit_error_hook)
+        ):
+            return _GOES_ON
+        return self._check_killed(emit_error_hook)
+
+    def _is_answered(self, emit_error_hook: bool) -> bool:
+        """Return whether a hook has set a response that no origin gave."""
+        if self.flow.response is None:
+            return False
+        # only an error asks without wanting its hook: here that hook has answered, in place of the origin
+        closed = not emit_error_hook and self.server_state == self.state_wait_for_response_headers
+        return bool(closed or self.client_state == self.state_wait_for_request_headers)
+
+    def _check_killed(self, emit_error_hook: bool) -> layer.CommandGenerator[bool]:
         """Answer at once when a hook has set a response before the body of the request was read.
 
         mitmproxy asks this right after each hook; it would otherwise buffer the whole request first, or
         refuse to stream it (`docs/decisions/2026-11-23-leaning-on-mitmproxy.md`, 3).
         """
-        early = self.client_state == self.state_wait_for_request_headers
-        # only an error asks without wanting its hook: here that hook has answered, in place of the origin
-        closed = not emit_error_hook and self.server_state == self.state_wait_for_response_headers
-        if (early or closed) and self.flow.response is not None:
+        if self._is_answered(emit_error_hook):
+            assert self.flow.response is not None
             over = self.client_state == self.state_done
             yield from self.answer(self.flow.response)
             if over:
@@ -199,6 +216,9 @@ class AnsweringStream(RequestStream):
         if self.child_layer is not None:
             self.child_layer = own_tunnel(self.child_layer, self.context)
         yield from super().handle_connect_finish()
+        response = self.flow.response
+        if self.child_layer is not None and response is not None and _opens_tunnel(response.status_code):
+            self._origins.tunnel(self.child_layer)
 
     def start_request_stream(self) -> Commands:
         """Go on to the origin; where it was closed only now, the `error` hook has answered."""
@@ -362,6 +382,10 @@ class AnsweringStream(RequestStream):
             return
         yield DropStream(self.stream_id)
         yield commands.CloseConnection(self.context.client)
+
+
+def _opens_tunnel(status: int) -> bool:
+    return 200 <= status < 300  # noqa: PLR2004 - RFC 9110, 9.3.6
 
 
 def _names_host(request: http.Request) -> bool:

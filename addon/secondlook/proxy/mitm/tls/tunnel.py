@@ -191,7 +191,25 @@ def own_tunnel(first: layer.Layer, context: Context) -> layer.Layer:
     return first
 
 
-class _Destined(modes.DestinationKnown):
+class _Passing(layer.Layer):
+    """A layer that stands above others until it is known what is spoken, and is left out then."""
+
+    def handle_event(self, event: events.Event) -> Commands:
+        yield from super().handle_event(event)
+        first = getattr(self._handle_event, "__self__", None)
+        if isinstance(first, layer.NextLayer) and first.layer is getattr(first._handle, "__self__", self):  # noqa: SLF001
+            self.handle_event = first.layer.handle_event  # type: ignore[method-assign]
+
+
+class _Regular(_Passing, modes.HttpProxy):
+    pass
+
+
+class _Upstream(_Passing, modes.HttpUpstreamProxy):
+    pass
+
+
+class _Destined(_Passing, modes.DestinationKnown):
     """A mode that knows where a connection leads before anything is sent."""
 
     def finish_start(self) -> layer.CommandGenerator[str | None]:
@@ -240,6 +258,8 @@ class _Reverse(_Destined, modes.ReverseProxy):
 
 
 _TOPS: dict[type[layer.Layer], Callable[[Context], layer.Layer]] = {
+    modes.HttpProxy: _Regular,
+    modes.HttpUpstreamProxy: _Upstream,
     modes.Socks5Proxy: _Socks5,
     modes.TransparentProxy: _Transparent,
     modes.ReverseProxy: _Reverse,
