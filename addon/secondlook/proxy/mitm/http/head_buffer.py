@@ -34,6 +34,10 @@ class HeadBuffer(ReceiveBuffer):
             raise HeadError(f"its head has more than {self._lines} lines", HEAD_TOO_LARGE)
         return self.take(size)
 
+    def add(self, data: bytes) -> None:
+        """Take what came."""
+        self._data += data
+
     def take(self, most: int) -> bytes:
         """Take so many bytes, or all that there are."""
         data = self._data

@@ -60,7 +60,6 @@ class Side(Http1Connection):
     body_reader: ContentLengthReader | Http10Reader | ChunkReader  # type: ignore[assignment]
     lasting = False  # as far as the other end of this connection is concerned
     chunked = False  # the message that is being sent
-    of_client: bool  # what is read are requests
     _late: commands.RequestWakeup | None = None  # ends the time of the head that has begun to come
 
     def __init__(self, context: Context, limits: TrafficLimitsSettings) -> None:
@@ -75,17 +74,21 @@ class Side(Http1Connection):
         return self._handle_event(event)
 
     def _handle_event(self, event: events.Event) -> Commands:
-        if (  # it is all body: no way through the buffer
-            type(event) is events.DataReceived
-            and not self.buf
-            and self.state == self.read_body
-            and type(self.body_reader) is ContentLengthReader
-            and len(event.data) < self.body_reader._remaining  # noqa: SLF001
-        ):
-            return self._pass_piece(event.data, self.body_reader)
-        if isinstance(event, events.Wakeup):
+        if isinstance(event, HttpEvent):
+            return self.send(event)
+        if isinstance(event, events.DataReceived):
+            if (  # it is all body: no way through the buffer
+                not self.buf
+                and self.state == self.read_body
+                and type(self.body_reader) is ContentLengthReader
+                and len(event.data) < self.body_reader._remaining  # noqa: SLF001
+            ):
+                return self._pass_piece(event.data, self.body_reader)
+            if self.state != self.passthrough:
+                self.buf.add(event.data)
+        elif isinstance(event, events.Wakeup):
             return self._wake(event)
-        return super()._handle_event(event)
+        return self.state(event)
 
     def _wake(self, event: events.Wakeup) -> Commands:
         if event.command is self._late and self.conn.state & ConnectionState.CAN_READ:
@@ -113,19 +116,24 @@ class Side(Http1Connection):
             yield ReceiveHttp(self.ReceiveData(self.stream_id, data))
 
     def read_body(self, event: events.Event) -> Commands:
-        """Read a piece of a body; where its size was given no events of h11 are made of it."""
-        reader = self.body_reader
-        if type(reader) is not ContentLengthReader or not isinstance(event, events.DataReceived):
-            yield from super().read_body(event)
-            return
+        """Read a piece of a body."""
+        if type(self.body_reader) is ContentLengthReader and isinstance(event, events.DataReceived):
+            return self._read_sized(self.body_reader)
+        return self._read_open(event)
+
+    def _read_sized(self, reader: ContentLengthReader) -> Commands:
+        """Read a piece of a body whose size is known; mitmproxy has h11 make events of it."""
         assert self.stream_id is not None
-        assert self.request is not None
-        data = self.buf.take(reader._remaining)  # noqa: SLF001
-        yield from self._pass_piece(data, reader)
+        yield from self._pass_piece(self.buf.take(reader._remaining), reader)  # noqa: SLF001
         if not reader._remaining:  # noqa: SLF001
-            if self.request.data.method != b"CONNECT":
-                yield ReceiveHttp(self.ReceiveEndOfMessage(self.stream_id))
-            yield from self.mark_done(request=self.of_client, response=not self.of_client)
+            yield from self._end_sized(ReceiveHttp(self.ReceiveEndOfMessage(self.stream_id)))
+
+    def _end_sized(self, end: ReceiveHttp) -> Commands:
+        raise NotImplementedError
+
+    def _read_open(self, event: events.Event) -> Commands:
+        """Read a piece of a body that ends by chunks or with its connection, or the end of a connection."""
+        return super().read_body(event)
 
     def _begin_body(self, size: int | None, event: events.Event, *, strict: bool) -> Commands:
         if size is None:
@@ -167,8 +175,6 @@ class Side(Http1Connection):
 class Http1ClientSide(Side, Http1Server):
     """HTTP/1 towards the client."""
 
-    of_client = True
-
     def __init__(self, context: Context, limits: TrafficLimitsSettings, explain: Explain) -> None:
         super().__init__(context, limits)
         self._explain = explain
@@ -196,6 +202,12 @@ class Http1ClientSide(Side, Http1Server):
         yield ReceiveHttp(RequestHeaders(self.stream_id, self.request, framing.size == 0))
         yield from self._begin_body(framing.size, event, strict=True)
 
+    def _end_sized(self, end: ReceiveHttp) -> Commands:
+        assert self.request is not None
+        if self.request.data.method != b"CONNECT":
+            yield end
+        yield from self.mark_done(request=True)
+
     def _refuse(self, head: bytes, error: HeadError) -> Commands:
         """Report why a request is not understood; there is no stream for it."""
         yield commands.Log(f"{human.format_address(self.conn.peername)}: a request was refused: {error}")
@@ -218,7 +230,7 @@ class Http1ClientSide(Side, Http1Server):
             self.state = self.done
 
     def _handle_event(self, event: events.Event) -> Commands:
-        if self.state == self._linger and isinstance(event, events.DataReceived):
+        if self._lingering is not None and isinstance(event, events.DataReceived):
             return self._linger(event)
         return super()._handle_event(event)
 

@@ -38,7 +38,6 @@ BROKEN = "secondlook_broken"  # attribute of a server connection that did not en
 class Http1OriginSide(Side, Http1Client):
     """HTTP/1 towards the origin."""
 
-    of_client = False
     _reused = False
 
     def _too_late(self, error: HeadError) -> Commands:
@@ -143,8 +142,16 @@ class Http1OriginSide(Side, Http1Client):
         assert self.stream_id is not None
         return ReceiveHttp(ResponseProtocolError(self.stream_id, message, ErrorCode.GENERIC_SERVER_ERROR))
 
-    def read_body(self, event: events.Event) -> Commands:
-        """Read a piece of a response."""
+    def _end_sized(self, end: ReceiveHttp) -> Commands:
+        assert self.response is not None
+        if self.response.data.status_code == SWITCHING_PROTOCOLS:  # the other protocol begins after it
+            yield end
+            yield from self.mark_done(response=True)
+        else:
+            yield from self.mark_done(response=True)
+            yield end  # it may bring the next request at once, for which we must be ready
+
+    def _read_open(self, event: events.Event) -> Commands:
         if (
             isinstance(event, events.ConnectionClosed)
             and type(self.body_reader) is Http10Reader
@@ -155,13 +162,13 @@ class Http1OriginSide(Side, Http1Client):
             return
         upgraded = self.response is not None and self.response.status_code == SWITCHING_PROTOCOLS
         end: commands.Command | None = None
-        for command in super().read_body(event):
+        for command in super()._read_open(event):
             if (
                 not upgraded
                 and isinstance(command, ReceiveHttp)
                 and isinstance(command.event, ResponseEndOfMessage)
             ):
-                end = command  # it may bring the next request at once, for which we must be ready
+                end = command  # as in `_end_sized`
             else:
                 yield command
         if end is not None:
