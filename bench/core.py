@@ -269,7 +269,7 @@ def checks(folder: Path, entries: int) -> None:
     subjects = [url_subject(url, suffixes) for url in urls]
     forms = round(statistics.mean(len(subject.hashes) for subject in subjects), 1)
     facts = {"urls": len(urls), "expressions": forms, "entries": entries * len(LISTS)}
-    use = RequestContext(PAGE, "127.0.0.1")
+    context = RequestContext(PAGE, "127.0.0.1")
 
     def make_checker(cache: AnswerCache, *, mirrored: bool) -> Checker:
         view = LocalView(Policies(Policy()))
@@ -284,14 +284,16 @@ def checks(folder: Path, entries: int) -> None:
     tell("check: URL alone", **each(lambda url: url_subject(url, suffixes), urls), **facts)
 
     checker = make_checker(AnswerCache(1), mirrored=True)
-    run = each(lambda url: checker.check_now(checker.subject(url), use), urls)
+    run = each(lambda url: checker.check_now(checker.subject(url), context), urls)
     tell("check: local only, new URL", **run, **facts)
     seen = urls[:10_000]
     checker = make_checker(AnswerCache(1), mirrored=True)
     for url in seen:
-        checker.check_now(checker.subject(url), use)
+        checker.check_now(checker.subject(url), context)
     tell(
-        "check: seen before", **each(lambda url: checker.check_now(checker.subject(url), use), seen), **facts
+        "check: seen before",
+        **each(lambda url: checker.check_now(checker.subject(url), context), seen),
+        **facts,
     )
 
     now = time.time()
@@ -302,7 +304,7 @@ def checks(folder: Path, entries: int) -> None:
                 Tier.LOCAL, URL, full_hash[:4], PrefixAnswer((), now, now + 3600, "embedded", "embedded")
             )
     checker = make_checker(cache, mirrored=False)
-    run = each(lambda url: checker.check_now(checker.subject(url), use), urls)
+    run = each(lambda url: checker.check_now(checker.subject(url), context), urls)
     tell("check: answers in the cache, new URL", **run, **facts)
     dumped = cache.dump()
     tell(

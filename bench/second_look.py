@@ -105,13 +105,13 @@ async def flag(ledger: Ledger, count: int) -> None:
 
 async def traffic(checker: Checker, ended: asyncio.Event) -> list[float]:
     """Check a subject over and over, and note how late each turn on the loop comes."""
-    subject, use = checker.subject("https://traffic.example/"), RequestContext(SubjectClass.PAGE)
-    await checker.check(subject, use)
+    subject, context = checker.subject("https://traffic.example/"), RequestContext(SubjectClass.PAGE)
+    await checker.check(subject, context)
     late: list[float] = []
     while not ended.is_set():
         started = time.perf_counter()
         await asyncio.sleep(0.005)
-        checker.check_now(subject, use)
+        checker.check_now(subject, context)
         late.append(time.perf_counter() - started - 0.005)
     return late
 

@@ -11,8 +11,8 @@ FILE_URL = "http://files.test/a.exe"
 
 def check_file(house):
     """Check a file that came from FILE_URL, as its download ends."""
-    use = RequestContext(SubjectClass.DOWNLOAD, client="127.0.0.1", url=FILE_URL, method="GET")
-    return house.run(house.gatekeeper.check(FileSubject((b"f" * 32,), size=5, filename="a.exe"), use))
+    context = RequestContext(SubjectClass.DOWNLOAD, client="127.0.0.1", url=FILE_URL, method="GET")
+    return house.run(house.gatekeeper.check(FileSubject((b"f" * 32,), size=5, filename="a.exe"), context))
 
 
 def test_a_bad_file_blocks_its_url_for_a_while_only(house, server):

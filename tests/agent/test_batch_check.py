@@ -44,8 +44,8 @@ def test_old_entries_of_google_confirm_nothing(house, age_s, blocks):
 
 def test_what_only_an_old_list_of_google_names_is_cleared_by_who_is_asked(house):
     house.servers[0].mode = "down"
-    use = RequestContext(SubjectClass.PAGE, client="127.0.0.1", url=URL, method="GET")
-    assert house.run(house.gatekeeper.check(house.subject(URL), use)).action is Action.FLAG
+    context = RequestContext(SubjectClass.PAGE, client="127.0.0.1", url=URL, method="GET")
+    assert house.run(house.gatekeeper.check(house.subject(URL), context)).action is Action.FLAG
     house.publish(list_of_google(house, GOOGLE_FRESH_S + 1))
     house.servers[0].mode = "up"
     [entry] = house.ledger.waiting.values()

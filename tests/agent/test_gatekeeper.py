@@ -254,8 +254,8 @@ def test_what_a_rule_blocks_is_no_finding():
 def test_the_url_of_a_bad_file_is_refused_for_a_while(reblock_s, url, policy, refused):
     with Answering(reblock_s=reblock_s, policy=policy) as house:
         house.servers[0].listed[FILE.identity] = Risk.DANGEROUS
-        use = replace(DOWNLOAD, url=url)
-        house.run(house.gatekeeper.check(FILE, use))
+        context = replace(DOWNLOAD, url=url)
+        house.run(house.gatekeeper.check(FILE, context))
         again = house.gatekeeper.now(house.subject(DOWNLOAD.url), DOWNLOAD)
         assert (again is not None and again.action is Action.BLOCK) == refused
         house.sleep(601)

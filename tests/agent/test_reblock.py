@@ -25,13 +25,13 @@ def test_the_end_of_a_files_reblock_is_not_told_as_a_listing_that_ended(house, s
 def test_who_asks_again_for_a_bad_file_meets_its_refusal_in_every_worker(house, server, workers, waits_s):
     file = FileSubject((b"f" * 32,), size=5, filename="a.exe")
     server.listed[b"f" * 32] = Risk.DANGEROUS
-    use = RequestContext(SubjectClass.DOWNLOAD, client="10.0.0.1", url=URL, method="GET")
+    context = RequestContext(SubjectClass.DOWNLOAD, client="10.0.0.1", url=URL, method="GET")
     gatekeeper = Gatekeeper(
         house.checker, house.ledger, house.clock, elsewhere_s=ELSEWHERE_S if workers > 1 else 0.0
     )
 
     async def scene():
-        assert (await gatekeeper.check(file, use)).action is Action.BLOCK
+        assert (await gatekeeper.check(file, context)).action is Action.BLOCK
         began = house.clock.monotonic()
         await gatekeeper.in_force()
         assert house.clock.monotonic() - began == pytest.approx(waits_s)

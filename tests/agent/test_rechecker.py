@@ -364,7 +364,7 @@ def test_allowed_subjects_are_remembered_once_in_a_while(house, server):
 
 def test_a_file_that_was_looked_into_further_is_remembered_at_once(house):
     file, member = b"f" * 32, b"m" * 32
-    use = RequestContext(SubjectClass.DOWNLOAD, client="10.0.0.1", url=URL, method="GET")
+    context = RequestContext(SubjectClass.DOWNLOAD, client="10.0.0.1", url=URL, method="GET")
     for hashes in ((file,), (file, member), (file,)):
-        asyncio.run(house.gatekeeper.check(FileSubject(hashes, ("sha256",) * len(hashes), size=5), use))
+        asyncio.run(house.gatekeeper.check(FileSubject(hashes, ("sha256",) * len(hashes), size=5), context))
     assert house.ledger.history.recent[file].hashes == (file, member)

@@ -46,8 +46,8 @@ def test_an_archive_of_many_members_tells_some_and_the_listed_one():
 
 
 def test_the_host_that_a_file_came_from_is_no_longer_than_a_host_can_be():
-    use = RequestContext(SubjectClass.DOWNLOAD, url=f"https://{'x' * 9_000}.example/file")
-    assert host_of(file_subject(b""), use) == ("x" * 253 + ".example")[-253:]
+    context = RequestContext(SubjectClass.DOWNLOAD, url=f"https://{'x' * 9_000}.example/file")
+    assert host_of(file_subject(b""), context) == ("x" * 253 + ".example")[-253:]
 
 
 def test_a_decision_fills_every_field_of_its_event():
@@ -60,7 +60,7 @@ def test_a_decision_fills_every_field_of_its_event():
         attempts=2,
         detail="why",
     )
-    use = RequestContext(
+    context = RequestContext(
         cls=SubjectClass.DOWNLOAD,
         client="10.0.0.1",
         user="ann",
@@ -72,6 +72,6 @@ def test_a_decision_fills_every_field_of_its_event():
     )
     subject = file_subject(hashlib.sha256(BODY).digest(), size=6, filename="b.exe")
     decision = replace(LISTED, evidence=evidence, elapsed_ms=1.5)
-    event = event_of(EventKind.BLOCKED, decision, subject, use, time=1.0, event_id="e")
+    event = event_of(EventKind.BLOCKED, decision, subject, context, time=1.0, event_id="e")
     left = [field.name for field in EVENT_FIELDS if getattr(event, field.attribute) is None]
     assert left == ["proxy"]  # the ledger fills it in, which knows whose events it writes

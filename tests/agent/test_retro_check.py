@@ -73,8 +73,8 @@ def test_a_finding_about_a_host_reaches_every_page_of_it_that_was_visited(house)
 def download(house, name, client="127.0.0.1"):
     """Let a client load a file; gives the decision."""
     digest, url = hashlib.sha256(name.encode()).digest(), f"http://files.test/{client}/{name}"
-    use = RequestContext(SubjectClass.DOWNLOAD, client=client, url=url, method="GET")
-    return house.run(house.gatekeeper.check(FileSubject((digest,), size=3, filename=name), use))
+    context = RequestContext(SubjectClass.DOWNLOAD, client=client, url=url, method="GET")
+    return house.run(house.gatekeeper.check(FileSubject((digest,), size=3, filename=name), context))
 
 
 def listed_by_now(house, *names):

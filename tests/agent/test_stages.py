@@ -38,10 +38,10 @@ def hash_of(house, url=URL, at=0):
     return house.subject(url).hashes[at]
 
 
-def local(house, subject=None, use=PAGE, steps=None):
+def local(house, subject=None, context=PAGE, steps=None):
     subject = house.subject(URL) if subject is None else subject
     return local_evidence(
-        house.view.current, subject, use, house.clock.now(), [] if steps is None else steps,
+        house.view.current, subject, context, house.clock.now(), [] if steps is None else steps,
         suffixes=load_suffixes(), url_subject=house.subject,
     )  # fmt: skip
 
@@ -128,11 +128,11 @@ def test_the_worse_of_what_is_confirmed_and_what_is_listed_counts(house, confirm
 
 
 def test_a_file_follows_the_rule_about_its_digest_before_that_about_its_url(house):
-    use = RequestContext(SubjectClass.DOWNLOAD, client="127.0.0.1", url=URL, method="GET")
+    context = RequestContext(SubjectClass.DOWNLOAD, client="127.0.0.1", url=URL, method="GET")
 
     def found(*rules):
         house.view.replace(rulebook=RuleBook(rules))
-        rule = rule_for(house.view.current, FILE, use, house.clock.now(), house.subject)
+        rule = rule_for(house.view.current, FILE, context, house.clock.now(), house.subject)
         return None if rule is None else (rule.action, rule.scope)
 
     about_url = rule("allow")
@@ -145,12 +145,12 @@ def test_a_file_follows_the_rule_about_its_digest_before_that_about_its_url(hous
 @pytest.mark.parametrize("cls", [SubjectClass.PAGE, SubjectClass.SUBRESOURCE, SubjectClass.DOWNLOAD])
 @pytest.mark.parametrize("kind", list(SubjectKind))
 def test_an_exception_from_the_block_page_is_never_for_files(house, cls, kind):
-    use = RequestContext(cls, client="127.0.0.1", url=URL, method="GET")
+    context = RequestContext(cls, client="127.0.0.1", url=URL, method="GET")
     subject = FILE if kind is SubjectKind.FILE else house.subject(URL)
 
     def found(*rules):
         house.view.replace(rulebook=RuleBook(rules))
-        return rule_for(house.view.current, subject, use, house.clock.now(), house.subject)
+        return rule_for(house.view.current, subject, context, house.clock.now(), house.subject)
 
     exception = rule("allow", Scope.HOST, "www.bad.test", source=OVERRIDE, id="exception")
     holds = cls is not SubjectClass.DOWNLOAD and kind is SubjectKind.URL

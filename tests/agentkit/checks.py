@@ -16,8 +16,8 @@ def listed(url: str, house: House) -> bytes:
     return house.subject(url).hashes[0]
 
 
-def check(house, url="http://bad.test/x", use=PAGE):
-    return house.run(house.checker.check(house.subject(url), use))
+def check(house, url="http://bad.test/x", context=PAGE):
+    return house.run(house.checker.check(house.subject(url), context))
 
 
 def rule(action="allow", scope=Scope.DOMAIN, subject="bad.test", **more) -> Rule:

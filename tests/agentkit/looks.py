@@ -13,8 +13,8 @@ PAGE = RequestContext(SubjectClass.PAGE, client="127.0.0.1", url=URL, method="GE
 
 
 def visit(house, url=URL, client="127.0.0.1"):
-    use = RequestContext(SubjectClass.PAGE, client=client, url=url, method="GET")
-    return house.run(house.gatekeeper.check(house.subject(url), use))
+    context = RequestContext(SubjectClass.PAGE, client=client, url=url, method="GET")
+    return house.run(house.gatekeeper.check(house.subject(url), context))
 
 
 def look(house, **how):

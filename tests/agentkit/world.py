@@ -323,12 +323,12 @@ class World:
         """Check one URL as traffic does, and hold the outcome against every promise."""
         process = self.processes[name]
         subject = process.checker.subject(url)
-        use = RequestContext(cls, client="127.0.0.1", url=url, method="GET")
+        context = RequestContext(cls, client="127.0.0.1", url=url, method="GET")
         started = self.loop.time()
         known = self._known_bad(process)
-        decision = process.gatekeeper.now(subject, use)
+        decision = process.gatekeeper.now(subject, context)
         if decision is None:
-            decision = await process.gatekeeper.check(subject, use)
+            decision = await process.gatekeeper.check(subject, context)
         elapsed_s = self.loop.time() - started
         if elapsed_s > 1.5 + 1e-6:
             self.fault(f"a check took {elapsed_s:.3f} s")

@@ -30,7 +30,7 @@ def test_what_is_listed_by_now_is_refused_as_a_download(slow):
     assert judged(gatekeeper).action is Action.ALLOW
     gatekeeper.bad.add(DIGEST.hex())
     assert judged(gatekeeper).action is Action.BLOCK
-    assert {use.cls for _, _, use, _ in gatekeeper.files()} == {SubjectClass.DOWNLOAD}
+    assert {context.cls for _, _, context, _ in gatekeeper.files()} == {SubjectClass.DOWNLOAD}
 
 
 def test_what_could_not_be_looked_into_follows_the_policy():

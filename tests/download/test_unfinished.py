@@ -28,10 +28,10 @@ class Workers:
         self.threads = [ThreadPoolExecutor(1) for _ in range(2)]
         self.here, self.there = (Unfinished(JudgedFiles(folder, b"k" * 32, one)) for one in self.threads)
 
-    def concerns(self, url: bytes, use: RequestContext = USE, asked: Asked = ARIA) -> bool:
+    def concerns(self, url: bytes, context: RequestContext = USE, asked: Asked = ARIA) -> bool:
         """Whether the other worker knows, once the first has written."""
         self.threads[0].submit(int).result()
-        return asyncio.run(self.there.concerns(url, use, asked))
+        return asyncio.run(self.there.concerns(url, context, asked))
 
 
 @pytest.fixture

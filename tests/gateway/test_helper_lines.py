@@ -19,15 +19,15 @@ def test_fields_are_unescaped_once():
         b"17 192.0.2.7 an%20na GET http://a.example/%2541?x%20y - iframe - http://b.example/"
     )
     assert number == b"17"
-    assert (request.use.client, request.use.user) == ("192.0.2.7", "an na")
-    assert request.use.url == "http://a.example/%41?x y"
+    assert (request.context.client, request.context.user) == ("192.0.2.7", "an na")
+    assert request.context.url == "http://a.example/%41?x y"
     assert (request.asked.dest, request.asked.accept) == ("iframe", None)
-    assert request.use.referrer == "http://b.example/"
-    assert request.use.cls is SubjectClass.PAGE
+    assert request.context.referrer == "http://b.example/"
+    assert request.context.cls is SubjectClass.PAGE
 
 
 def test_four_fields_are_enough_and_a_name_in_tls_is_checked_too():
-    assert read_line(b"0 192.0.2.7 - GET http://a.example/").request.use.user is None
+    assert read_line(b"0 192.0.2.7 - GET http://a.example/").request.context.user is None
     assert read_line(b"0 192.0.2.7 - CONNECT a.example:443 b.example").request.names == ("b.example",)
 
 

@@ -61,9 +61,9 @@ def test_lines_are_answered_by_their_numbers_what_waits_last(tmp_path):
             (flagged,) = await lines(reader, 1)
             assert flagged.startswith("9 OK log=")
             writer.close()
-        uses = [use for _, _, use, _ in keeper.seen]
-        assert {use.gateway for use in uses} == {"our squid"}
-        assert {(use.client, use.user) for use in uses} == {("192.0.2.7", "anna")}
+        uses = [context for _, _, context, _ in keeper.seen]
+        assert {context.gateway for context in uses} == {"our squid"}
+        assert {(context.client, context.user) for context in uses} == {("192.0.2.7", "anna")}
 
     asyncio.run(main())
 

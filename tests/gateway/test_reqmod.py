@@ -30,8 +30,8 @@ def stand(tmp_path, gatekeeper):
 def test_what_nobody_minds_goes_on(stand, gatekeeper):
     reply = stand.run(stand.ask(reqmod()))
     assert (reply.status, reply.fields) == (204, {"istag": '"tag-1"', "encapsulated": "null-body=0"})
-    [(how, subject, use, _)] = gatekeeper.seen
-    assert (how, subject.canonical, use.client) == ("now", "http://site.test/", "10.0.0.9")
+    [(how, subject, context, _)] = gatekeeper.seen
+    assert (how, subject.canonical, context.client) == ("now", "http://site.test/", "10.0.0.9")
 
 
 @pytest.mark.parametrize(
@@ -146,12 +146,12 @@ def test_a_piece_of_what_may_be_risky_is_asked_for_whole(stand):
 def test_a_piece_for_who_has_a_part_of_a_risky_file_is_asked_for_whole(stand):
     unfinished = stand.gate.bodies.unfinished
     tool, piece = Asked(agent="tool/1"), "Range: bytes=10-19\r\nUser-Agent: tool/1\r\n"
-    use = RequestContext(SubjectClass.DOWNLOAD, client="10.0.0.9")
+    context = RequestContext(SubjectClass.DOWNLOAD, client="10.0.0.9")
     assert stand.run(stand.ask(reqmod(headers=piece))).status == 204
-    unfinished.begin(use, tool)
+    unfinished.begin(context, tool)
     assert stand.run(stand.ask(reqmod(headers=piece))).status == 200
     assert stand.run(stand.ask(reqmod(headers=piece.replace("tool", "film")))).status == 204
-    unfinished.end(use, tool)
+    unfinished.end(context, tool)
     assert stand.run(stand.ask(reqmod(headers=piece))).status == 204
 
 

@@ -34,21 +34,21 @@ def make(scheme, host, path):
 )  # fmt: skip
 def test_a_url_is_taken_apart(target, url, host, path):
     found = read_request("GET", target, client="192.0.2.1")
-    assert (found.use.url, found.host, found.path) == (url, host, path)
+    assert (found.context.url, found.host, found.path) == (url, host, path)
 
 
 def test_a_tunnel_is_the_host_over_tls():
     found = read_request("CONNECT", "example.org:8443", client="192.0.2.1", sni="other.example")
-    assert found.use.url == "https://example.org:8443/"
-    assert found.use.cls is SubjectClass.PAGE
+    assert found.context.url == "https://example.org:8443/"
+    assert found.context.cls is SubjectClass.PAGE
     assert [subject.host for subject in found.subjects(make)] == ["example.org", "other.example"]
 
 
 def test_the_host_of_a_path_is_that_of_its_header():
     asked = read_asked([(b"Host", b"example.org:8080"), (b"accept", b"text/html"), (b"Accept", b"*/*")])
     found = read_request("GET", "/setup.exe", client="192.0.2.1", asked=asked)
-    assert found.use.url == "http://example.org:8080/setup.exe"
-    assert found.use.cls is SubjectClass.DOWNLOAD
+    assert found.context.url == "http://example.org:8080/setup.exe"
+    assert found.context.cls is SubjectClass.DOWNLOAD
     assert asked.accept == "text/html, */*"
     with pytest.raises(UnreadableRequestError, match="a Host header beside a path"):
         read_request("GET", "/", client="192.0.2.1")
@@ -67,7 +67,7 @@ def test_another_name_of_the_origin_is_checked_too():
     [("192.0.2.1", "192.0.2.1"), ("::ffff:192.0.2.1", "192.0.2.1"), ("2001:DB8:0::1", "2001:db8::1"), ("fe80::1%eth0", "fe80::1"), (None, None)],
 )  # fmt: skip
 def test_a_client_is_its_address_in_the_shortest_form(said, client):
-    assert read_request("GET", "http://a.example/", client=said).use.client == client
+    assert read_request("GET", "http://a.example/", client=said).context.client == client
 
 
 @pytest.mark.parametrize(
@@ -104,5 +104,5 @@ def test_what_is_no_request_is_told_without_what_it_was(client, user, target, ex
 def test_the_longest_url_and_name_are_taken():
     url = "http://a.example/".ljust(LONGEST_URL_BYTES, "x")
     found = read_request("GET", url, client="192.0.2.1", user="u" * LONGEST_USER_CHARS)
-    assert found.use.url == url
-    assert found.use.user == "u" * LONGEST_USER_CHARS
+    assert found.context.url == url
+    assert found.context.user == "u" * LONGEST_USER_CHARS

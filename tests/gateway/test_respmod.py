@@ -45,7 +45,7 @@ def sha256(data):
 
 
 def files(stand):
-    return [(how, use.cls) for how, _, use, _ in stand.gatekeeper.files()]
+    return [(how, context.cls) for how, _, context, _ in stand.gatekeeper.files()]
 
 
 def test_a_page_that_is_all_in_its_preview_goes_on_untouched(stand):
@@ -142,8 +142,8 @@ def test_the_refusal_fits_what_was_asked_for(stand, gatekeeper):
 
 def test_who_the_client_is(stand, gatekeeper):
     get(stand, respmod(length=5, icap="X-Authenticated-User: anna\r\nAllow: 204\r\nPreview: 9\r\n"), b"hello")
-    [(_, _, use, _)] = gatekeeper.files()
-    assert (use.client, use.user, use.url) == ("10.0.0.9", "anna", "http://site.test/")
+    [(_, _, context, _)] = gatekeeper.files()
+    assert (context.client, context.user, context.url) == ("10.0.0.9", "anna", "http://site.test/")
 
 
 def test_a_url_that_is_refused_by_now_gives_nothing(stand, gatekeeper):
@@ -336,6 +336,6 @@ def test_a_gateway_that_leaves_in_the_middle_leaves_a_verdict(stand, gatekeeper)
             await asyncio.sleep(0.01)
 
     stand.run(story())
-    [(_, subject, use, _)] = gatekeeper.files()
+    [(_, subject, context, _)] = gatekeeper.files()
     assert isinstance(subject, FileSubject)
-    assert (subject.size <= 300_000, use.cls) == (True, SubjectClass.DOWNLOAD)
+    assert (subject.size <= 300_000, context.cls) == (True, SubjectClass.DOWNLOAD)

@@ -90,5 +90,5 @@ def test_requests_and_responses_are_of_the_gateway_that_asks(stand, gatekeeper):
     stand.run(stand.ask(reqmod()))
     sent = respmod("/setup.exe", kind="application/octet-stream", icap="Allow: 204\r\n")
     stand.run(stand.ask(sent + chunked(b"MZ" + bytes(100)) + b"0\r\n\r\n"))
-    assert {use.gateway for _, _, use, _ in gatekeeper.seen} == {"our squid"}
+    assert {context.gateway for _, _, context, _ in gatekeeper.seen} == {"our squid"}
     assert {subject.kind for _, subject, _, _ in gatekeeper.seen} == {"url", "file"}

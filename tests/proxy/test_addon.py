@@ -43,7 +43,7 @@ def test_what_is_let_through_is_known_for_as_long_as_it_lasts(book, gatekeeper, 
     state = state_of(flow)
     assert flow.response is None
     assert state is not None
-    assert state.use.url == "http://site.test/page"
+    assert state.context.url == "http://site.test/page"
     assert flow.request.stream is True
 
 
@@ -80,7 +80,7 @@ def test_a_fault_in_a_check_follows_the_policy(book, gatekeeper, flow):
     decide(book, flow)
     assert flow.response is None
     assert [how for how, *_ in gatekeeper.seen] == ["unverifiable"]
-    assert state_of(flow).use.cls is SubjectClass.PAGE
+    assert state_of(flow).context.cls is SubjectClass.PAGE
 
 
 @pytest.mark.parametrize("fault", ["unverifiable", "subject"])

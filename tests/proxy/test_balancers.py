@@ -58,7 +58,7 @@ def test_the_client_is_who_the_balancer_says(proxy, gatekeeper):
     assert say(proxy, HEADER[:20], HEADER[20:], REQUEST).startswith(b"HTTP/1.1 200")
     assert say(proxy, *(bytes([each]) for each in HEADER), REQUEST).startswith(b"HTTP/1.1 200")
     say(proxy, HEADER + BLOCKED)
-    assert [use.client for _, _, use, _ in gatekeeper.seen] == ["192.0.2.7"]
+    assert [context.client for _, _, context, _ in gatekeeper.seen] == ["192.0.2.7"]
 
 
 def test_a_client_that_the_networks_do_not_name_is_turned_away_behind_a_balancer_too(proxy, gatekeeper):

@@ -86,8 +86,13 @@ def test_a_tunnel_to_a_closed_address_is_refused_and_recorded():
     connections = _connections(Access(["192.0.2.0/24"], lambda: ()), gatekeeper=gatekeeper)
     flow = _tunnel("127.0.0.1", 22)
     assert _connect(connections, flow) == 403
-    ((how, subject, use, decision),) = gatekeeper.seen
-    assert (how, subject.host, use.client, decision.reason) == ("refuse", "127.0.0.1", "192.0.2.9", CLOSED)
+    ((how, subject, context, decision),) = gatekeeper.seen
+    assert (how, subject.host, context.client, decision.reason) == (
+        "refuse",
+        "127.0.0.1",
+        "192.0.2.9",
+        CLOSED,
+    )
     assert f"event={decision.event_id}" in flow.response.headers["x-second-look"]
     assert json.loads(flow.response.content)["status"] == 403
 

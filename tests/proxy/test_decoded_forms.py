@@ -140,8 +140,8 @@ def test_what_only_a_kept_dictionary_unpacks_does_not_pass(proxy, gatekeeper, ma
 
     done = curl(proxy, "-i", f"http://127.0.0.1:{make_origin(reply).port}/thing")
     assert done.stdout.startswith(b"HTTP/1.1 403")
-    how, _, use, _ = gatekeeper.seen[-1]
-    assert (how, use.cls) == ("unverifiable", SubjectClass.DOWNLOAD)
+    how, _, context, _ = gatekeeper.seen[-1]
+    assert (how, context.cls) == ("unverifiable", SubjectClass.DOWNLOAD)
 
 
 @pytest.mark.parametrize("encoding", ["foo", "gzip"])
@@ -157,5 +157,5 @@ def test_an_encoding_that_cannot_be_undone_is_a_download_that_cannot_be_verified
     origin = make_origin(reply)
     done = curl(proxy, "-i", f"http://127.0.0.1:{origin.port}/thing")
     assert done.stdout.startswith(b"HTTP/1.1 403")
-    how, _, use, _ = gatekeeper.seen[-1]
-    assert (how, use.cls) == ("unverifiable", SubjectClass.DOWNLOAD)
+    how, _, context, _ = gatekeeper.seen[-1]
+    assert (how, context.cls) == ("unverifiable", SubjectClass.DOWNLOAD)

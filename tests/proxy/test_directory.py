@@ -190,4 +190,4 @@ def test_through_a_proxy(make_proxy, make_origin, gatekeeper, monkeypatch, serve
     server.kill()
     assert curl("-U", f"ann:{PASSWORD}").endswith(b"hello nothing")
     assert curl("-U", f"cleo:{PASSWORD}").startswith(b"HTTP/1.1 407")
-    assert {use.user for _, subject, use, _ in gatekeeper.seen if subject.kind == "url"} == {"ann"}
+    assert {context.user for _, subject, context, _ in gatekeeper.seen if subject.kind == "url"} == {"ann"}

@@ -99,8 +99,8 @@ def test_one_beyond_the_budget_of_the_spool_is_unverifiable_and_never_begun(
     assert done.stdout.startswith(b"HTTP/1.1 403")
     assert b"x-second-look: blocked" in done.stdout[:600].lower()
     assert len(done.stdout) < 100_000
-    how, subject, use, decision = gatekeeper.seen[-1]
-    assert (how, subject.kind, use.cls, decision.action) == ("unverifiable", "url", "download", "block")
+    how, subject, context, decision = gatekeeper.seen[-1]
+    assert (how, subject.kind, context.cls, decision.action) == ("unverifiable", "url", "download", "block")
     why = {"length": "larger than downloads.spool_max", "chunked": "no room left in the spool"}[shape]
     assert why in decision.evidence.detail
     assert not [record for record in caplog.records if record.exc_info or record.levelname == "ERROR"]

@@ -119,8 +119,8 @@ def test_it_arrives_when_nobody_lists_it_and_media_are_not_held(proxy, gatekeepe
     for kind, when in (("application/octet-stream", "local"), ("video/mp4", "late")):
         shelf.headers = [f"Content-Type: {kind}"]  # of what is saved as a file, only the last bytes wait
         assert curl(proxy, _url(origin, "/film")).stdout == shelf.body
-        how, _, use, _ = gatekeeper.seen[-1]
-        assert (how, use.cls) == (when, SubjectClass.PAGE)
+        how, _, context, _ = gatekeeper.seen[-1]
+        assert (how, context.cls) == (when, SubjectClass.PAGE)
     shelf.body, shelf.headers = BODIES["noise"], ["Content-Type: application/octet-stream"]
     for dest, mode, late in (
         ("empty", "cors", True),

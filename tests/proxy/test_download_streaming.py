@@ -55,8 +55,8 @@ def test_no_file_is_a_part_of_a_page_that_is_replaced_again_and_again(
     done = curl(proxy, *going, f"http://127.0.0.1:{origin.port}/live")
     assert done.returncode != 0, "the connection is cut"
     assert begin.startswith(done.stdout)
-    how, _, use, _ = gatekeeper.seen[-1]
-    assert (how, use.cls) == ("unverifiable", SubjectClass.DOWNLOAD)
+    how, _, context, _ = gatekeeper.seen[-1]
+    assert (how, context.cls) == ("unverifiable", SubjectClass.DOWNLOAD)
     assert curl(proxy, f"http://127.0.0.1:{origin.port}/live").stdout == b"".join(pieces), (
         "it is one body to others"
     )

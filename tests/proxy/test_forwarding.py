@@ -59,7 +59,7 @@ def answered(sock: socket.socket, method: str = "GET") -> HTTPResponse:
 
 
 def clients(gatekeeper) -> list[str | None]:
-    return [use.client for _, subject, use, _ in gatekeeper.seen if subject.kind == "url"]
+    return [context.client for _, subject, context, _ in gatekeeper.seen if subject.kind == "url"]
 
 
 def test_the_client_is_whom_the_balancer_names_and_no_origin_learns_of_it(proxy, origin, gatekeeper):
@@ -187,7 +187,7 @@ def test_who_signed_in_is_signed_in_for_one_request(make_proxy, origin, gatekeep
         assert ask(sock, url, *signed).status == 403
         assert ask(sock, url, f"X-Forwarded-For: {STRANGER}").status == 407
         assert ask(sock, url, f"X-Forwarded-For: {ANN}").status == 403
-    seen = [(use.client, use.user) for _, _, use, _ in gatekeeper.seen]
+    seen = [(context.client, context.user) for _, _, context, _ in gatekeeper.seen]
     assert seen == [(STRANGER, "ann"), (ANN, None)]
 
 
@@ -212,7 +212,7 @@ def test_a_request_may_begin_letter_by_letter(proxy, gatekeeper):
                 sock.sendall(letter.encode())
                 proxy.call(asyncio.sleep(0))
             assert answered(sock).status == 403
-    assert [use.method for _, _, use, _ in gatekeeper.seen] == ["POST", "PROPFIND", "GET"]
+    assert [context.method for _, _, context, _ in gatekeeper.seen] == ["POST", "PROPFIND", "GET"]
     assert clients(gatekeeper) == [ANN] * 3
 
 

@@ -44,7 +44,7 @@ def test_a_stranger_logs_in(make_proxy, make_origin, gatekeeper, stranger, tls):
     assert origin.connections == 0
     done = _curl(proxy, "-x", proxy.url, "-U", f"ann:{PASSWORD}", url)
     assert done.stdout.endswith(b"hello nothing")  # the password does not travel on
-    assert {use.user for _, subject, use, _ in gatekeeper.seen if subject.kind == "url"} == {"ann"}
+    assert {context.user for _, subject, context, _ in gatekeeper.seen if subject.kind == "url"} == {"ann"}
 
 
 def test_each_request_on_a_connection_is_of_whom_it_names(make_proxy, make_origin, gatekeeper, stranger):
@@ -62,7 +62,7 @@ def test_each_request_on_a_connection_is_of_whom_it_names(make_proxy, make_origi
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", proxy.port, timeout=60)) as connection:
         users = [("ann", PASSWORD), ("bob", PASSWORD), ("", ""), ("ann", PASSWORD), ("bob", "wrong")]
         assert [ask(connection, *each) for each in users] == [200, 200, 407, 200, 407]
-    named = [use.user for _, subject, use, _ in gatekeeper.seen if subject.kind == "url"]
+    named = [context.user for _, subject, context, _ in gatekeeper.seen if subject.kind == "url"]
     assert named == ["ann", "bob", "ann"]
 
 
@@ -76,7 +76,7 @@ def test_who_may_use_the_proxy_unnamed_is_nobody_behind_a_user(make_proxy, make_
             answer = connection.getresponse()
             answer.read()
             assert answer.status == 200
-    named = [use.user for _, subject, use, _ in gatekeeper.seen if subject.kind == "url"]
+    named = [context.user for _, subject, context, _ in gatekeeper.seen if subject.kind == "url"]
     assert named == ["ann", None]
 
 
@@ -89,7 +89,7 @@ def test_what_comes_through_a_tunnel_signs_in_nobody_else(make_proxy, make_origi
         f"https://127.0.0.1:{origin.port}/",
     )  # fmt: skip
     assert b" 200" in through.stdout
-    assert {use.user for _, subject, use, _ in gatekeeper.seen if subject.kind == "url"} == {"ann"}
+    assert {context.user for _, subject, context, _ in gatekeeper.seen if subject.kind == "url"} == {"ann"}
 
 
 def test_this_machine_needs_no_password(make_proxy, make_origin):

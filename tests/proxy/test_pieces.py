@@ -175,8 +175,8 @@ def test_what_could_not_be_looked_into_follows_the_policy_for_each_piece(place, 
     _, state = place.ask("bytes=5-9")
     assert (state.refusal is not None) is blocks
     assert (state.proof is None) is blocks
-    ((how, _, use, _),) = place.gatekeeper.files()
-    assert (how, use.cls) == ("unverifiable", SubjectClass.DOWNLOAD)
+    ((how, _, context, _),) = place.gatekeeper.files()
+    assert (how, context.cls) == ("unverifiable", SubjectClass.DOWNLOAD)
 
 
 def test_where_nothing_can_be_shared_the_whole_is_asked_for(place, tmp_path):

@@ -5,7 +5,7 @@ from mitmproxy import http
 
 from proxykit.gatekeeper import FakeGatekeeper
 from secondlook.download.asked import read_asked
-from secondlook.proxy.request import make_use, peer_text, request_url, subjects
+from secondlook.proxy.request import make_context, peer_text, request_url, subjects
 
 
 def _request(
@@ -53,7 +53,7 @@ def test_every_name_is_checked(request_, canonicals, url):
     found = subjects(request_, facts, FakeGatekeeper())
     assert [subject.host for subject in found] == canonicals
     assert request_url(request_, facts) == url
-    assert make_use(request_, facts, None, None).url == url
+    assert make_context(request_, facts, None, None).url == url
 
 
 def test_client_addresses_have_one_form():

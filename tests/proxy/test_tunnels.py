@@ -92,7 +92,11 @@ def start(make_proxy) -> Callable[..., RunningProxy]:
 
 
 def told(gatekeeper, action: Action = Action.ALLOW) -> list[str | None]:
-    return [use.tunnel for _, _, use, decision in gatekeeper.seen if use.tunnel and decision.action is action]
+    return [
+        context.tunnel
+        for _, _, context, decision in gatekeeper.seen
+        if context.tunnel and decision.action is action
+    ]
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -27,8 +27,8 @@ def asked(gatekeeper: FakeGatekeeper, mode: str = "local", server=SERVER, *, lea
 
 def test_a_question_goes_to_a_server_that_is_not_listed(gatekeeper):
     assert asked(gatekeeper) is None
-    [(_, _, use, _)] = gatekeeper.seen
-    assert use.tunnel == "DNS"
+    [(_, _, context, _)] = gatekeeper.seen
+    assert context.tunnel == "DNS"
 
 
 @pytest.mark.parametrize("why", ["listed", "no leave", "fault"])

@@ -39,7 +39,9 @@ def rebind(monkeypatch):
 
 def refused(gatekeeper):
     return [
-        (use.url, use.method, decision.reason) for how, _, use, decision in gatekeeper.seen if how == "refuse"
+        (context.url, context.method, decision.reason)
+        for how, _, context, decision in gatekeeper.seen
+        if how == "refuse"
     ]
 
 

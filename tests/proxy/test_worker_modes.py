@@ -82,7 +82,7 @@ def test_upstream_writes_addresses_as_an_authority(make_proxy, gatekeeper, host)
             assert line == f"CONNECT {authority} HTTP/1.1"
             assert all(header == f"Host: {authority}" for header in headers if header.startswith("Host"))
         asking.wait()
-    assert {use.url for _, _, use, _ in gatekeeper.seen} == {f"https://{host}/"}
+    assert {context.url for _, _, context, _ in gatekeeper.seen} == {f"https://{host}/"}
 
 
 def test_a_raw_connection_through_a_tunnel_is_checked_by_its_host(proxy, gatekeeper):

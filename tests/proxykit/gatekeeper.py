@@ -61,7 +61,7 @@ class FakeGatekeeper:
     def checker(self) -> "FakeGatekeeper":
         return self
 
-    def check_now(self, subject: Subject, use: RequestContext) -> Decision | None:
+    def check_now(self, subject: Subject, context: RequestContext) -> Decision | None:
         """Look without recording."""
         self._fault("check_now")
         names = self._names(subject)
@@ -69,14 +69,14 @@ class FakeGatekeeper:
             return None
         return listed() if names & self.bad else UNKNOWN
 
-    def now(self, subject: Subject, use: RequestContext, *, scan: object = None) -> Decision | None:
+    def now(self, subject: Subject, context: RequestContext, *, scan: object = None) -> Decision | None:
         self._fault("now")
         names = self._names(subject)
         if names & self.flagged or names & self.slow:
             return None
-        return self._settle("now", subject, use, listed() if names & self.bad else UNKNOWN)
+        return self._settle("now", subject, context, listed() if names & self.bad else UNKNOWN)
 
-    async def check(self, subject: Subject, use: RequestContext, *, scan: object = None) -> Decision:
+    async def check(self, subject: Subject, context: RequestContext, *, scan: object = None) -> Decision:
         self._fault("check")
         names = self._names(subject)
         if names & self.slow:
@@ -88,36 +88,36 @@ class FakeGatekeeper:
             evidence = Evidence(
                 verdict=Verdict.UNKNOWN, risk=Risk.UNTESTED, stage=Stage.UNVERIFIABLE, unverifiable="nobody"
             )
-            return self._settle("check", subject, use, Decision(Action.FLAG, evidence))
-        return self._settle("check", subject, use, listed(Stage.QUERY) if names & self.bad else UNKNOWN)
+            return self._settle("check", subject, context, Decision(Action.FLAG, evidence))
+        return self._settle("check", subject, context, listed(Stage.QUERY) if names & self.bad else UNKNOWN)
 
-    def local(self, subject: Subject, use: RequestContext, *, late: bool = False) -> Decision | None:
+    def local(self, subject: Subject, context: RequestContext, *, late: bool = False) -> Decision | None:
         self._fault("local")
         names = self._names(subject)
         return self._settle(
-            "late" if late else "local", subject, use, listed() if names & self.bad else UNKNOWN
+            "late" if late else "local", subject, context, listed() if names & self.bad else UNKNOWN
         )
 
-    async def check_local(self, subject: Subject, use: RequestContext) -> Decision:
+    async def check_local(self, subject: Subject, context: RequestContext) -> Decision:
         self._fault("check_local")
         names = self._names(subject)
-        return self._settle("check_local", subject, use, listed() if names & self.bad else UNKNOWN)
+        return self._settle("check_local", subject, context, listed() if names & self.bad else UNKNOWN)
 
     async def unsure(
         self,
         subject: Subject,
-        use: RequestContext,
+        context: RequestContext,
         reason: str,
         *,
         block: bool | None = None,
         scan: object = None,
     ) -> Decision:
         if self._names(subject) & (self.bad | self.flagged):
-            return await self.check(subject, use)
-        return await self.unverifiable(subject, use, reason, block=block)
+            return await self.check(subject, context)
+        return await self.unverifiable(subject, context, reason, block=block)
 
     async def unverifiable(
-        self, subject: Subject, use: RequestContext, reason: str, *, block: bool | None = None
+        self, subject: Subject, context: RequestContext, reason: str, *, block: bool | None = None
     ) -> Decision:
         self._fault("unverifiable")
         evidence = Evidence(
@@ -129,15 +129,15 @@ class FakeGatekeeper:
         )
         stop = self.unverifiable_blocks if block is None else block
         return self._settle(
-            "unverifiable", subject, use, Decision(Action.BLOCK if stop else Action.FLAG, evidence)
+            "unverifiable", subject, context, Decision(Action.BLOCK if stop else Action.FLAG, evidence)
         )
 
-    async def settle(self, subject: Subject, use: RequestContext, decision: Decision) -> Decision:
-        return self._settle("settle", subject, use, decision)
+    async def settle(self, subject: Subject, context: RequestContext, decision: Decision) -> Decision:
+        return self._settle("settle", subject, context, decision)
 
-    async def refuse(self, subject: Subject, use: RequestContext, reason: str) -> Decision:
+    async def refuse(self, subject: Subject, context: RequestContext, reason: str) -> Decision:
         evidence = Evidence(verdict=Verdict.UNKNOWN, risk=Risk.UNTESTED, stage=Stage.ACCESS, detail=reason)
-        return self._settle("refuse", subject, use, Decision(Action.BLOCK, evidence, reason=reason))
+        return self._settle("refuse", subject, context, Decision(Action.BLOCK, evidence, reason=reason))
 
     def digest_kinds(self) -> frozenset[str]:
         return self.kinds
@@ -164,7 +164,7 @@ class FakeGatekeeper:
         self.passed.append((event.id, duration_s))
 
     def files(self) -> list[tuple[str, FileSubject, RequestContext, Decision]]:
-        return [(how, s, use, d) for how, s, use, d in self.seen if isinstance(s, FileSubject)]
+        return [(how, s, context, d) for how, s, context, d in self.seen if isinstance(s, FileSubject)]
 
     def _fault(self, where: str) -> None:
         if where in self.faults:
@@ -177,7 +177,7 @@ class FakeGatekeeper:
             return set(subject.expressions)
         return {one.hex() for one in subject.hashes}
 
-    def _settle(self, how: str, subject: Subject, use: RequestContext, decision: Decision) -> Decision:
+    def _settle(self, how: str, subject: Subject, context: RequestContext, decision: Decision) -> Decision:
         if decision.action is not Action.ALLOW:
             event_id = f"E{next(self._ids)}"
             decision = replace(decision, event_id=event_id)
@@ -185,13 +185,13 @@ class FakeGatekeeper:
                 kind=EventKind.BLOCKED if decision.action is Action.BLOCK else EventKind.FLAGGED,
                 time=1_790_000_000.0,
                 id=event_id,
-                cls=use.cls if isinstance(use.cls, SubjectClass) else None,
+                cls=context.cls if isinstance(context.cls, SubjectClass) else None,
                 subject=subject.kind,
-                url=use.url,
-                client=use.client,
-                user=use.user,
+                url=context.url,
+                client=context.client,
+                user=context.user,
                 stage=decision.evidence.stage.value,
                 threat=decision.evidence.threat.value if decision.evidence.threat else None,
             )
-        self.seen.append((how, subject, use, decision))
+        self.seen.append((how, subject, context, decision))
         return decision

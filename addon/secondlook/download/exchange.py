@@ -18,7 +18,7 @@ class Body:
     """A gated body and what was decided about it."""
 
     gate: BodyGate
-    use: RequestContext
+    context: RequestContext
     etag: str | None = None
     modified: str | None = None
     coding: str = ""  # the Content-Encoding
@@ -54,8 +54,8 @@ class Exchange:
     """A request that was let through."""
 
     subject: UrlSubject
-    use: RequestContext
-    facts: Asked
+    context: RequestContext
+    asked: Asked
     body: Body | None = None
     wanted: Wanted | None = None  # a range that was taken off the request, or widened
     wider: WantedRange | None = None  # what was asked for instead

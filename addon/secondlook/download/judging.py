@@ -173,7 +173,7 @@ class BodyJudge:
         total = piece.whole if piece is not None else None
         bad = self.memory.bad(state.subject.host, facts.etag, total)
         several = is_multipart(facts)
-        wanted = state.wider or read_ranges(state.facts.range, state.facts.if_range)
+        wanted = state.wider or read_ranges(state.asked.range, state.asked.if_range)
         if several:
             answers = asked and isinstance(wanted, SeveralRanges)  # RFC 9110, 15.3.7.2
         else:
@@ -203,7 +203,7 @@ class BodyJudge:
             and self.whole_files
         ):
             body.unfinished = True
-            self.unfinished.begin(state.use, state.facts)
+            self.unfinished.begin(state.context, state.asked)
 
     def judge_now(self, body: Body, state: Exchange) -> Decision | None:
         """Decide about a whole body without waiting; None where something must be awaited."""
@@ -211,11 +211,13 @@ class BodyJudge:
         if gate.partial:
             return PASSED
         if gate.look.risky:
-            body.use = replace(body.use, cls=SubjectClass.DOWNLOAD)
+            body.context = replace(body.context, cls=SubjectClass.DOWNLOAD)
         if body.failed is not None:
             return None
         if not gate.look.risky:
-            body.decision = self.gatekeeper.local(gate.look.subject(), body.use, late=gate.fate is Fate.PASS)
+            body.decision = self.gatekeeper.local(
+                gate.look.subject(), body.context, late=gate.fate is Fate.PASS
+            )
             return body.decision
         if gate.problem is not None or body.claims:
             return None
@@ -223,8 +225,8 @@ class BodyJudge:
         if self._examiner is not None:
             if self._examiner.is_archive(gate):
                 return None
-            scan = self._examiner.scan(gate, body.use.client)
-        body.decision = self.gatekeeper.now(gate.look.subject(), body.use, scan=scan)
+            scan = self._examiner.scan(gate, body.context.client)
+        body.decision = self.gatekeeper.now(gate.look.subject(), body.context, scan=scan)
         self._remember(body, state)
         return body.decision
 
@@ -242,7 +244,7 @@ class BodyJudge:
 
     async def _fault(self, body: Body, reason: str) -> None:
         try:
-            body.decision = await self.gatekeeper.unverifiable(body.gate.look.subject(), body.use, reason)
+            body.decision = await self.gatekeeper.unverifiable(body.gate.look.subject(), body.context, reason)
         except Exception:
             logger.exception("the policy for unverifiable bodies failed too")
             body.decision = None if body.gate.look.risky else PASSED
@@ -251,21 +253,21 @@ class BodyJudge:
         gate = body.gate
         if gate.unsettled:
             whole = gate.fate is Fate.REFUSE
-            use = replace(body.use, cls=SubjectClass.DOWNLOAD)
+            context = replace(body.context, cls=SubjectClass.DOWNLOAD)
             reason = gate.problem if whole and gate.problem is not None else PARTIAL
             block = True if whole or self._block_partial or body.unproved else None
-            body.decision = await self.gatekeeper.unverifiable(state.subject, use, reason, block=block)
+            body.decision = await self.gatekeeper.unverifiable(state.subject, context, reason, block=block)
         elif body.failed is not None:
-            body.decision = await self.gatekeeper.unverifiable(gate.look.subject(), body.use, body.failed)
+            body.decision = await self.gatekeeper.unverifiable(gate.look.subject(), body.context, body.failed)
         elif not gate.look.risky:
-            body.decision = await self.gatekeeper.check_local(gate.look.subject(), body.use)
+            body.decision = await self.gatekeeper.check_local(gate.look.subject(), body.context)
         else:
             body.decision = await self._judge_risky(body)
             self._remember(body, state)
 
     async def _judge_risky(self, body: Body) -> Decision:
         if self._examiner is not None:
-            examined = await self._examiner.examine(body.gate, body.use.client)
+            examined = await self._examiner.examine(body.gate, body.context.client)
         else:
             examined = Examined(body.gate.look.subject(), None, body.gate.problem)
         subject, scan = examined.subject, examined.scan
@@ -273,13 +275,13 @@ class BodyJudge:
         if body.claims or examined.problem is not None:
             block = True if body.unproved or (body.claims and self._block_partial) else None
             why = examined.problem or PARTIAL
-            return await self.gatekeeper.unsure(subject, body.use, why, block=block, scan=scan)
-        return await self.gatekeeper.check(subject, body.use, scan=scan)
+            return await self.gatekeeper.unsure(subject, body.context, why, block=block, scan=scan)
+        return await self.gatekeeper.check(subject, body.context, scan=scan)
 
     async def refuse_again(self, state: Exchange, decision: Decision) -> None:
         """Refuse a piece of what was judged bad; the decision is in the state."""
-        use = replace(state.use, cls=SubjectClass.DOWNLOAD)
-        state.refusal = await self.gatekeeper.settle(state.subject, use, replace(decision, event_id=None))
+        context = replace(state.context, cls=SubjectClass.DOWNLOAD)
+        state.refusal = await self.gatekeeper.settle(state.subject, context, replace(decision, event_id=None))
 
     def body(
         self,
@@ -292,14 +294,14 @@ class BodyJudge:
         partial: bool = False,
     ) -> Body:
         """Give a body its gate; `piece`: what it claims to be of a file, `partial`: it goes by that."""
-        use = state.use
+        context = state.context
         stated = declared(
             facts.content_type,
             facts.disposition,
             message.path,
-            cls=use.cls,
-            part=state.facts.is_of_page,
-            browsed=state.facts.by_browser,
+            cls=context.cls,
+            part=state.asked.is_of_page,
+            browsed=state.asked.by_browser,
         )
         by_memory = False
         if (partial or state.wanted is not None) and self.memory.is_risky(state.subject.identity):
@@ -310,7 +312,7 @@ class BodyJudge:
             cut_to = None
         several = is_multipart(facts) and message.status == PARTIAL_STATUS
         multipart = several and partial
-        asked = read_ranges(state.facts.range, None)
+        asked = read_ranges(state.asked.range, None)
         unasked = several and not partial and isinstance(asked, SeveralRanges)
         decodes = multipart and facts.encoding is not None  # what its client reads the parts of
         if unasked or decodes:  # whatever its parts are, this client makes a file of them
@@ -335,9 +337,9 @@ class BodyJudge:
             window=window,
             tap=self._tap,
         )
-        use, dates = replace(use, content_type=facts.content_type), (facts.etag, facts.modified)
+        context, dates = replace(context, content_type=facts.content_type), (facts.etag, facts.modified)
         unproved = unasked or needs_dictionary(facts.encoding)
-        body = Body(gate, use, *dates, coding_of(facts), cut_to, by_memory=by_memory, unproved=unproved)
+        body = Body(gate, context, *dates, coding_of(facts), cut_to, by_memory=by_memory, unproved=unproved)
         if partial and piece is not None:
             body.left = piece.last - piece.first + 1
         if message.status == WHOLE_STATUS and gate.fate in _IN_BLOCKS and self.whole_files:
@@ -350,7 +352,7 @@ class BodyJudge:
         if decision is None:
             return
         if body.unfinished and gate.whole and decision.action is not Action.BLOCK:
-            self.unfinished.end(state.use, state.facts)
+            self.unfinished.end(state.context, state.asked)
         if body.by_memory and gate.harmless and decision.action is Action.ALLOW:
             self.memory.forget_risky(state.subject.identity)
             self.unfinished.forget(state.subject.identity)

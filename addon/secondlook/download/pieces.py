@@ -20,13 +20,13 @@ _MISFIT = (
 )
 
 
-async def judge_again(gatekeeper: Gatekeeper, file: JudgedFile, use: RequestContext) -> Decision:
+async def judge_again(gatekeeper: Gatekeeper, file: JudgedFile, context: RequestContext) -> Decision:
     """Decide about a judged file once more, by its digests: for a piece, and for who wants it now."""
-    use = replace(use, cls=SubjectClass.DOWNLOAD)
+    context = replace(context, cls=SubjectClass.DOWNLOAD)
     if file.problem is not None:
-        return await gatekeeper.unsure(file.subject, use, file.problem)
-    now = gatekeeper.now(file.subject, use)
-    return now if now is not None else await gatekeeper.check(file.subject, use)
+        return await gatekeeper.unsure(file.subject, context, file.problem)
+    now = gatekeeper.now(file.subject, context)
+    return now if now is not None else await gatekeeper.check(file.subject, context)
 
 
 def look_at_kept(
@@ -36,14 +36,14 @@ def look_at_kept(
 
     The refusal of one that is listed by now is in the state; None where there is nothing to look at.
     """
-    risky = state.use.cls is SubjectClass.DOWNLOAD or memory.is_risky(state.subject.identity)
+    risky = state.context.cls is SubjectClass.DOWNLOAD or memory.is_risky(state.subject.identity)
     return _look_at_kept(state, gatekeeper, judged) if risky and status == NOT_MODIFIED_STATUS else None
 
 
 async def _look_at_kept(state: Exchange, gatekeeper: Gatekeeper, judged: JudgedFiles) -> None:
     file = await judged.known(state.subject.identity)
     if file is not None:
-        decision = await judge_again(gatekeeper, file, state.use)
+        decision = await judge_again(gatekeeper, file, state.context)
         state.refusal = decision if decision.action is Action.BLOCK else None
 
 
@@ -54,12 +54,12 @@ def misfit(state: Exchange, now: float, event_id: str) -> Event:
         kind=EventKind.ERROR,
         time=now,
         cls=SubjectClass.DOWNLOAD,
-        url=url_of(state.subject, state.use),
-        host=host_of(state.subject, state.use),
-        method=state.use.method,
-        client=state.use.client,
-        user=state.use.user,
-        gateway=state.use.gateway,
+        url=url_of(state.subject, state.context),
+        host=host_of(state.subject, state.context),
+        method=state.context.method,
+        client=state.context.client,
+        user=state.context.user,
+        gateway=state.context.gateway,
         stage=PIECES,
         detail=_MISFIT,
     )

@@ -14,32 +14,32 @@ class Gatekeeper(Protocol):
     def subject(self, scheme: str, host: str, path: str | bytes) -> UrlSubject:
         """Make the subject of a request from what the proxy will really use."""
 
-    def now(self, subject: Subject, use: RequestContext, *, scan: Scan | None = None) -> Decision | None:
+    def now(self, subject: Subject, context: RequestContext, *, scan: Scan | None = None) -> Decision | None:
         """Decide from what is in memory; None: somebody must be asked or waited for."""
 
     def check(
-        self, subject: Subject, use: RequestContext, *, scan: Scan | None = None
+        self, subject: Subject, context: RequestContext, *, scan: Scan | None = None
     ) -> Awaitable[Decision]:
         """Decide within the budget and the time of the engines; a flag is committed before this returns."""
 
-    def local(self, subject: Subject, use: RequestContext, *, late: bool = False) -> Decision | None:
+    def local(self, subject: Subject, context: RequestContext, *, late: bool = False) -> Decision | None:
         """Decide about something that nobody is asked about; None: a flag must be waited for.
 
         `late`: it has reached the client already; a find is recorded as a late verdict.
         """
 
-    def check_local(self, subject: Subject, use: RequestContext) -> Awaitable[Decision]:
+    def check_local(self, subject: Subject, context: RequestContext) -> Awaitable[Decision]:
         """Decide about something that nobody is asked about; a flag is committed before this returns."""
 
     def unverifiable(
-        self, subject: Subject, use: RequestContext, reason: str, *, block: bool | None = None
+        self, subject: Subject, context: RequestContext, reason: str, *, block: bool | None = None
     ) -> Awaitable[Decision]:
         """Settle something that could not be checked: by the policy of its class, or as `block` demands."""
 
     def unsure(
         self,
         subject: Subject,
-        use: RequestContext,
+        context: RequestContext,
         reason: str,
         *,
         block: bool | None = None,
@@ -47,10 +47,10 @@ class Gatekeeper(Protocol):
     ) -> Awaitable[Decision]:
         """Check what could not be looked through: where nothing is known of it, it is unverifiable."""
 
-    def settle(self, subject: Subject, use: RequestContext, decision: Decision) -> Awaitable[Decision]:
+    def settle(self, subject: Subject, context: RequestContext, decision: Decision) -> Awaitable[Decision]:
         """Record a decision that was made elsewhere."""
 
-    def refuse(self, subject: Subject, use: RequestContext, reason: str) -> Awaitable[Decision]:
+    def refuse(self, subject: Subject, context: RequestContext, reason: str) -> Awaitable[Decision]:
         """Record that something is closed to this client whatever it asks for."""
 
     def in_force(self) -> Awaitable[None]:

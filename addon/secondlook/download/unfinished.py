@@ -28,37 +28,37 @@ class Unfinished:
         """Note that a URL gives a risky file."""
         self._judged.note(url, _RISKY)
 
-    def begin(self, use: RequestContext, asked: Asked) -> None:
+    def begin(self, context: RequestContext, asked: Asked) -> None:
         """Note that a client has a part of a risky file."""
-        self._note(use, asked, on=True)
+        self._note(context, asked, on=True)
 
-    def end(self, use: RequestContext, asked: Asked) -> None:
+    def end(self, context: RequestContext, asked: Asked) -> None:
         """Note that it may have all of it."""
-        self._note(use, asked, on=False)
+        self._note(context, asked, on=False)
 
     def forget(self, url: bytes) -> None:
         """Note that a URL gives something harmless by now."""
         self._judged.note(url, _RISKY, on=False)
 
-    async def concerns(self, url: bytes, use: RequestContext, asked: Asked) -> bool:
+    async def concerns(self, url: bytes, context: RequestContext, asked: Asked) -> bool:
         """Return whether a piece from a URL may be one of a risky file, for who asks for it."""
         if await self._judged.marked_at(url, _RISKY) is not None:
             return True
-        who = self._who(use, asked)
+        who = self._who(context, asked)
         at = None if who is None else await self._judged.marked_at(who, _UNFINISHED)
         return at is not None and abs(time.time() - at) < LASTS_S
 
-    def _note(self, use: RequestContext, asked: Asked, *, on: bool) -> None:
-        who = self._who(use, asked)
+    def _note(self, context: RequestContext, asked: Asked, *, on: bool) -> None:
+        who = self._who(context, asked)
         if who is not None:
             self._judged.note(who, _UNFINISHED, on=on)
 
-    def _who(self, use: RequestContext, asked: Asked) -> bytes | None:
+    def _who(self, context: RequestContext, asked: Asked) -> bytes | None:
         """Return the identity of a client, which tells nobody who it is; None for none that is named.
 
         Nor for a browser, which puts nothing together of several URLs.
         """
-        if asked.dest is not None or use.client is None:
+        if asked.dest is not None or context.client is None:
             return None
-        text = f"{use.client}\0{use.user}\0{asked.agent}"
+        text = f"{context.client}\0{context.user}\0{asked.agent}"
         return hmac.digest(self._judged.key, text.encode(), "sha256")

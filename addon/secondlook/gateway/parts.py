@@ -57,7 +57,7 @@ class Gate:
                 return OWN
             decision: Decision | None = None
             for subject in request.subjects(self.gatekeeper.subject):
-                decision = self.gatekeeper.now(subject, request.use)
+                decision = self.gatekeeper.now(subject, request.context)
                 if decision is None or decision.action is Action.BLOCK:
                     return decision
         except Exception:
@@ -79,10 +79,10 @@ class Gate:
             decision = FAULT
             for subject in request.subjects(self.gatekeeper.subject):
                 if refused_by is not None:
-                    checked = await self.gatekeeper.checker.check(subject, request.use)
+                    checked = await self.gatekeeper.checker.check(subject, request.context)
                     if checked.action is Action.BLOCK:
                         return replace(checked, event_id=refused_by)
-                decision = await self.gatekeeper.check(subject, request.use)
+                decision = await self.gatekeeper.check(subject, request.context)
                 if decision.action is Action.BLOCK:
                     return decision
         except Exception:
@@ -96,7 +96,7 @@ class Gate:
         """Treat a request whose check failed inside as unverifiable. Never raises."""
         try:
             subject = self.gatekeeper.subject(request.scheme, request.host, request.path)
-            return await self.gatekeeper.unverifiable(subject, request.use, "internal error")
+            return await self.gatekeeper.unverifiable(subject, request.context, "internal error")
         except Exception:
             logger.exception("the policy for unverifiable requests failed too; refusing")
             return FAULT
@@ -104,7 +104,7 @@ class Gate:
     def refuse(self, request: GatewayRequest, decision: Decision) -> Refusal:
         """Build the answer (403) in place of what is blocked; a bare one where its page cannot be made."""
         try:
-            return self.refusals.make(request.path, request.asked, decision, request.use)
+            return self.refusals.make(request.path, request.asked, decision, request.context)
         except Exception:
             logger.exception("a refusal could not be written; sending a bare one")
             metrics.INTERNAL_ERRORS.inc()

@@ -53,7 +53,7 @@ class GatewayRequest:
     port: int
     path: str
     asked: Asked
-    use: RequestContext
+    context: RequestContext
     names: tuple[str, ...] = ()
 
     def subjects(self, make: MakeSubject) -> tuple[UrlSubject, ...]:
@@ -96,7 +96,7 @@ def read_request(
     shown = f"[{host}]" if ":" in host else host if host.isascii() else canonical_host(host)[0]
     at = "" if _WEB_PORTS.get(scheme) == port else f":{port}"
     cls = SubjectClass.PAGE if method == CONNECT else classify(asked.dest, asked.accept, method, path)
-    use = RequestContext(
+    context = RequestContext(
         cls=cls,
         client=_address(client),
         user=_user(user),
@@ -105,7 +105,7 @@ def read_request(
         referrer=asked.referrer,
         gateway=gateway,
     )
-    return GatewayRequest(scheme, host, port, path, asked, use, names)
+    return GatewayRequest(scheme, host, port, path, asked, context, names)
 
 
 def _parts(url: str) -> tuple[str, str, str]:

@@ -32,7 +32,7 @@ from secondlook.proxy.mitm import unreachable
 from secondlook.proxy.mitm.http.head import add_via
 from secondlook.proxy.mitm.streams.stream import ORIGIN_FORM
 from secondlook.proxy.own_site import OwnSite
-from secondlook.proxy.request import make_use, peer_text, subjects
+from secondlook.proxy.request import make_context, peer_text, subjects
 from secondlook.refusal.language import phrase
 from secondlook.refusal.refusal import FAULT, STATUS, Refusals, is_internal, mark_headers, passed_fields
 from secondlook.site.internal_site import FORM_MAX_BYTES, Visitor
@@ -87,35 +87,35 @@ class SecondLookAddon(HeldBodies):
             return self._own_site(flow)
         facts = read_asked(request.data.headers.fields)
         client = peer_text(flow.client_conn.peername)
-        use = make_use(request, facts, client, flow.metadata.get(USER))
+        context = make_context(request, facts, client, flow.metadata.get(USER))
         asked = subjects(request, facts, self.gatekeeper)
         closed = self.access.closed(client, request.host, request.port)
         if closed is not None and not self.access.is_trusted(request.host, request.port):
-            return self._close(flow, facts, use, asked[0], closed)
+            return self._close(flow, facts, context, asked[0], closed)
         for index, subject in enumerate(asked):
-            decision = self.gatekeeper.now(subject, use)
+            decision = self.gatekeeper.now(subject, context)
             if decision is None:
-                return self._ask(flow, facts, use, asked, index)
+                return self._ask(flow, facts, context, asked, index)
             if decision.action is Action.BLOCK:
-                self._block(flow, facts, use, decision)
+                self._block(flow, facts, context, decision)
                 return None
-        return self._let_through(flow, FlowState(asked[0], use, facts))
+        return self._let_through(flow, FlowState(asked[0], context, facts))
 
     async def _ask(
         self,
         flow: http.HTTPFlow,
         facts: Asked,
-        use: RequestContext,
+        context: RequestContext,
         asked: tuple[UrlSubject, ...],
         start: int,
     ) -> None:
         try:
             for subject in asked[start:]:
-                decision = await self.gatekeeper.check(subject, use)
+                decision = await self.gatekeeper.check(subject, context)
                 if decision.action is Action.BLOCK:
-                    self._block(flow, facts, use, decision)
+                    self._block(flow, facts, context, decision)
                     return
-            if (choosing := self._let_through(flow, FlowState(asked[0], use, facts))) is not None:
+            if (choosing := self._let_through(flow, FlowState(asked[0], context, facts))) is not None:
                 await choosing
         except Exception:
             logger.exception("a request could not be checked")
@@ -123,19 +123,19 @@ class SecondLookAddon(HeldBodies):
             await self._fault(flow)
 
     async def _close(
-        self, flow: http.HTTPFlow, facts: Asked, use: RequestContext, subject: UrlSubject, reason: str
+        self, flow: http.HTTPFlow, facts: Asked, context: RequestContext, subject: UrlSubject, reason: str
     ) -> None:
         try:
-            self._block(flow, facts, use, await self.gatekeeper.refuse(subject, use, reason))
+            self._block(flow, facts, context, await self.gatekeeper.refuse(subject, context, reason))
         except Exception:
             logger.exception("a refusal could not be recorded")
-            self._block(flow, facts, use, FAULT)
+            self._block(flow, facts, context, FAULT)
 
     def _let_through(self, flow: http.HTTPFlow, state: FlowState) -> Awaitable[None] | None:
         flow.metadata[FLOW_STATE] = state
         if self._via is not None:
             add_via(flow.request, self._via)
-        if state.facts.dictionary is not None:
+        if state.asked.dictionary is not None:
             del flow.request.headers[DICTIONARY]
         flow.request.stream = True
         choosing = self.bodies.pieces.ask(flow, state)
@@ -150,17 +150,17 @@ class SecondLookAddon(HeldBodies):
             metrics.INTERNAL_ERRORS.inc()
             state.refusal = FAULT
         if state.refusal is not None:
-            self._block(flow, state.facts, state.use, state.refusal)
+            self._block(flow, state.asked, state.context, state.refusal)
 
-    def _block(self, flow: http.HTTPFlow, facts: Asked, use: RequestContext, decision: Decision) -> None:
-        flow.response = self._refusal(flow, facts, use, decision)
+    def _block(self, flow: http.HTTPFlow, facts: Asked, context: RequestContext, decision: Decision) -> None:
+        flow.response = self._refusal(flow, facts, context, decision)
 
     def _refusal(
-        self, flow: http.HTTPFlow, facts: Asked, use: RequestContext, decision: Decision
+        self, flow: http.HTTPFlow, facts: Asked, context: RequestContext, decision: Decision
     ) -> http.Response:
         """Build a refusal; what is blocked stays blocked even when its page cannot be made."""
         try:
-            refusal = self.refusals.make(flow.request.path, facts, decision, use)
+            refusal = self.refusals.make(flow.request.path, facts, decision, context)
             return http.Response.make(STATUS, refusal.body, http.Headers(refusal.headers))
         except Exception:
             logger.exception("a refusal could not be written; sending a bare one")
@@ -170,19 +170,21 @@ class SecondLookAddon(HeldBodies):
     async def _fault(self, flow: http.HTTPFlow) -> None:
         """Treat a request whose check failed inside as unverifiable."""
         facts, decision = Asked(), FAULT
-        use = RequestContext(cls=SubjectClass.PAGE)
+        context = RequestContext(cls=SubjectClass.PAGE)
         try:
             facts = read_asked(flow.request.data.headers.fields)
-            use = make_use(flow.request, facts, peer_text(flow.client_conn.peername), flow.metadata.get(USER))
+            context = make_context(
+                flow.request, facts, peer_text(flow.client_conn.peername), flow.metadata.get(USER)
+            )
             subject = self.gatekeeper.subject(flow.request.scheme, flow.request.host, flow.request.data.path)
-            decision = await self.gatekeeper.unverifiable(subject, use, "internal error")
+            decision = await self.gatekeeper.unverifiable(subject, context, "internal error")
             if decision.action is not Action.BLOCK:
-                if (choosing := self._let_through(flow, FlowState(subject, use, facts))) is not None:
+                if (choosing := self._let_through(flow, FlowState(subject, context, facts))) is not None:
                     await choosing
                 return
         except Exception:
             logger.exception("the policy for unverifiable requests failed too; refusing")
-        self._block(flow, facts, use, decision)
+        self._block(flow, facts, context, decision)
 
     # ---- the proxy's own site
 
@@ -239,18 +241,20 @@ class SecondLookAddon(HeldBodies):
         if state is None or flow.error is None or flow.response is not None:
             return
         if (reason := closed_reason(flow.error.msg)) is not None:
-            await self._close(flow, state.facts, state.use, state.subject, reason)
+            await self._close(flow, state.asked, state.context, state.subject, reason)
         elif flow.metadata.get(unreachable.ORIGIN_FAILED):
             request = flow.request
-            client = state.use.client
-            if self._fallback.takes(client, state.facts, request.scheme, request.host, request.port):
+            client = state.context.client
+            if self._fallback.takes(client, state.asked, request.scheme, request.host, request.port):
                 flow.kill()
                 return
             fault = flow.server_conn.error or flow.error.msg  # of TLS that ended HTTP knows only the end
-            language = self.site.language(state.facts)
-            why = unreachable.sentence(shown_host(state.use.url or ""), fault, language)
+            language = self.site.language(state.asked)
+            why = unreachable.sentence(shown_host(state.context.url or ""), fault, language)
             failure = self.failure_of(flow, fault)
-            way = None if failure is None else self.site.way_past(failure, client, state.use.user, language)
+            way = (
+                None if failure is None else self.site.way_past(failure, client, state.context.user, language)
+            )
             flow.response = self.site.problem(
                 flow.request, unreachable.STATUS, why, advice=unreachable.advice(fault, language), way=way
             )
@@ -280,7 +284,7 @@ class SecondLookAddon(HeldBodies):
         state = state_of(flow)
         if state is None:
             return self._refusal(flow, Asked(), RequestContext(SubjectClass.PAGE), decision or FAULT)
-        return self._refusal(flow, state.facts, state.use, decision or FAULT)
+        return self._refusal(flow, state.asked, state.context, decision or FAULT)
 
     async def secondlook_range(self, flow: http.HTTPFlow) -> None:
         """Choose what is asked for of a file that turned out to be risky, or refuse it."""

@@ -75,7 +75,7 @@ class Bodies(BodyJudge):
         given = self.piece(state, facts, length, asked=asked)
         if given.bad is not None:
             return self.refuse_again(state, given.bad)
-        if not asked and not given.claims and state.facts.range is not None:
+        if not asked and not given.claims and state.asked.range is not None:
             response.status_code, response.reason = WHOLE_STATUS, "OK"  # all of it, as it was asked for
             response.headers.pop("content-range", None)
         state.body = self.body(state, facts, length, _message(flow), piece=given.piece, partial=given.answers)

@@ -17,7 +17,7 @@ from secondlook.download.ports import Gatekeeper
 from secondlook.proxy.access.access import Access
 from secondlook.proxy.access.login import USER
 from secondlook.proxy.mitm.transport.dialing import Dialer
-from secondlook.proxy.request import peer_text, tunnel_use
+from secondlook.proxy.request import peer_text, tunnel_context
 from secondlook.refusal.refusal import FAULT, mark_headers, problem_document
 
 logger = logging.getLogger(__name__)
@@ -68,14 +68,16 @@ class Connections:
             client = peer_text(flow.client_conn.peername)
             closed = self.access.closed(client, host, port)
             if closed is not None and not self.access.is_trusted(host, port):
-                use = tunnel_use("https", host, client, flow.metadata.get(USER), port=port)
+                context = tunnel_context("https", host, client, flow.metadata.get(USER), port=port)
                 subject = self.gatekeeper.subject("https", host, b"/")
-                flow.response = _connect_refusal(await self.gatekeeper.refuse(subject, use, closed), use)
+                flow.response = _connect_refusal(
+                    await self.gatekeeper.refuse(subject, context, closed), context
+                )
         except Exception:
             logger.exception("a tunnel could not be checked")
             flow.response = _connect_refusal(FAULT, RequestContext(SubjectClass.PAGE))
 
 
-def _connect_refusal(decision: Decision, use: RequestContext) -> http.Response:
+def _connect_refusal(decision: Decision, context: RequestContext) -> http.Response:
     headers = mark_headers(decision, "application/problem+json")
-    return http.Response.make(403, problem_document(decision, use.url or ""), http.Headers(headers))
+    return http.Response.make(403, problem_document(decision, context.url or ""), http.Headers(headers))

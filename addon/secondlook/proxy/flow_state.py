@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from mitmproxy import http
 
-from secondlook.download.asked import Asked
 from secondlook.download.exchange import Exchange
 from secondlook.download.judged_files import Proof
 from secondlook.proxy.ahead import Ahead
@@ -16,7 +15,6 @@ FLOW_STATE = "secondlook"  # key of a flow's metadata
 class FlowState(Exchange):
     """A request that was let through."""
 
-    facts: Asked
     proof: Proof | None = None  # the piece that was asked for is held to what was judged
     ahead: Ahead | None = None  # the piece that was asked for before its file is judged
     misfit: bool = False  # the response is not the piece that was asked for

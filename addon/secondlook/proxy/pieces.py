@@ -74,11 +74,11 @@ class Pieces:
 
     def ask(self, flow: http.HTTPFlow, state: FlowState) -> Awaitable[None] | None:
         """Choose for a request that was let through; the result is awaited where its file may be risky."""
-        header = state.facts.range
+        header = state.asked.range
         if not self._enabled or flow.request.method != "GET":
             return None
         if header is None:
-            return self._lead(state) if state.use.cls is SubjectClass.DOWNLOAD else None
+            return self._lead(state) if state.context.cls is SubjectClass.DOWNLOAD else None
         path = flow.request.data.path.decode("latin-1")
         if declared(None, None, path).risky or self._memory.is_risky(state.subject.identity):
             return self.settle(flow, state)
@@ -86,14 +86,14 @@ class Pieces:
 
     async def _look_further_round(self, flow: http.HTTPFlow, state: FlowState, header: str) -> None:
         """Choose for a piece of what nothing is known of in this worker."""
-        if await self._unfinished.concerns(state.subject.identity, state.use, state.facts):
+        if await self._unfinished.concerns(state.subject.identity, state.context, state.asked):
             await self.settle(flow, state)
         elif may_hide_the_first(header):
             _drop_range(flow)
 
     def look_further(self, flow: http.HTTPFlow, state: FlowState) -> bool:
         """Ask for more than a first piece that shows nothing; False where more was not enough."""
-        wanted = read_range(state.facts.range, state.facts.if_range)
+        wanted = read_range(state.asked.range, state.asked.if_range)
         enough = wanted is None or wanted.last is None or wanted.last + 1 >= _KIND_BYTES
         if wanted is None or enough or state.wider is not None:
             return False
@@ -112,7 +112,7 @@ class Pieces:
         """Choose for a risky file, once nobody else is fetching it whole."""
         url = state.subject.identity
         self._memory.note_risky(url)
-        state.wanted = read_ranges(state.facts.range, state.facts.if_range)
+        state.wanted = read_ranges(state.asked.range, state.asked.if_range)
         if state.unproved or state.lead is not None:
             _drop_range(flow)
             return
@@ -200,13 +200,13 @@ class Pieces:
 
     async def _may_ask(self, state: FlowState) -> bool:
         """Return whether a URL may still be asked, after somebody else did; the refusal is in the state."""
-        decision = self._gatekeeper.now(state.subject, state.use)
-        decision = decision or await self._gatekeeper.check(state.subject, state.use)
+        decision = self._gatekeeper.now(state.subject, state.context)
+        decision = decision or await self._gatekeeper.check(state.subject, state.context)
         state.refusal = decision if decision.action is Action.BLOCK else None
         return state.refusal is None
 
     async def _take_piece(self, flow: http.HTTPFlow, state: FlowState, file: JudgedFile) -> None:
-        decision = await judge_again(self._gatekeeper, file, state.use)
+        decision = await judge_again(self._gatekeeper, file, state.context)
         if decision.action is Action.BLOCK:
             state.refusal = decision
             return

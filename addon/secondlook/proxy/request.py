@@ -40,7 +40,7 @@ def request_url(request: http.Request, facts: Asked | None = None) -> str:
     return f"{scheme}://{host}{port}{request.data.path.decode('latin-1')}"
 
 
-def make_use(request: http.Request, facts: Asked, client: str | None, user: str | None) -> RequestContext:
+def make_context(request: http.Request, facts: Asked, client: str | None, user: str | None) -> RequestContext:
     """Describe the circumstances of a request."""
     path = request.data.path.decode("latin-1")
     return RequestContext(
@@ -84,16 +84,16 @@ def peer_text(address: tuple[str, int] | None) -> str | None:
     return host[7:] if host.startswith("::ffff:") and "." in host else host
 
 
-def tunnel_use(
+def tunnel_context(
     scheme: str,
     host: str,
     client: str | None,
-    user: str | None = None,
+    user: str | None,
     *,
     port: int | None = None,
     tunnel: str | None = None,
 ) -> RequestContext:
-    """Describe the use of a host whose requests are not seen (yet)."""
+    """Describe a visit to a host whose requests are not seen (yet)."""
     shown = _shown(host)
     url = f"{scheme}://{shown}/" if port in {None, _WEB_PORTS.get(scheme)} else f"{scheme}://{shown}:{port}/"
     return RequestContext(SubjectClass.PAGE, client, user, "CONNECT", url, tunnel=tunnel)

@@ -125,16 +125,16 @@ class Refusals:
         self._page = page
         self._override_s = override_s
 
-    def make(self, path: str, asked: Asked, decision: Decision, use: RequestContext) -> Refusal:
-        """Build the refusal of one request; `use` has its class and its URL, which is untrusted text."""
+    def make(self, path: str, asked: Asked, decision: Decision, context: RequestContext) -> Refusal:
+        """Build the refusal of one request; `context` has its class and its URL, which is untrusted text."""
         form, content_type = fitting_form(asked, path)
         body = b""
-        url = use.url or ""
+        url = context.url or ""
         language = self._page.pages.language(asked.language)
         match form:
             case Form.PAGE:
-                open_ = use.cls is not SubjectClass.DOWNLOAD
-                override_s = self._override_s(use.client, use.user) if open_ else None
+                open_ = context.cls is not SubjectClass.DOWNLOAD
+                override_s = self._override_s(context.client, context.user) if open_ else None
                 body = self._page.render(decision, url, asked.referrer, language, override_s=override_s)
             case Form.PROBLEM:
                 kept = self._page.keeping.event(url)

@@ -120,7 +120,7 @@ async def _check_one(parts: "Parts", text: str, *, as_file: bool, client: str | 
             found = await files.check(path, client)
         except (OSError, ValueError) as error:
             fail(f"cannot read the file {text}: {getattr(error, 'strerror', None) or error}")
-    return explanation(text, found.subject, found.use, found.decision)
+    return explanation(text, found.subject, found.context, found.decision)
 
 
 def _subject(text: str) -> str:

@@ -95,7 +95,7 @@ class _Look:
             else:
                 print_line(f"{path}: {reason}")
             return
-        explained = explanation(str(path), found.subject, found.use, found.decision)
+        explained = explanation(str(path), found.subject, found.context, found.decision)
         blocked, open_still = explained["decision"] == "block", explained["unverifiable"] is not None
         if blocked:
             self._counts["blocked"] += 1
@@ -122,7 +122,7 @@ class _Look:
         evidence = found.decision.evidence
         evidence = replace(evidence, hit=found.subject.identity)  # the file itself, whatever lies in it
         now = parts.clock.now()
-        entry = confirmed_entry(evidence, found.subject, found.use, now=now)
+        entry = confirmed_entry(evidence, found.subject, found.context, now=now)
         settings = parts.settings
         downloads = settings.downloads.model_copy(update={"folders": (path.parent,)})
         actions = settings.actions.model_copy(update={"file": "quarantine"})

@@ -117,11 +117,14 @@ class PiecePassage:
 
         Where memory knows that it may, nothing is written down a second time.
         """
-        gatekeeper, use = self._front.gatekeeper, replace(self._request.use, cls=SubjectClass.DOWNLOAD)
-        seen = gatekeeper.checker.check_now(file.subject, use)
+        gatekeeper, context = (
+            self._front.gatekeeper,
+            replace(self._request.context, cls=SubjectClass.DOWNLOAD),
+        )
+        seen = gatekeeper.checker.check_now(file.subject, context)
         if file.problem is None and seen is not None and seen.action is not Action.BLOCK:
             return None
-        decision = await judge_again(gatekeeper, file, use)
+        decision = await judge_again(gatekeeper, file, context)
         return decision if decision.action is Action.BLOCK else None
 
     async def _end(self, proof: Proof, out: Outlet) -> None:

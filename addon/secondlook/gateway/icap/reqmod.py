@@ -50,7 +50,7 @@ async def decide(
     handover: Handover,
 ) -> None:
     """Answer one request; `refused_by`: the event by which a helper refused it a moment ago."""
-    if gate.site is not None and is_internal(request.host) and request.use.method != CONNECT:
+    if gate.site is not None and is_internal(request.host) and request.context.method != CONNECT:
         await _answer_own(link, gate, gate.site, asked, request)
         return
     changed = False
@@ -76,7 +76,7 @@ def _as_asked(asked: Request, request: GatewayRequest) -> Fields:
 async def _asks_for_a_piece(gate: Gate, asked: Request, request: GatewayRequest) -> bool:
     """Return whether a piece of what may be risky is asked for, which would prove nothing about the whole."""
     header = request.asked.range
-    if header is None or not gate.bodies.whole_files or request.use.method != "GET":
+    if header is None or not gate.bodies.whole_files or request.context.method != "GET":
         return False
     if asked.head.encapsulated.body:  # nobody sends one
         return False
@@ -85,7 +85,7 @@ async def _asks_for_a_piece(gate: Gate, asked: Request, request: GatewayRequest)
     subject = request.subjects(gate.gatekeeper.subject)[0]
     if gate.bodies.memory.is_risky(subject.identity):
         return True
-    return await gate.bodies.unfinished.concerns(subject.identity, request.use, request.asked)
+    return await gate.bodies.unfinished.concerns(subject.identity, request.context, request.asked)
 
 
 async def _ask_for_a_piece(
@@ -144,7 +144,7 @@ async def _answer_own(
     fields = {} if asked.request is None else {name.lower(): value for name, value in asked.request.fields}
     origin, kind = fields.get(b"origin"), fields.get(b"content-type")
     page = SiteRequest(
-        request.use.method or "GET",
+        request.context.method or "GET",
         request.host,
         request.path,
         request.asked,
@@ -156,7 +156,9 @@ async def _answer_own(
         if body is None:
             answer = site.problem(page, 413, phrase("expected a small form"))
         else:
-            answer = await site.answer(page, Visitor(request.use.client, request.use.user), None, body)
+            answer = await site.answer(
+                page, Visitor(request.context.client, request.context.user), None, body
+            )
     except Exception:
         logger.exception("the internal site failed")
         metrics.INTERNAL_ERRORS.inc()

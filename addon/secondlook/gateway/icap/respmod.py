@@ -86,7 +86,7 @@ class Passage:
     async def run(self, *, comes: bool) -> None:
         """Answer; `comes`: a body does."""
         subjects = self._request.subjects(self._front.gatekeeper.subject)
-        self._state = Exchange(subjects[0], self._request.use, self._request.asked)
+        self._state = Exchange(subjects[0], self._request.context, self._request.asked)
         known = self._refused_since(subjects)
         if known is not None:
             await self._refuse(known)
@@ -128,11 +128,11 @@ class Passage:
 
     def _refused_since(self, subjects: tuple[UrlSubject, ...]) -> Decision | None:
         """Return whether a URL is refused by now, which its gateway may have let through by what it keeps."""
-        gatekeeper, use = self._front.gatekeeper, self._request.use
+        gatekeeper, context = self._front.gatekeeper, self._request.context
         for subject in subjects:
-            seen = gatekeeper.checker.check_now(subject, use)
+            seen = gatekeeper.checker.check_now(subject, context)
             if seen is not None and seen.action is Action.BLOCK:
-                return gatekeeper.now(subject, use)
+                return gatekeeper.now(subject, context)
         return None
 
     def _choose(self, state: Exchange) -> Body | Decision:
@@ -145,7 +145,7 @@ class Passage:
         )
         if self._response.status != PARTIAL_STATUS:
             return self._judging.body(state, facts, None if self._unsized else self._length, message)
-        asked = self._asked.method == "GET" and state.facts.range is not None
+        asked = self._asked.method == "GET" and state.asked.range is not None
         given = self._judging.piece(state, facts, self._length, asked=asked)
         if given.bad is not None:
             return given.bad

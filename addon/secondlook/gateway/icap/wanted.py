@@ -167,7 +167,7 @@ async def aim(gate: Gate, http: HttpRequest, request: GatewayRequest) -> Aim | D
     windows = wanted.windows(file.size) if file is not None else []
     if file is None or not windows or file.block != BLOCK_BYTES:
         return None
-    decision = await judge_again(gate.gatekeeper, file, request.use)
+    decision = await judge_again(gate.gatekeeper, file, request.context)
     if decision.action is Action.BLOCK:
         return decision
     return Aim(http, Proof(file, windows, gate.bodies.judged.key), wanted)

@@ -19,7 +19,7 @@ from secondlook.download.ports import Gatekeeper
 from secondlook.proxy.access.access import closed_reason
 from secondlook.proxy.mitm.tls.recognizer import is_virtual_resolver
 from secondlook.proxy.mitm.tls.tunnel import REFUSED, TUNNEL, Opening, Silence
-from secondlook.proxy.request import peer_text, tunnel_use
+from secondlook.proxy.request import peer_text, tunnel_context
 from secondlook.refusal.refusal import FAULT
 from secondlook.resolver import Resolver
 
@@ -111,9 +111,9 @@ class Unopened:
             if refused is None and not self.may_pass(client, port):
                 refused = UNKNOWN.format(what=what)
             if refused is not None:
-                use = tunnel_use("http", host, *self.who(client), port=port, tunnel=what)
+                context = tunnel_context("http", host, *self.who(client), port=port, tunnel=what)
                 return await self._gatekeeper.refuse(
-                    self._gatekeeper.subject("http", host, b"/"), use, refused
+                    self._gatekeeper.subject("http", host, b"/"), context, refused
                 )
             return await self.check(client, "http", (host,), port, what)
         except Exception:
@@ -150,9 +150,9 @@ class Unopened:
             return decision
 
     async def _check_one(self, client: Client, scheme: str, host: str, port: int, what: str) -> Decision:
-        use = tunnel_use(scheme, host, *self.who(client), port=port, tunnel=what)
+        context = tunnel_context(scheme, host, *self.who(client), port=port, tunnel=what)
         subject = self._gatekeeper.subject(scheme, host, b"/")
-        return self._gatekeeper.now(subject, use) or await self._gatekeeper.check(subject, use)
+        return self._gatekeeper.now(subject, context) or await self._gatekeeper.check(subject, context)
 
     async def _addresses(self, host: str, client: Client) -> list[str]:
         """List the addresses that a name stands for, of which one is connected to in a moment."""
@@ -180,5 +180,5 @@ class Unopened:
         if reason is None or flow.server_conn.address is None:
             return
         host = flow.server_conn.address[0]
-        use = tunnel_use("http", host, *self.who(flow.client_conn))
-        await self._gatekeeper.refuse(self._gatekeeper.subject("http", host, b"/"), use, reason)
+        context = tunnel_context("http", host, *self.who(flow.client_conn))
+        await self._gatekeeper.refuse(self._gatekeeper.subject("http", host, b"/"), context, reason)

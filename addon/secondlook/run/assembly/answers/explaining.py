@@ -46,7 +46,7 @@ def subject_of_file(path: Path) -> FileSubject:
     )
 
 
-def use_of(
+def context_of(
     subject: Subject, text: str, *, client: str | None = None, user: str | None = None
 ) -> RequestContext:
     """Return the circumstances in which a person's question is checked: as that client would ask for it."""
@@ -59,11 +59,11 @@ def use_of(
 
 async def explained(checker: Checker, text: str, subject: Subject, client: str | None) -> Json:
     """Check what a person wrote, as a client sees it, and explain; nothing is recorded."""
-    use = use_of(subject, text, client=client, user=client)
-    return explanation(text, subject, use, await checker.check(subject, use))
+    context = context_of(subject, text, client=client, user=client)
+    return explanation(text, subject, context, await checker.check(subject, context))
 
 
-def explanation(text: str, subject: Subject, use: RequestContext, decision: Decision) -> Json:
+def explanation(text: str, subject: Subject, context: RequestContext, decision: Decision) -> Json:
     """Return a decision with everything behind it, as `check --json` gives it."""
     evidence = decision.evidence
     return {
@@ -79,7 +79,7 @@ def explanation(text: str, subject: Subject, use: RequestContext, decision: Deci
         "expressions": list(subject.expressions) if isinstance(subject, UrlSubject) else [],
         "stages": [_step(step) for step in evidence.steps],
         "kind": subject.kind.value,
-        "class": use.cls.value,
+        "class": context.cls.value,
         "host": subject.host if isinstance(subject, UrlSubject) else None,
         "sha256": _sha256(subject),
         "problem": subject.problem if isinstance(subject, UrlSubject) else None,

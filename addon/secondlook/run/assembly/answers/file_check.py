@@ -12,7 +12,7 @@ from secondlook.core.subject import FileSubject, RequestContext
 from secondlook.core.verdict import Action, Decision
 from secondlook.download.examination.file_scanner import FileScanner
 from secondlook.ground.lanes import FILES
-from secondlook.run.assembly.answers.explaining import subject_of_file, use_of
+from secondlook.run.assembly.answers.explaining import context_of, subject_of_file
 from secondlook.run.assembly.check.parts import Parts
 from secondlook.run.assembly.check.scanning import make_scanner
 
@@ -22,7 +22,7 @@ class CheckedFile:
     """What is decided about a file as a client would get it."""
 
     subject: FileSubject
-    use: RequestContext
+    context: RequestContext
     decision: Decision
 
 
@@ -68,10 +68,10 @@ class FileCheck:
     async def check(self, path: Path, client: str | None) -> CheckedFile:
         """Check a file as a client would get it. Raises OSError where it cannot be read."""
         subject = await FILES.run(subject_of_file, path)
-        use = use_of(subject, str(path), client=client, user=client)
-        decision = self._checker.check_now(subject, use)
+        context = context_of(subject, str(path), client=client, user=client)
+        decision = self._checker.check_now(subject, context)
         if decision is not None and is_settled(decision):
-            return CheckedFile(subject, use, decision)
+            return CheckedFile(subject, context, decision)
         with path.open("rb") as file:
             reports, inside = await self._scanner.look_into(file, subject.identity)
         subject = replace(
@@ -79,9 +79,9 @@ class FileCheck:
             hashes=(*subject.hashes, *(digest for _, digest in inside.members)),
             labels=(*subject.labels, *(label for label, _ in inside.members)),
         )
-        decision = await self._content.check(subject, use, Heard(reports))
+        decision = await self._content.check(subject, context, Heard(reports))
         open_still = decision.action is Action.ALLOW and not decision.would_block
         if inside.problem is not None and open_still and not decision.evidence.allowed_by_rule:
             evidence = replace(unverifiable(inside.problem, ()), steps=decision.evidence.steps)
-            decision = self._checker.judge(use, evidence)
-        return CheckedFile(subject, use, decision)
+            decision = self._checker.judge(context, evidence)
+        return CheckedFile(subject, context, decision)
