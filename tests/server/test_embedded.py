@@ -17,8 +17,9 @@ from secondlook.server.publish.publishing import publish
 from secondlook.server.service import ServerService
 from secondlook.server.store.administration import add_entry
 from secondlook.server.store.names import import_list
+from secondlook.server.valkey.publisher import ValkeyPublisher
 from secondlook.wire import safebrowsing_pb2 as pb
-from serverkit import current, full_hash, put
+from serverkit import NOW, current, full_hash, make_store, put
 from serverkit.valkey import single
 
 
@@ -178,7 +179,7 @@ def test_a_publisher_its_valkey_store_and_a_replica_serve_the_same(tmp_path):
     asyncio.run(scene())
 
 
-def test_a_valkey_store_that_lost_its_data_is_filled_again(tmp_path):
+def test_a_valkey_store_that_lost_its_data_is_filled_again_and_another_publisher_noticed(tmp_path, caplog):
     async def scene():
         with single(tmp_path / "valkey") as (url, [node]):
             feed = tmp_path / "feed.txt"
@@ -199,6 +200,12 @@ def test_a_valkey_store_that_lost_its_data_is_filled_again(tmp_path):
                             break
                     await asyncio.sleep(0.02)
                 assert (await publisher.reader.search([prefix]))[1] == 1
+            other = ValkeyPublisher(url)
+            await other.push(current(make_store(tmp_path / "other", ["other.example"])), now=NOW)
+            for _ in range(2):
+                await publisher._look_through(other, 1)
+            assert caplog.text.count("two servers publish into it") == 1
+            await other.aclose()
             await publisher.stop()
 
     asyncio.run(scene())

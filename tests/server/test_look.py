@@ -38,6 +38,11 @@ def test_a_reader_tells_what_is_served_and_by_whom_something_is_listed(tmp_path,
             [listed] = await check(url, "http://www.worse.example/any?x", suffixes=suffixes)
             assert (listed.expression, listed.list, listed.feeds) == ("worse.example/", "mw-8b", ("two.txt",))
             assert await check(url, "good.example", suffixes=suffixes) == []
+            other = make_store(tmp_path / "other", ["other.example"])
+            put(other, ["more.example"], name="more.txt")
+            out(other)
+            overtaken = await look(url, Generation(other.generation_folder(2)))
+            assert overtaken.trouble.startswith("what is served was loaded by another publisher (key ")
             node.process.send_signal(signal.SIGSTOP)
             try:
                 away = await look(url, None)

@@ -112,6 +112,7 @@ class ServerService:
         )
         self._tasks = Tasks()
         self._eviction: str | None = None
+        self._other_publisher: str | None = None
 
     def _admin(self, settings: ServerSettings) -> ASGIApp | None:
         if settings.admin is None:
@@ -195,13 +196,18 @@ class ServerService:
             await asyncio.sleep(PUSH_EVERY_S)
 
     async def _look_through(self, publisher: "ValkeyPublisher", number: int) -> None:
-        """Put back what the store lost of our generation, and warn of one that throws entries away."""
+        """Put back what the store lost of our generation; warn where it loses entries or is another's."""
         eviction = await publisher.eviction()
         if eviction != self._eviction and eviction is not None:
             log.warning("the Valkey store loses entries: %s", eviction)
         self._eviction = eviction
-        if self.reader.number == number:
-            restored = await publisher.repair(Generation(self.store.generation_folder(number)))
+        own = Generation(self.store.generation_folder(number))
+        other = await publisher.other_publisher(own)
+        if other != self._other_publisher and other is not None:
+            log.warning("the Valkey store: %s", other)
+        self._other_publisher = other
+        if self.reader.number == number and other is None:
+            restored = await publisher.repair(own)
             if restored:
                 log.warning("the Valkey store had lost %d parts of generation %d: put back", restored, number)
 

@@ -37,6 +37,8 @@ async def look(url: str, own: Generation | None) -> InValkey:
         trouble = None
         if missing:
             trouble = f"the Valkey store lost {missing:,} parts of it; a running publisher puts them back"
+        elif own and (other := await publisher.other_publisher(own)):
+            trouble = other
         elif eviction := await publisher.eviction():
             trouble = f"the Valkey store can lose entries: {eviction}"
         counts = {name: entry.count for name, entry in reader.lists.items()}

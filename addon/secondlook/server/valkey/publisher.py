@@ -106,6 +106,21 @@ class ValkeyPublisher:
         except FAULTS as error:
             raise ServiceError(f"cannot read from the Valkey store: {error}") from error
 
+    async def other_publisher(self, own: Generation) -> str | None:
+        """Return that what is served was loaded by another publisher than ours; raises ServiceError."""
+        try:
+            current = await self._client.get(key_of("current"))
+            about = {} if current is None else await self._about(int(current))
+        except FAULTS as error:
+            raise ServiceError(f"cannot read from the Valkey store: {error}") from error
+        key, our_key = about.get("manifest", {}).get("key"), own.manifest.get("key")
+        if key in {None, our_key}:
+            return None
+        return (
+            f"what is served was loaded by another publisher (key {key}) than ours (key {our_key}): "
+            "two servers publish into it, and the last one takes the place of the other"
+        )
+
     @asynccontextmanager
     async def _being_loaded(self, number: int, loading: str) -> AsyncIterator[None]:
         """Let other publishers see that a generation is being loaded: it has no manifest until it is whole.
