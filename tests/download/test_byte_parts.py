@@ -15,8 +15,8 @@ END = b"\r\n--B--\r\n"
 def part(
     first: int, body: bytes, *, whole: object = 90_000, before: str = "\r\n--B\r\n", more: str = ""
 ) -> bytes:
-    told = f"Content-Range: bytes {first}-{first + len(body) - 1}/{whole}"
-    return f"{before}Content-Type: text/plain\r\n{more}{told}\r\n\r\n".encode() + body
+    span = f"Content-Range: bytes {first}-{first + len(body) - 1}/{whole}"
+    return f"{before}Content-Type: text/plain\r\n{more}{span}\r\n\r\n".encode() + body
 
 
 def hides(body: bytes, *, kind: str = TYPE, from_start: bool = False, step: int = 1 << 20) -> bool:
@@ -61,6 +61,13 @@ def test_pieces_of_the_middle_go_on(step):
 @pytest.mark.parametrize("case", HOSTILE)
 def test_no_part_is_another_than_was_asked_for(case, step):
     assert hides(HOSTILE[case], step=step)
+
+
+def test_parts_without_number_at_once_are_not_followed():
+    """A piece of 256 KiB holds so many that reading them would stop everybody for a second."""
+    assert hides(part(1, b"x") * 501)
+    assert not hides(part(1, b"x") * 499)
+    assert not hides(part(1, b"x") * 2000, step=100 * len(part(1, b"x")))
 
 
 def test_only_the_first_may_be_the_beginning():

@@ -10,6 +10,7 @@ from secondlook.download.body.mixed_parts import MixedParts
 from secondlook.download.body.ranges import mark_of, read_content_range
 
 _HEAD_MAX_BYTES = 8192
+_MOST_AT_ONCE = 500  # parts in what came at once, some milliseconds: who asks for pieces asks for larger ones
 _LINE_END = b"\r\n"
 _HEAD_END = b"\r\n\r\n"
 _RANGE = b"content-range"
@@ -33,39 +34,49 @@ class ByteParts:
     def feed(self, data: bytes) -> bool:
         """Take the next bytes; return whether a part is another than it should be, or may be."""
         self._rest += data
-        while self._rest and not self.hides and (self._read_content() if self._left else self._read_head()):
-            pass
+        at = 0
+        for _ in range(2 * _MOST_AT_ONCE):
+            if self.hides or at == len(self._rest):
+                break
+            step = self._read_content(at) if self._left else self._read_head(at)
+            if not step:
+                break
+            at += step
+        else:
+            self.hides = True
+        self._rest = self._rest[at:]
         return self.hides
 
-    def _read_content(self) -> bool:
-        content, self._rest = self._rest[: self._left], self._rest[self._left :]
+    def _read_content(self, at: int) -> int:
+        content = self._rest[at : at + self._left]
         self._left -= len(content)
         seen = self._seam + content
         self.hides = self._mark in seen
         self._seam = seen[1 - len(self._mark) :]
-        return True
+        return len(content)
 
-    def _read_head(self) -> bool:
-        """Read what stands between two contents: the end of a line, a mark, and a head."""
+    def _read_head(self, at: int) -> int:
+        """Read line ends, a mark and a head between two contents; return their length once they are whole."""
+        rest = self._rest
         if self._over:
-            self.hides = bool(self._rest.strip())
-            self._rest = b""
-            return False
-        line = self._rest.lstrip(_LINE_END)
+            self.hides = bool(rest[at:].strip())
+            return len(rest) - at
+        between = rest[at : at + _HEAD_MAX_BYTES]
+        line = between.lstrip(_LINE_END)
         if not line.startswith(self._mark):
-            self.hides = not self._mark.startswith(line) or len(self._rest) > _HEAD_MAX_BYTES
-            return False
-        behind = line[len(self._mark) :]
-        if behind[:2] == b"--":
-            self._over, self._rest = True, behind[2:]
-            return True
-        end = behind.find(_HEAD_END)
-        if end < 0:
-            self.hides = len(behind) > _HEAD_MAX_BYTES
-            return False
-        self._take(behind[:end])
-        self._rest, self._seam = behind[end + len(_HEAD_END) :], b""
-        return True
+            self.hides = not self._mark.startswith(line) or len(rest) - at > _HEAD_MAX_BYTES
+            return 0
+        end = at + len(between) - len(line) + len(self._mark)
+        if rest.startswith(b"--", end):
+            self._over = True
+            return end + 2 - at
+        head_end = rest.find(_HEAD_END, end, end + _HEAD_MAX_BYTES)
+        if head_end < 0:
+            self.hides = len(rest) - end > _HEAD_MAX_BYTES
+            return 0
+        self._take(rest[end:head_end])
+        self._seam = b""
+        return head_end + len(_HEAD_END) - at
 
     def _take(self, head: bytes) -> None:
         behind_mark, *lines = head.split(_LINE_END)
