@@ -50,14 +50,23 @@ def test_a_name_that_is_longer_than_a_common_name_stands_among_the_others_alone(
 
 
 def test_a_certificate_is_made_once_and_again_before_it_is_over(store):
-    now = 0.0
+    now = begun = 1_790_000_000.0
     certificates = SiteCertificates(store, new_key("ecdsa"), FILE, lambda: now)
     first = certificates.get_cert("shop.example", NAMES)
-    now = MADE_ANEW_S - 1
+    now = begun + MADE_ANEW_S - 1
     assert certificates.get_cert("shop.example", NAMES) is first
     assert certificates.get_cert("shop.example", NAMES, "Shop") is not first
-    now = MADE_ANEW_S
+    now = begun + MADE_ANEW_S
     assert certificates.get_cert("shop.example", NAMES).cert.serial != first.cert.serial
+
+
+@pytest.mark.parametrize(("begun", "now"), [(0.0, 1_790_000_000.0), (1_900_000_000.0, 1_790_000_000.0)])
+def test_no_certificate_outlives_a_clock_that_was_wrong(store, begun, now):
+    times = [begun, now, now]
+    certificates = SiteCertificates(store, new_key("ecdsa"), FILE, lambda: times.pop(0))
+    certificates.get_cert("shop.example", NAMES)
+    kept = certificates.get_cert("shop.example", NAMES).cert.to_cryptography()
+    assert kept.not_valid_before_utc.timestamp() < now < kept.not_valid_after_utc.timestamp()
 
 
 def test_openssl_s_form_of_a_certificate_and_of_a_key_is_made_once(store):

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from mitmproxy.certs import CertStore
 
-from secondlook.run.authority import make_authority
+from secondlook.run.authority import make_authority, validity
 from secondlook.run.diagnosis.authority_check import DamagedAuthorityError, read_certificate
 from secondlook.run.supervisor.authority_files import AUTHORITY, CERTIFICATES, PARAMETERS, whole
 
@@ -116,3 +116,10 @@ def test_the_name_of_a_host_is_cut_to_what_a_certificate_takes(tmp_path, monkeyp
     make_authority(tmp_path, "ecdsa")
     name = read_certificate(tmp_path / AUTHORITY).subject.rfc4514_string()
     assert name == f"O=Second Look,CN=Second Look ({'h' * 50})"
+
+
+@pytest.mark.parametrize("year", [1970, 2027, 2060])
+def test_an_authority_holds_whatever_the_clock_was_when_it_was_made(year):
+    since, until = validity(dt.datetime(year, 1, 1, tzinfo=dt.UTC))
+    for day in (dt.datetime(year, 1, 1, tzinfo=dt.UTC), dt.datetime(2035, 1, 1, tzinfo=dt.UTC)):
+        assert since < day < until

@@ -22,6 +22,7 @@ from secondlook.run.supervisor.authority_files import AUTHORITY, CERTIFICATES, P
 
 _VALID: Final = dt.timedelta(days=3650)
 _BACKDATED: Final = dt.timedelta(days=2)  # for clients whose clock is behind
+_WRITTEN: Final = dt.datetime(2026, 11, 30, tzinfo=dt.UTC)  # this program: a clock that is before it is wrong
 _LONGEST_NAME = 64  # of a common name (X.520, ub-common-name)
 
 
@@ -98,6 +99,11 @@ def _pkcs12(key: Key | None, certificate: x509.Certificate, above: Sequence[x509
     return pkcs12.serialize_key_and_certificates(b"Second Look", key, certificate, others, NoEncryption())
 
 
+def validity(now: dt.datetime) -> tuple[dt.datetime, dt.datetime]:
+    """Return since and until when an authority made now holds: by a clock that is set right later, too."""
+    return min(now, _WRITTEN) - _BACKDATED, max(now, _WRITTEN) + _VALID
+
+
 def _certificate(key: Key, name: str) -> x509.Certificate:
     """Sign an authority's own certificate (RFC 5280, 4.2.1)."""
     subject = x509.Name(
@@ -106,7 +112,7 @@ def _certificate(key: Key, name: str) -> x509.Certificate:
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Second Look"),
         ]
     )
-    since = dt.datetime.now(dt.UTC) - _BACKDATED
+    since, until = validity(dt.datetime.now(dt.UTC))
     usage = dict.fromkeys(
         (
             "digital_signature",
@@ -123,7 +129,7 @@ def _certificate(key: Key, name: str) -> x509.Certificate:
         x509.CertificateBuilder(issuer_name=subject, subject_name=subject, public_key=key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(since)
-        .not_valid_after(since + _VALID)
+        .not_valid_after(until)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .add_extension(x509.KeyUsage(**usage, key_cert_sign=True, crl_sign=True), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)

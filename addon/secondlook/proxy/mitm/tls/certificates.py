@@ -22,6 +22,7 @@ from OpenSSL.crypto import X509, PKey
 KEPT = 2000  # certificates, of some kilobytes each
 MOST_NAMES = 200  # of one that is kept: thousands take memory, and are quickly signed again
 MADE_ANEW_S = 30 * 86_400.0  # well before one is over
+_NOT_YET_S = CERT_VALIDITY_OFFSET.total_seconds()  # before that, by a clock set back, none holds yet
 _CONVERTED = 100  # they may have thousands of names
 _LONGEST_NAME = 64  # of a common name (X.520, ub-common-name)
 _RSA_BITS = 2048
@@ -49,7 +50,7 @@ class SiteCertificates(CertStore):
     """
 
     def __init__(
-        self, store: CertStore, key: Key, authority: Path, monotonic: Callable[[], float] = time.monotonic
+        self, store: CertStore, key: Key, authority: Path, now: Callable[[], float] = time.time
     ) -> None:
         super().__init__(
             store.default_privatekey,
@@ -61,7 +62,7 @@ class SiteCertificates(CertStore):
         self.certs = store.certs  # those from files
         self._key = key
         self._authority = authority
-        self._monotonic = monotonic
+        self._now = now  # by the clock, as clients see it: one that was set right ends what was made before
         self._made: LRU[tuple[x509.GeneralNames, str | None, str | None], tuple[float, CertStoreEntry]] = LRU(
             KEPT
         )
@@ -77,13 +78,13 @@ class SiteCertificates(CertStore):
         names = x509.GeneralNames(sans)
         if self.certs and (given := self._from_file(commonname, names)) is not None:
             return given
-        now = self._monotonic()
+        now = self._now()
         key = (names, organization, crl_url)
         kept = self._made.get(key)
-        if kept is not None and now - kept[0] < MADE_ANEW_S:
+        if kept is not None and _NOT_YET_S < now - kept[0] < MADE_ANEW_S:
             return kept[1]
         made = CertStoreEntry(
-            cert=Cert(self._sign(commonname, names, organization, crl_url)),
+            cert=Cert(self._sign(commonname, names, organization, crl_url, now)),
             privatekey=self._key,
             chain_file=self._authority,
             chain_certs=self.default_chain_certs,
@@ -100,7 +101,12 @@ class SiteCertificates(CertStore):
         return self.certs[found] if found is not None else None
 
     def _sign(
-        self, commonname: str | None, names: x509.GeneralNames, organization: str | None, crl_url: str | None
+        self,
+        commonname: str | None,
+        names: x509.GeneralNames,
+        organization: str | None,
+        crl_url: str | None,
+        now: float,
     ) -> x509.Certificate:
         """Sign a certificate for a site (RFC 5280, 4.2.1; the extensions are those of mitmproxy's)."""
         subject = []
@@ -110,7 +116,7 @@ class SiteCertificates(CertStore):
         if organization is not None:
             subject.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization))
         authority = self.default_ca.to_cryptography()
-        since = dt.datetime.now(dt.UTC) + CERT_VALIDITY_OFFSET
+        since = dt.datetime.fromtimestamp(now, dt.UTC) + CERT_VALIDITY_OFFSET
         builder = (
             x509.CertificateBuilder(
                 issuer_name=authority.subject,
