@@ -33,9 +33,35 @@ def test_signing_out_ends_the_session(client):
     assert client.get("/").headers["location"] == "/sign-in"
 
 
+def test_two_proxies_on_one_host_do_not_sign_each_other_out(operations):
+    """A browser keeps the cookies of a host for all its ports."""
+    jar = httpx.Cookies()
+    doors = {port: Doorkeeper(bytes([port % 256]) * 32) for port in (9000, 9001)}
+
+    def get(port, path):
+        app = create_app(operations, doors[port], hosts=[f"127.0.0.1:{port}"], clock=SystemClock())
+        with TestClient(
+            app, base_url=f"http://127.0.0.1:{port}", follow_redirects=False, cookies=jar
+        ) as browser:
+            answer = browser.get(path)
+            jar.update(browser.cookies)
+            return answer
+
+    for port, door in doors.items():
+        get(port, f"/?token={door.token}")
+    assert [get(port, "/").status_code for port in doors] == [200, 200]
+
+
+def test_a_session_of_before_ports_stood_in_its_cookie_goes_on(client, door):
+    client.cookies = {COOKIE: client.cookies[f"{COOKIE}_9000"]}
+    assert client.get("/").status_code == 200
+    post(client, "/sign-out")
+    assert client.get("/").status_code == 303
+
+
 def test_signing_out_needs_no_disk(client, door, monkeypatch):
     """On a full disk it is over here and now; only a restart would not know of it."""
-    cookie = client.cookies[COOKIE]
+    cookie = client.cookies[f"{COOKIE}_9000"]
 
     def full(*_, **_more):
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -43,7 +69,7 @@ def test_signing_out_needs_no_disk(client, door, monkeypatch):
     monkeypatch.setattr(door, "_ended", Ended(Path("/nowhere/ended.json"), 0.0))
     monkeypatch.setattr(Path, "write_text", full)
     assert post(client, "/sign-out").headers["location"] == "/sign-in"
-    assert COOKIE not in client.cookies
+    assert f"{COOKIE}_9000" not in client.cookies
     assert door.session(cookie) is None
 
 
@@ -118,7 +144,7 @@ def test_nobody_who_guesses_keeps_a_known_browser_out(operations):
 
     doors = [Doorkeeper(b"k" * 32, password_hash=hashed)]
     first = sign_in("192.0.2.1", "right")
-    device = first.cookies[DEVICE]
+    device = first.cookies[f"{DEVICE}_9000"]
     given = next(each for each in first.headers.get_list("set-cookie") if each.startswith(DEVICE))
     assert {"HttpOnly", "Path=/sign-in", "SameSite=strict"} <= set(given.split("; "))
     doors[0] = Doorkeeper(b"k" * 32, password_hash=hashed)  # a start later

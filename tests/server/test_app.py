@@ -75,6 +75,17 @@ def test_firefox_chromium_and_google_forms_give_the_same_answer(store):
         assert 240 <= message.cache_duration.seconds <= 300
 
 
+def test_a_browser_is_shown_what_this_is_and_why_it_gets_nothing(store):
+    settings = AppSettings(tokens=("secret",))
+    browser = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+    about, refused = ask(store, "/", "/v5/hashLists", settings=settings, headers=browser)
+    assert about.status_code == 200
+    assert about.text.startswith("This is a Smart Protection Server of Second Look.")
+    assert (refused.status_code, refused.text) == (403, "A client token is asked for here.\n")
+    for answer in (about, refused):
+        assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+
+
 def test_plus_and_slash_of_the_standard_alphabet_survive(store):
     tried = [bytes((0xFB, 0xEF, 0xBE, at)) for at in range(8)] + [b"\xff\xff\xff\xff"]
     for prefix in tried:

@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from secondlook.core.display import as_sentence
 from secondlook.review.api.problem import problem
 from secondlook.review.pages.render import page
-from secondlook.review.session import COOKIE, Doorkeeper, csrf_ok, set_session
+from secondlook.review.session import COOKIE, Doorkeeper, csrf_ok, sent_to, set_session
 
 ANY_ADDRESS = "(any address)"  # among the host names: every literal IP address
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -99,10 +99,10 @@ class Gate:
             return None, receive
         if api and self.doorkeeper.bearer(headers.get("authorization")):
             return None, receive
-        session = self.doorkeeper.session(cookie_parser(headers.get("cookie", "")).get(COOKIE))
+        session = self.doorkeeper.session(sent_to(host, cookie_parser(headers.get("cookie", "")), COOKIE))
         token = Request(scope).query_params.get("token") if scope["method"] == "GET" else None
         if token and not api:
-            return self._by_link(scope, token, signed_in=session is not None), receive
+            return self._by_link(scope, token, host, signed_in=session is not None), receive
         if session is None:
             return self._without_session(api=api), receive
         scope["session"] = session
@@ -131,14 +131,14 @@ class Gate:
             return False
         return True
 
-    def _by_link(self, scope: Scope, token: str, *, signed_in: bool) -> Response:
+    def _by_link(self, scope: Scope, token: str, host: str, *, signed_in: bool) -> Response:
         """Use a link up, whoever opens it, and take its token out of the address."""
         cookie = self.doorkeeper.redeem(token)
         if cookie is None and not signed_in:
             return RedirectResponse("/sign-in?used=1", status_code=303)
         target = RedirectResponse("/" + scope["path"].lstrip("/\\"), status_code=303)
         if cookie is not None and not signed_in:
-            set_session(target, cookie, secure=scope["scheme"] == "https")
+            set_session(target, cookie, host, secure=scope["scheme"] == "https")
         return target
 
     @staticmethod

@@ -12,7 +12,7 @@ import hmac
 import json
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -185,15 +185,34 @@ def session_of(request: Request) -> Session | None:
     return session
 
 
-def set_session(response: Response, cookie: str, *, secure: bool) -> None:
+def name_at(name: str, host: str) -> str:
+    """Name a cookie of the page at this `Host`: to browsers the page of another port is the same place."""
+    port = host.rpartition(":")[2]
+    return f"{name}_{port}" if port.isascii() and port.isdecimal() else name
+
+
+def sent_to(host: str, cookies: Mapping[str, str], name: str) -> str | None:
+    """Return a cookie of the page at this `Host`; one without a port is of an older version or a program."""
+    return cookies.get(name_at(name, host)) or cookies.get(name)
+
+
+def set_session(response: Response, cookie: str, host: str, *, secure: bool) -> None:
     """Give the browser its session cookie."""
-    response.set_cookie(COOKIE, cookie, httponly=True, samesite="strict", secure=secure, path="/")
+    response.set_cookie(
+        name_at(COOKIE, host), cookie, httponly=True, samesite="strict", secure=secure, path="/"
+    )
 
 
-def set_device(response: Response, cookie: str, *, secure: bool) -> None:
+def end_session(response: Response, host: str) -> None:
+    """Take the session cookie out of the browser."""
+    for name in {COOKIE, name_at(COOKIE, host)}:
+        response.delete_cookie(name, path="/", httponly=True, samesite="strict")
+
+
+def set_device(response: Response, cookie: str, host: str, *, secure: bool) -> None:
     """Have a browser known again when somebody signs in there."""
     response.set_cookie(
-        DEVICE,
+        name_at(DEVICE, host),
         cookie,
         max_age=DEVICE_S,
         httponly=True,

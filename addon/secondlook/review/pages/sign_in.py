@@ -11,7 +11,15 @@ from starlette.routing import Route
 from secondlook.core.url.address import is_loopback
 from secondlook.ground.called import NAME, typed
 from secondlook.review.pages.render import page
-from secondlook.review.session import COOKIE, DEVICE, Doorkeeper, session_of, set_device, set_session
+from secondlook.review.session import (
+    DEVICE,
+    Doorkeeper,
+    end_session,
+    sent_to,
+    session_of,
+    set_device,
+    set_session,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +45,8 @@ def sign_in_routes(
     async def sign_in(request: Request) -> Response:
         client = request.client.host if request.client else ""
         sent = await request.form()  # first: whoever waits with it is counted when it comes
-        tries, who = doorkeeper.tries(request.cookies.get(DEVICE), client)
+        host = request.headers.get("host", "")
+        tries, who = doorkeeper.tries(sent_to(host, request.cookies, DEVICE), client)
         wait_s = tries.wait_s(who, now())
         if wait_s > 0:
             refused(client)
@@ -51,8 +60,8 @@ def sign_in_routes(
         tries.was_right(who)
         answer = RedirectResponse("/", status_code=303)
         secure = request.url.scheme == "https"
-        set_session(answer, cookie, secure=secure)
-        set_device(answer, doorkeeper.new_device(), secure=secure)
+        set_session(answer, cookie, host, secure=secure)
+        set_device(answer, doorkeeper.new_device(), host, secure=secure)
         return answer
 
     async def sign_out(request: Request) -> Response:
@@ -63,7 +72,7 @@ def sign_in_routes(
             except OSError as error:  # a full disk: it is over here and now all the same
                 logger.warning("a signing out is not on disk, and holds until the next start: %s", error)
         answer = RedirectResponse("/sign-in", status_code=303)
-        answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
+        end_session(answer, request.headers.get("host", ""))
         return answer
 
     return [

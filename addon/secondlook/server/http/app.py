@@ -82,6 +82,7 @@ class ServerApp:
         urls = UrlMethods(reader, self._cache_duration)
         self._rest = Starlette(
             routes=[
+                Route("/", self._about),
                 Route("/v5/hashList/{name}", self._method(lists.get)),
                 Route("/v5/hashLists:batchGet", self._method(lists.batch_get)),
                 Route("/v5/hashLists", self._method(lists.index)),
@@ -106,7 +107,7 @@ class ServerApp:
             return
         started = time.monotonic()
         is_admin = self._settings.admin is not None and (path == ADMIN or path.startswith(f"{ADMIN}/"))
-        refused = self._gate(scope, started, asks_token=not is_admin)
+        refused = self._gate(scope, started, asks_token=not is_admin and path != "/")
         if refused is not None:
             await self._send(send, refused, _short(path), started, scope)
         elif path == "/v5/hashes:search":
@@ -123,7 +124,7 @@ class ServerApp:
         """Refuse a request without a token where one is asked for, or one too many of its address."""
         wait = self._rate.wait(self._client(scope), now)
         if wait:
-            answer = error_answer(429, "too many requests from this address", as_json=_is_json(scope))
+            answer = _error(scope, 429, "too many requests from this address")
             return Answer(
                 answer.status, answer.body, answer.media_type, ((b"retry-after", str(wait).encode()),)
             )
@@ -132,26 +133,26 @@ class ServerApp:
             and self._tokens
             and not self._tokens.admits(scope["headers"], parse_query(scope["query_string"]).get(b"key", ()))
         ):
-            return error_answer(403, "a client token is asked for here", as_json=_is_json(scope))
+            return _error(scope, 403, "a client token is asked for here")
         return None
 
     async def _search(self, scope: Scope) -> Answer:
         """Answer `hashes:search`."""
         if scope["method"] != "GET":
-            return error_answer(405, _WRONG_METHOD, as_json=_is_json(scope))
+            return _error(scope, 405, _WRONG_METHOD)
         try:
             prefixes, fields = search_prefixes(scope["query_string"], self._settings.limits.prefixes)
         except BadRequest as error:
-            return error_answer(400, str(error), as_json=_is_json(scope))
+            return _error(scope, 400, str(error))
         if self.reader.number is None:
-            return error_answer(503, "nothing is published here yet", as_json=_is_json(scope))
+            return _error(scope, 503, "nothing is published here yet")
         try:
             packed, count = await self.reader.search(prefixes)
         except SecondLookError as error:
             if str(error) != self._search_fault:  # not once for every search
                 log.warning("cannot search: %s", error)
             self._search_fault = str(error)
-            return error_answer(503, "the server's data cannot be read", as_json=_is_json(scope))
+            return _error(scope, 503, "the server's data cannot be read")
         self._search_fault = None
         self.meter.prefixes += len(prefixes)
         self.meter.listed += count
@@ -187,6 +188,11 @@ class ServerApp:
 
         return endpoint
 
+    async def _about(self, _: Request) -> Response:
+        """Say what this is to whoever opens its address in a browser."""
+        admin = f"\nFindings are decided at {ADMIN}.\n" if self._settings.admin is not None else ""
+        return Response(_ABOUT + admin, headers=dict(_HEADERS), media_type="text/plain")
+
     async def _healthz(self, _: Request) -> Response:
         number = self.reader.number
         if number is None:
@@ -209,7 +215,7 @@ class ServerApp:
         """Answer for a path, or a method on one, that the server does not have."""
         assert isinstance(fault, HTTPException)
         text = "nothing is served under this path" if fault.status_code == 404 else _WRONG_METHOD  # noqa: PLR2004
-        answer = error_answer(fault.status_code, text, as_json=_is_json(request.scope))
+        answer = _error(request.scope, fault.status_code, text)
         self._note("other", answer, time.monotonic(), request.scope)
         headers = {**dict(_HEADERS), **(fault.headers or {})}
         return Response(answer.body, answer.status, headers, answer.media_type)
@@ -261,6 +267,12 @@ class ServerApp:
         return self._balancers.client(peer[0], scope["headers"]) if peer else ""
 
 
+_ABOUT = """\
+This is a Smart Protection Server of Second Look.
+
+Proxies ask it which addresses and files are known to be bad (Safe Browsing v5, under /v5/).
+How it is doing: /healthz in a word, `secondlook server status` on its machine in full.
+"""
 _WRONG_METHOD = "every method is a GET, except for /findings"
 _HEADERS = (("cache-control", "no-store"), ("x-content-type-options", "nosniff"))
 _RAW_HEADERS = tuple((name.encode(), value.encode()) for name, value in _HEADERS)
@@ -276,6 +288,13 @@ def _accept(scope: Scope) -> bytes:
 
 def _is_json(scope: Scope) -> bool:
     return wants_json(parse_query(scope["query_string"]), _accept(scope))
+
+
+def _error(scope: Scope, status: int, text: str) -> Answer:
+    """Return an error in the form asked for: browsers, which would save the others as a file, get text."""
+    if b"text/html" in _accept(scope):
+        return Answer(status, f"{text[:1].upper()}{text[1:]}.\n".encode(), "text/plain; charset=utf-8")
+    return error_answer(status, text, as_json=_is_json(scope))
 
 
 def _short(path: str) -> str:
