@@ -1,9 +1,11 @@
 """What a ready proxy writes for whoever started it."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from secondlook.ground.called import typed
-from secondlook.run.supervisor.facts import ready_lines
+from secondlook.run.supervisor.facts import processes, ready_lines
 
 FACTS = {
     "listen": ["127.0.0.1:8080", "[::1]:8080"],
@@ -20,6 +22,30 @@ FACTS = {
 
 def lines(*, settings='{"review": {}}', pattern="3 lists", trusted=True, begun=True, **facts):
     return list(ready_lines(FACTS | facts, settings, pattern, trusted=trusted, begun=begun))
+
+
+def child(pid, role="worker", *, replaced=False, stopping=False):
+    process = None if pid is None else SimpleNamespace(pid=pid)
+    return SimpleNamespace(role=role, process=process, replaced=replaced, stopping=stopping)
+
+
+@pytest.mark.parametrize(
+    ("children", "workers"),
+    [
+        ([child(1), child(2), child(3, "gate")], [1, 2]),
+        ([child(1), child(None)], [1]),
+        ([child(1, replaced=True), child(2, replaced=True), child(3), child(None)], [1, 2]),
+        ([child(1, replaced=True, stopping=True), child(3)], [3]),
+    ],
+    ids=[
+        "all serve",
+        "one is started again",
+        "a reload whose new ones do not get ready",
+        "a reload that took",
+    ],
+)
+def test_the_workers_named_are_those_that_serve(children, workers):
+    assert processes(children, "worker") == workers
 
 
 def test_it_names_each_address_and_what_is_not_there():

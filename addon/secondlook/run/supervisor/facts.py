@@ -46,22 +46,27 @@ def facts_of(
             "readings": rereading.readings,
             "reading": rereading.under_way,
             "refused": rereading.refused,
-            "in_force": not any(child.replaced and not child.stopping for child in children),
+            "in_force": not any(map(_serves_on, children)),
         },
         "started_at": plan.started_at,
         "service": service.process.pid if service.process is not None else None,
-        "workers": _processes(children, "worker"),
-        "gates": _processes(children, "gate"),
+        "workers": processes(children, "worker"),
+        "gates": processes(children, "gate"),
         "hung": heartbeats.summary(),
     }
 
 
-def _processes(children: Sequence[Child], role: str) -> list[int]:
-    return [
-        child.process.pid
-        for child in children
-        if child.role == role and child.process is not None and not child.replaced
-    ]
+def processes(children: Sequence[Child], role: str) -> list[int]:
+    """Return those that do the work of a role: during a reload the old ones, until all new ones are ready."""
+    of_role = [child for child in children if child.role == role and child.process is not None]
+    serving = [child for child in of_role if _serves_on(child)]
+    serving = serving or [child for child in of_role if not child.replaced]
+    return [child.process.pid for child in serving if child.process is not None]
+
+
+def _serves_on(child: Child) -> bool:
+    """Return whether a child goes on until those that are to take its place are ready."""
+    return child.replaced and not child.stopping
 
 
 def ready_lines(
