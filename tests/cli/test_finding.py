@@ -39,6 +39,12 @@ def test_a_configuration_that_says_none_means_state_beside_it(config):
     assert said(config, "listen: 127.0.0.1:8080\nlog:\n  state: elsewhere\n") == "state"
 
 
+@pytest.mark.parametrize("fault", ["workers 2", "Workers: 2", "\tworkers: 2", "frobnicate: 2"])
+def test_a_fault_in_another_line_leaves_it_plain(config, fault):
+    """The proxy that runs by it answers; the fault is reported when the file is read anew."""
+    assert said(config, f"state: kept\n{fault}\n") == "kept"
+
+
 def test_folders_elsewhere(config, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     config.write_text("state: /var/lib/kept\n")
@@ -61,6 +67,8 @@ def test_folders_elsewhere(config, tmp_path, monkeypatch):
         'state: "ke\\tpt"\n',
         "state: kept#of\n",
         "state:kept\n",
+        "state : kept\n",
+        "state kept\n",
         "{state: kept}\n",
         '"state": kept\n',
         "? state\n: kept\n",

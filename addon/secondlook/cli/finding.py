@@ -12,7 +12,10 @@ _PLAIN = (
     r"[A-Za-z0-9_./~][A-Za-z0-9_./+~-]*"  # neither a number's nor a variable's beginning is mistaken for it
 )
 _STATE = re.compile(rf"(?m)^state:[ \t]+(?:({_PLAIN})|'({_PLAIN})'|\"({_PLAIN})\")(?:[ \t]+(?:#.*)?)?$")
-_TOP_LEVEL = re.compile(r"(?:[a-z_]+:(?:\s.*)?|#.*| .*|-(?!--).*|---[ \t]*|)")
+# the last is no YAML, or a key that is not ours: a fault, which leaves what the other lines say plain
+_TOP_LEVEL = re.compile(
+    r"(?:[a-z_]+:(?:\s.*)?|#.*| .*|-(?!--).*|---[ \t]*||(?!state)[A-Za-z\t][^'\"{}\[\]]*)"
+)
 
 
 def find_config(config: Path | None) -> tuple[Path | None, Path | None]:
