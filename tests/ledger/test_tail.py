@@ -101,6 +101,7 @@ def test_a_cursor_ahead_of_a_log_is_of_another_one(ledger, tail):
     made = write(ledger, 1, 2)
     if ledger.store.place.sqlite:
         assert after(tail, "s999")[0] == made
+        assert after(tail, "t7.0")[0] == made  # of one in PostgreSQL
 
 
 @pytest.fixture

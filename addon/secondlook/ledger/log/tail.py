@@ -9,6 +9,7 @@ of this one. Events that such a database brought from transactions still to come
 day: `settle_restored` makes them the first ones.
 """
 
+import re
 from typing import Final
 
 import sqlalchemy as sa
@@ -22,6 +23,7 @@ from secondlook.ledger.log.counting import HOUR_S
 from secondlook.ledger.log.filter import EventFilter, conditions_of
 
 _NEXT_TX: Final = "pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
+_PLACE: Final = re.compile(r"t([0-9]{1,20})\.([0-9]{1,18})")  # a transaction, and a `seq` in it
 _GIVEN_AGAIN: Final = 1_000  # transactions, where a database took another's place
 
 
@@ -90,11 +92,10 @@ class LogTail:
         return [row_event(row) for row in rows], f"t{tx}.{seq}"
 
     def _place(self, connection: sa.Connection, cursor: str) -> tuple[int, int]:
-        if cursor.startswith("t"):
-            tx, _, seq = cursor[1:].partition(".")
-            if tx.isdigit() and seq.isdigit():
-                following = connection.execute(sa.text(f"SELECT {_NEXT_TX}")).scalar_one()
-                return (int(tx), int(seq)) if int(tx) <= following else (following - _GIVEN_AGAIN, 0)
+        if place := _PLACE.fullmatch(cursor):
+            tx, seq = map(int, place.groups())
+            following = connection.execute(sa.text(f"SELECT {_NEXT_TX}")).scalar_one()
+            return (tx, seq) if tx <= following else (following - _GIVEN_AGAIN, 0)
         row = connection.execute(
             sa.text("SELECT tx, seq FROM events WHERE seq <= :seq ORDER BY seq DESC LIMIT 1").bindparams(
                 seq=position(connection, cursor)
@@ -128,6 +129,8 @@ def position(connection: sa.Connection, after: str, *, newest_first: bool = Fals
     """
     if after.startswith("s") and after[1:].lstrip("-").isdigit():
         return int(after[1:])
+    if _PLACE.fullmatch(after):
+        return 0  # of a log in PostgreSQL: another, so this one is read from its beginning
     seq = connection.execute(sa.select(events.c.seq).where(events.c.id == after)).scalar()
     if seq is not None:
         return int(seq)
