@@ -2,7 +2,7 @@
 
 ```
 Squid's helper line ─┐                      ┌─► subjects: what must all pass
-                     ├─► GatewayRequest ────┼─► use: client, user, method, class
+                     ├─► GatewayRequest ────┼─► context: client, user, method, class
 ICAP's REQMOD head ──┘                      └─► asked: what a refusal has to fit
 ```
 

@@ -85,51 +85,44 @@ class SecondLookAddon(HeldBodies):
         request = flow.request
         if self.is_own_site(flow):
             return self._own_site(flow)
-        facts = read_asked(request.data.headers.fields)
+        asked = read_asked(request.data.headers.fields)
         client = peer_text(flow.client_conn.peername)
-        context = make_context(request, facts, client, flow.metadata.get(USER))
-        asked = subjects(request, facts, self.gatekeeper)
+        context = make_context(request, asked, client, flow.metadata.get(USER))
+        targets = subjects(request, asked, self.gatekeeper)
+        state = FlowState(targets[0], context, asked)
         closed = self.access.closed(client, request.host, request.port)
         if closed is not None and not self.access.is_trusted(request.host, request.port):
-            return self._close(flow, facts, context, asked[0], closed)
-        for index, subject in enumerate(asked):
+            return self._close(flow, state, closed)
+        for index, subject in enumerate(targets):
             decision = self.gatekeeper.now(subject, context)
             if decision is None:
-                return self._ask(flow, facts, context, asked, index)
+                return self._ask(flow, state, targets[index:])
             if decision.action is Action.BLOCK:
-                self._block(flow, facts, context, decision)
+                self._block(flow, state, decision)
                 return None
-        return self._let_through(flow, FlowState(asked[0], context, facts))
+        return self._let_through(flow, state)
 
-    async def _ask(
-        self,
-        flow: http.HTTPFlow,
-        facts: Asked,
-        context: RequestContext,
-        asked: tuple[UrlSubject, ...],
-        start: int,
-    ) -> None:
+    async def _ask(self, flow: http.HTTPFlow, state: FlowState, targets: tuple[UrlSubject, ...]) -> None:
         try:
-            for subject in asked[start:]:
-                decision = await self.gatekeeper.check(subject, context)
+            for subject in targets:
+                decision = await self.gatekeeper.check(subject, state.context)
                 if decision.action is Action.BLOCK:
-                    self._block(flow, facts, context, decision)
+                    self._block(flow, state, decision)
                     return
-            if (choosing := self._let_through(flow, FlowState(asked[0], context, facts))) is not None:
+            if (choosing := self._let_through(flow, state)) is not None:
                 await choosing
         except Exception:
             logger.exception("a request could not be checked")
             metrics.INTERNAL_ERRORS.inc()
             await self._fault(flow)
 
-    async def _close(
-        self, flow: http.HTTPFlow, facts: Asked, context: RequestContext, subject: UrlSubject, reason: str
-    ) -> None:
+    async def _close(self, flow: http.HTTPFlow, state: FlowState, reason: str) -> None:
         try:
-            self._block(flow, facts, context, await self.gatekeeper.refuse(subject, context, reason))
+            decision = await self.gatekeeper.refuse(state.subject, state.context, reason)
         except Exception:
             logger.exception("a refusal could not be recorded")
-            self._block(flow, facts, context, FAULT)
+            decision = FAULT
+        self._block(flow, state, decision)
 
     def _let_through(self, flow: http.HTTPFlow, state: FlowState) -> Awaitable[None] | None:
         flow.metadata[FLOW_STATE] = state
@@ -150,17 +143,17 @@ class SecondLookAddon(HeldBodies):
             metrics.INTERNAL_ERRORS.inc()
             state.refusal = FAULT
         if state.refusal is not None:
-            self._block(flow, state.asked, state.context, state.refusal)
+            self._block(flow, state, state.refusal)
 
-    def _block(self, flow: http.HTTPFlow, facts: Asked, context: RequestContext, decision: Decision) -> None:
-        flow.response = self._refusal(flow, facts, context, decision)
+    def _block(self, flow: http.HTTPFlow, state: FlowState, decision: Decision) -> None:
+        flow.response = self._refusal(flow, state.asked, state.context, decision)
 
     def _refusal(
-        self, flow: http.HTTPFlow, facts: Asked, context: RequestContext, decision: Decision
+        self, flow: http.HTTPFlow, asked: Asked, context: RequestContext, decision: Decision
     ) -> http.Response:
         """Build a refusal; what is blocked stays blocked even when its page cannot be made."""
         try:
-            refusal = self.refusals.make(flow.request.path, facts, decision, context)
+            refusal = self.refusals.make(flow.request.path, asked, decision, context)
             return http.Response.make(STATUS, refusal.body, http.Headers(refusal.headers))
         except Exception:
             logger.exception("a refusal could not be written; sending a bare one")
@@ -169,22 +162,22 @@ class SecondLookAddon(HeldBodies):
 
     async def _fault(self, flow: http.HTTPFlow) -> None:
         """Treat a request whose check failed inside as unverifiable."""
-        facts, decision = Asked(), FAULT
+        asked, decision = Asked(), FAULT
         context = RequestContext(cls=SubjectClass.PAGE)
         try:
-            facts = read_asked(flow.request.data.headers.fields)
+            asked = read_asked(flow.request.data.headers.fields)
             context = make_context(
-                flow.request, facts, peer_text(flow.client_conn.peername), flow.metadata.get(USER)
+                flow.request, asked, peer_text(flow.client_conn.peername), flow.metadata.get(USER)
             )
             subject = self.gatekeeper.subject(flow.request.scheme, flow.request.host, flow.request.data.path)
             decision = await self.gatekeeper.unverifiable(subject, context, "internal error")
             if decision.action is not Action.BLOCK:
-                if (choosing := self._let_through(flow, FlowState(subject, context, facts))) is not None:
+                if (choosing := self._let_through(flow, FlowState(subject, context, asked))) is not None:
                     await choosing
                 return
         except Exception:
             logger.exception("the policy for unverifiable requests failed too; refusing")
-        self._block(flow, facts, context, decision)
+        flow.response = self._refusal(flow, asked, context, decision)
 
     # ---- the proxy's own site
 
@@ -241,7 +234,7 @@ class SecondLookAddon(HeldBodies):
         if state is None or flow.error is None or flow.response is not None:
             return
         if (reason := closed_reason(flow.error.msg)) is not None:
-            await self._close(flow, state.asked, state.context, state.subject, reason)
+            await self._close(flow, state, reason)
         elif flow.metadata.get(unreachable.ORIGIN_FAILED):
             request = flow.request
             client = state.context.client

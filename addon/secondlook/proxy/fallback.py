@@ -28,9 +28,9 @@ class Fallback:
         self._now = now
         self._failed: LRU[tuple[str | None, str], float] = LRU(_REMEMBERED)
 
-    def takes(self, client: str | None, facts: Asked, scheme: str, host: str, port: int) -> bool:
+    def takes(self, client: str | None, asked: Asked, scheme: str, host: str, port: int) -> bool:
         """Return whether this failed request had better end without an answer."""
-        if facts.dest != "document" or (scheme, port) != _HTTPS or not _has_public_name(host):
+        if asked.dest != "document" or (scheme, port) != _HTTPS or not _has_public_name(host):
             return False
         now, key = self._now(), (client, host.lower())
         before = self._failed.get(key)

@@ -23,7 +23,7 @@ from secondlook.download.ports import Gatekeeper
 _WEB_PORTS = {"http": 80, "https": 443}
 
 
-def request_url(request: http.Request, facts: Asked | None = None) -> str:
+def request_url(request: http.Request, asked: Asked | None = None) -> str:
     """Write the URL that the origin gets, for log and page; text with code points up to 255.
 
     An international name stands in the form that is looked up (`xn--…`): another may look like a known one.
@@ -33,33 +33,33 @@ def request_url(request: http.Request, facts: Asked | None = None) -> str:
     """
     scheme = request.scheme or "http"
     name = request.host
-    if facts is not None and len(facts.hosts) == 1 and _is_address(name):
-        name = _bare(facts.hosts[0]) or name
+    if asked is not None and len(asked.hosts) == 1 and _is_address(name):
+        name = _bare(asked.hosts[0]) or name
     host = _shown(name)
     port = "" if _WEB_PORTS.get(scheme) == request.port else f":{request.port}"
     return f"{scheme}://{host}{port}{request.data.path.decode('latin-1')}"
 
 
-def make_context(request: http.Request, facts: Asked, client: str | None, user: str | None) -> RequestContext:
+def make_context(request: http.Request, asked: Asked, client: str | None, user: str | None) -> RequestContext:
     """Describe the circumstances of a request."""
     path = request.data.path.decode("latin-1")
     return RequestContext(
-        cls=classify(facts.dest, facts.accept, request.method, path),
+        cls=classify(asked.dest, asked.accept, request.method, path),
         client=client,
         user=user,
         method=request.method,
-        url=request_url(request, facts),
-        referrer=facts.referrer,
+        url=request_url(request, asked),
+        referrer=asked.referrer,
     )
 
 
-def subjects(request: http.Request, facts: Asked, gatekeeper: Gatekeeper) -> tuple[UrlSubject, ...]:
+def subjects(request: http.Request, asked: Asked, gatekeeper: Gatekeeper) -> tuple[UrlSubject, ...]:
     """Make the subjects that must all pass: the URL as connected to, and under each other name given."""
     host = request.data.host
     path = request.data.path
     scheme = request.scheme or "http"
     first = gatekeeper.subject(scheme, host, path)
-    given = facts.hosts
+    given = asked.hosts
     if (not given or (len(given) == 1 and _bare(given[0]) == host)) and not request.data.authority:
         return (first,)
     names = dict.fromkeys((host,))

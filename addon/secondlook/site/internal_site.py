@@ -109,9 +109,9 @@ class InternalSite:
         lasting = lasting_text(self._facts.unopened_s(client, user), language)
         return None if lasting is None else Way(f"https://{INTERNAL_HOST}/unopened/{event_id}", lasting)
 
-    def language(self, facts: Asked) -> Language:
+    def language(self, asked: Asked) -> Language:
         """Choose the language in which a request is answered."""
-        return self._pages.language(facts.language)
+        return self._pages.language(asked.language)
 
     async def answer(
         self, request: SiteRequest, visitor: Visitor, proxy_address: str | None, body: bytes = b""
