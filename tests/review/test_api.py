@@ -8,10 +8,12 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
+from starlette.testclient import TestClient
 
-from review.stage import FakeProgram, csrf, keep, make_event
+from review.stage import ORIGIN, FakeProgram, csrf, keep, make_event
 from secondlook.ground.clock import SystemClock
 from secondlook.ledger.ledger import Ledger, LedgerOptions
+from secondlook.review import app
 from secondlook.review.api.api import create_api
 from secondlook.review.operations.acknowledged import Acknowledged
 from secondlook.review.operations.operations import Operations
@@ -52,6 +54,18 @@ def test_the_openapi_document_holds(tmp_path):
         hold(operation)
     ledger.close()
     assert len(operations) >= 20
+
+
+def test_it_is_made_when_it_is_first_asked_and_once(monkeypatch, operations, door):
+    made = []
+    monkeypatch.setattr(app, "create_api", lambda given: made.append(given) or create_api(given))
+    page = app.create_app(operations, door, hosts=["127.0.0.1:9000"], clock=SystemClock())
+    with TestClient(page, base_url=ORIGIN, headers={"Authorization": f"Bearer {door.token}"}) as client:
+        assert client.get("/healthz").status_code == 200
+        assert made == []
+        for _ in range(2):
+            assert client.get("/api/v1/rules").status_code == 200
+    assert made == [operations]
 
 
 def test_the_document_tells_how_to_sign_in_and_what_a_path_takes(client):

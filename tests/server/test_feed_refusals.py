@@ -8,6 +8,7 @@ import pytest
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
 from secondlook.config import FeedSettings
+from secondlook.reach import Depth
 from secondlook.server.feeds.feed_state import FeedState, read_state
 from secondlook.server.feeds.fetch import FeedClient, FetchFailed, fetch
 from serverkit.feeds import HOSTS, TEXT, keeping, listed, named, own_address, packed
@@ -198,5 +199,20 @@ def test_a_feed_of_this_network_redirects_to_nothing_on_this_machine(tmp_path, t
             clock.at += 7000
             [notice] = await keeper.fetch_due()
             assert notice.outcome == "taken"
+
+    asyncio.run(scene())
+
+
+def test_authorities_are_read_when_something_is_fetched_and_once():
+    async def scene():
+        client = FeedClient()
+        assert client._client is None
+        await client.aclose()
+        await asyncio.gather(*(client.places("127.0.0.1", Depth.MACHINE) for _ in range(2)))
+        made = client._client
+        await client.places("127.0.0.1", Depth.MACHINE)
+        assert client._client is made is not None
+        await client.aclose()
+        assert made.is_closed
 
     asyncio.run(scene())
