@@ -50,7 +50,7 @@ def test_a_disk_that_fails_changes_nothing(path, monkeypatch, call):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files.os, call, full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match=f"No space left on device: '{path}'"):
         write_whole(path, b"new")
     monkeypatch.undo()
     assert path.read_bytes() == b"old"

@@ -37,8 +37,10 @@ def replacing(path: Path, *, synced: bool = True, private: bool = False) -> Iter
             if synced:
                 os.fsync(file.fileno())
         beside.replace(path)
-    except BaseException:
+    except BaseException as error:
         beside.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a disk that takes no more names no file
         raise
 
 
