@@ -201,7 +201,7 @@ def closing_event(
     time: float,
     evidence: Evidence | None = None,
     detail: str | None = None,
-    extra: dict[str, object] | None = None,
+    extra: dict[str, object],
 ) -> Event:
     """Write down how a flagged, remembered or confirmed subject ended."""
     return Event(

@@ -219,14 +219,7 @@ class Rechecker:
             elif evidence.unverifiable is not None:
                 later.append((entry, evidence.unverifiable))
             else:
-                event = closing_event(
-                    EventKind.CLEARED,
-                    entry,
-                    time=now,
-                    evidence=evidence,
-                    extra={"clients": list(entry.clients), "count": entry.count},
-                )
-                closings.append((entry, event))
+                closings.append((entry, _ending(EventKind.CLEARED, entry, now, evidence=evidence)))
         if listed:
             await self._enforcement.confirm(listed)
         if closings:
@@ -260,19 +253,22 @@ class Rechecker:
             async with self._holding([entry.id for entry in entries]):
                 done, unanswered = await self._batch(entries)
             now = self._clock.now()
-            await self._queue.close(
-                [
-                    (
-                        entry,
-                        closing_event(
-                            EventKind.EXPIRED,
-                            entry,
-                            time=now,
-                            detail=f"no server could answer: {reason}",
-                            extra={"clients": list(entry.clients), "count": entry.count},
-                        ),
-                    )
-                    for entry, reason in unanswered
-                ]
-            )
+            closings = [
+                (entry, _ending(EventKind.EXPIRED, entry, now, detail=f"no server could answer: {reason}"))
+                for entry, reason in unanswered
+            ]
+            await self._queue.close(closings)
             report = report.plus(replace(done, unverifiable=0, expired=len(unanswered)))
+
+
+def _ending(
+    kind: EventKind,
+    entry: QueueEntry,
+    now: float,
+    *,
+    evidence: Evidence | None = None,
+    detail: str | None = None,
+) -> Event:
+    """Make the event that ends a flagged entry, with who asked for it and how often."""
+    extra = {"clients": list(entry.clients), "count": entry.count}
+    return closing_event(kind, entry, time=now, evidence=evidence, detail=detail, extra=extra)
