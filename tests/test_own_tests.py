@@ -33,9 +33,7 @@ WITHOUT = set(
     cli/server/inspect.py
     cli/server/publish.py
     cli/server/run.py
-    feeds/entries/entry.py
     review/app.py
-    run/assembly/answers/explaining.py
     run/assembly/monitoring/metrics.py
     run/assembly/answers/reviewing.py
     run/assembly/check/viewing.py

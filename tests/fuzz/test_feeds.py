@@ -55,7 +55,7 @@ PIECES = [
 def names(entry, data):
     """Tell whether the text names an entry: its host's labels, or its digest, are in it."""
     said = data.decode("utf-8", "replace").lower().replace('"', "")  # a cell in quotes may go on behind them
-    if entry.kind.is_file:
+    if entry.kind not in {EntryKind.HOST, EntryKind.URL}:
         return entry.text in said
     host = entry.text.partition("/")[0]
     if host[:1] == "[" or host.rpartition(".")[2].isdigit() or "xn--" in host or "%" in said:

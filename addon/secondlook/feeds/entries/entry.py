@@ -24,11 +24,6 @@ class EntryKind(StrEnum):
     SHA1 = "sha1"
     MD5 = "md5"
 
-    @property
-    def is_file(self) -> bool:
-        """Return whether an entry of this kind names a file by its digest."""
-        return self in {EntryKind.SHA256, EntryKind.SHA1, EntryKind.MD5}
-
 
 class RejectClass(StrEnum):
     """Why a line (or record) gives no entry; the value is shown to people."""

@@ -351,7 +351,7 @@ class _Writing:
         exact: list[bytes] = []
         for entry in self._exceptions:
             exact.append(entry.hash)
-            if not entry.kind.is_file:
+            if entry.kind not in _FILE_DIGESTS:
                 exceptions.add(entry)
         for url in inexact.covered:
             exact += url_subject(url, suffixes).hashes

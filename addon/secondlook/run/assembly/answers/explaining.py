@@ -46,20 +46,21 @@ def subject_of_file(path: Path) -> FileSubject:
     )
 
 
-def context_of(
-    subject: Subject, text: str, *, client: str | None = None, user: str | None = None
-) -> RequestContext:
-    """Return the circumstances in which a person's question is checked: as that client would ask for it."""
+def context_of(subject: Subject, text: str, client: str | None) -> RequestContext:
+    """Return the circumstances in which a person's question is checked: as that client would ask for it.
+
+    A client is named by its address or by the user that it is signed in as: it may be either.
+    """
     if isinstance(subject, FileSubject):
-        return RequestContext(SubjectClass.DOWNLOAD, client=client, user=user)
+        return RequestContext(SubjectClass.DOWNLOAD, client=client, user=client)
     return RequestContext(
-        classify(None, None, "GET", subject.canonical), client=client, user=user, method="GET", url=text
+        classify(None, None, "GET", subject.canonical), client=client, user=client, method="GET", url=text
     )
 
 
 async def explained(checker: Checker, text: str, subject: Subject, client: str | None) -> Json:
     """Check what a person wrote, as a client sees it, and explain; nothing is recorded."""
-    context = context_of(subject, text, client=client, user=client)
+    context = context_of(subject, text, client)
     return explanation(text, subject, context, await checker.check(subject, context))
 
 

@@ -68,7 +68,7 @@ class FileCheck:
     async def check(self, path: Path, client: str | None) -> CheckedFile:
         """Check a file as a client would get it. Raises OSError where it cannot be read."""
         subject = await FILES.run(subject_of_file, path)
-        context = context_of(subject, str(path), client=client, user=client)
+        context = context_of(subject, str(path), client)
         decision = self._checker.check_now(subject, context)
         if decision is not None and is_settled(decision):
             return CheckedFile(subject, context, decision)
