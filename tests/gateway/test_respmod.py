@@ -232,6 +232,17 @@ def test_a_piece_is_flagged_or_refused(stand, gatekeeper, tmp_path):
     assert get(stand, head, piece).head.startswith(b"HTTP/1.1 403")
 
 
+def test_a_piece_is_no_longer_than_it_says(stand, gatekeeper):
+    """A gateway that went on by itself would pass all of a file that is called a piece of one byte."""
+    file = program(9000)
+    gatekeeper.bad.add(sha256(file))
+    told = {"status": 206, "asked": "Range: bytes=7-\r\n", "headers": "Content-Range: bytes 7-7/9007\r\n"}
+    reply = get(stand, respmod("/a", kind="text/plain", **told), file)
+    assert (reply.status, reply.body, reply.whole) == (200, file[:1], True)
+    told["headers"] = "Content-Range: bytes 7-9006/9007\r\n"
+    assert get(stand, respmod("/a", kind="text/plain", length=9000, **told), file).status == 204
+
+
 def test_a_piece_of_what_was_judged_bad_is_refused_under_any_url(stand, gatekeeper):
     file = program(3000)
     gatekeeper.bad.add(sha256(file))

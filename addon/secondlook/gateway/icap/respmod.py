@@ -168,7 +168,7 @@ class Passage:
                     if await self._feed(data):
                         return
                 case PreviewEnd():
-                    if gate.fate is Fate.PASS and not gate.followed and self._out.try_to_pass():
+                    if self._may_go_unseen() and self._out.try_to_pass():
                         return
                     self._link.send(Continue())
                     await self._out.end_preview(begin=gate.open and gate.fate is not Fate.TAIL)
@@ -178,6 +178,12 @@ class Passage:
                     return
                 case other:
                     raise AssertionError(f"unexpected: {other!r}")
+
+    def _may_go_unseen(self) -> bool:
+        """Return whether a gateway may go on by itself: not with a piece that may be longer than it says."""
+        body = self._body
+        ends = body.left is None or self._length is not None
+        return body.gate.fate is Fate.PASS and not body.gate.followed and ends
 
     async def _next(self) -> object:
         """Wait for more; whoever waits at the other end gets a few bytes now and then meanwhile."""
@@ -222,7 +228,7 @@ class Passage:
             gate.released()
         if gate.unsettled and await self._settle():
             return True
-        if gate.fate is Fate.PASS and not gate.followed and self._out.try_to_pass():
+        if self._may_go_unseen() and self._out.try_to_pass():
             return True
         if out:
             await self._out.send(out)
