@@ -105,6 +105,9 @@ def test_one_list_has_one_version():
         ({}, b"application/json; q=0.000, */*", False),
         ({}, b"application/jsonp", False),
         ({}, b"*/*", False),
+        ({}, b"application/x-protobuf, application/json;q=0.5", False),
+        ({}, b"application/json, application/x-protobuf;q=0.5", True),
+        ({}, b"application/protobuf;q=0.9,application/json;q=0.9", True),
     ],
 )
 def test_json_is_for_who_asks_for_it(fields, accept, is_json):

@@ -112,18 +112,25 @@ def list_request(fields: Fields) -> pb.ListHashListsRequest:
     return pb.ListHashListsRequest(page_size=size, page_token=_text(token))
 
 
-_REFUSED = re.compile(rb";q=0(?:\.0*)?(?:;|\Z)")
+_QUALITY = re.compile(rb";q=([01](?:\.[0-9]*)?)(?:;|\Z)")
+_PROTOBUF = frozenset({b"application/x-protobuf", b"application/protobuf"})
 
 
 def wants_json(fields: Fields, accept: bytes) -> bool:
-    """Return whether the client asked for JSON, by `alt=json` or by its Accept header; protobuf otherwise."""
+    """Return whether the client asked for JSON, by `alt=json` or by its Accept header; protobuf otherwise.
+
+    So it is where the header names both, and protobuf as what it likes better (RFC 9110, 12.5.1).
+    """
     alt = fields.get(b"alt") or fields.get(b"$alt")
     if alt:
         return alt[-1] == b"json"
-    ranges = (each.replace(b" ", b"").lower() for each in accept.split(b","))
-    return any(
-        kind == b"application/json" and not _REFUSED.search(b";" + options)
-        for kind, _, options in (each.partition(b";") for each in ranges)
+    liked = {b"application/json": 0.0}
+    for each in accept.replace(b" ", b"").lower().split(b","):
+        kind, _, options = each.partition(b";")
+        quality = _QUALITY.search(b";" + options)
+        liked[kind] = float(quality[1]) if quality else 1.0
+    return liked[b"application/json"] > 0 and all(
+        liked.get(kind, 0.0) <= liked[b"application/json"] for kind in _PROTOBUF
     )
 
 
