@@ -33,7 +33,6 @@ WITHOUT = set(
     cli/server/inspect.py
     cli/server/publish.py
     cli/server/run.py
-    review/app.py
     run/assembly/monitoring/metrics.py
     run/assembly/answers/reviewing.py
     run/assembly/check/viewing.py

@@ -1,9 +1,12 @@
 """What tests of the review need: a program around it that answers as the real one does, and records."""
 
+import functools
 import os
 from dataclasses import replace
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
+from secondlook.config import Settings
 from secondlook.core.event import Event, EventKind, FlagEntry
 from secondlook.core.subject import SubjectKind
 from secondlook.core.tls_exception import Lasting
@@ -42,6 +45,15 @@ clients:
 ORIGIN = "http://127.0.0.1:9000"
 
 
+@functools.cache
+def _read() -> Settings:
+    """Read the settings once: it takes as long as a page."""
+    with NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.write(SETTINGS)
+        file.flush()
+        return settings_of(Invocation(file.name))
+
+
 class FakeProgram:
     """Stands for the running program: remembers what it was asked, answers in the contract's words."""
 
@@ -64,7 +76,7 @@ class FakeProgram:
         config = authority.parent / "proxy.yaml"
         config.write_text(SETTINGS)
         invocation = Invocation(str(config), state=str(authority.parent / "state"))
-        settings = settings_of(invocation)
+        settings = _read().model_copy(update={"state": authority.parent / "state"})
         plan = replace(plan_of(invocation, settings), supervisor=os.getpid())
         self.editor = SettingsEditor(plan, settings, self, SystemClock())
 
