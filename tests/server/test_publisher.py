@@ -21,7 +21,7 @@ from secondlook.wire import safebrowsing_pb2 as pb
 from serverkit import NOW, full_hash, make_store, out, put
 from serverkit.valkey import single
 
-COUNT = 40  # hosts of each publisher: several buckets
+COUNT = 10  # hosts of each publisher: several buckets, as small as they are here
 NAMES = {name: [f"{name}{number}.example" for number in range(COUNT)] for name in ("one", "two")}
 HASHES = {name: {full_hash(f"{host}/") for host in hosts} for name, hosts in NAMES.items()}
 PREFIXES = [each[:4] for hashes in HASHES.values() for each in sorted(hashes)]
@@ -126,6 +126,7 @@ def two(request, tmp_path):
 @pytest.fixture(autouse=True)
 def _a_bucket_a_step(monkeypatch):
     monkeypatch.setattr(publisher_module, "BATCH_BUCKETS", 1)
+    monkeypatch.setattr(publisher_module, "BUCKET_ENTRIES", 4)  # four buckets; everything is asked for
 
 
 @asynccontextmanager
