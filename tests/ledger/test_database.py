@@ -1,10 +1,14 @@
 """Where a ledger is: addresses are read, or refused with a reason, and hide their passwords."""
 
+import os
+import sqlite3
+from types import SimpleNamespace
+
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from secondlook.ground.errors import ConfigError
-from secondlook.ledger.engine.database import find_place, make_engine
+from secondlook.ledger.engine.database import explain, find_place, make_engine
 
 
 @pytest.mark.parametrize("address", ["mysql://x/y", "postgres://h:notaport/db", "sqlite://"])
@@ -39,6 +43,23 @@ def test_a_password_of_an_address_that_cannot_be_read_is_not_shown(address):
     with pytest.raises(ConfigError, match="cannot read the address") as refused:
         find_place(address)
     assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("code", "left", "why"),
+    [
+        (sqlite3.SQLITE_FULL, 9, "the disk is full"),
+        (sqlite3.SQLITE_IOERR_SHMSIZE, 0, "the disk is full"),
+        (sqlite3.SQLITE_IOERR_SHMSIZE, 9, "disk I/O error"),
+    ],
+)
+def test_a_full_disk_is_shown_as_one(tmp_path, monkeypatch, code, left, why):
+    """At a start SQLite finds no room for the file that readers share, and calls that another error."""
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = code
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_bavail=left))
+    place = find_place(tmp_path / "ledger")
+    assert str(explain(error, place)) == f"ledger {place}: {why}"
 
 
 def test_passwords_are_not_shown():

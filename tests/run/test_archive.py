@@ -158,6 +158,15 @@ def test_a_folder_that_takes_no_file_is_named(tmp_path):
         read(tmp_path / "none")
 
 
+def test_a_disk_that_takes_no_more_is_no_fault_of_the_backup(tmp_path):
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    make(tmp_path / "b")
+    with pytest.raises(BackupError, match=f"cannot unpack the backup: {tmp_path}/b: No space left"):
+        unpack(tmp_path / "b", str, full)
+
+
 def test_files_that_go_or_grow_meanwhile(tmp_path):
     growing, path = tmp_path / "growing", tmp_path / "b"
     growing.write_bytes(b"a" * 3_000_000)

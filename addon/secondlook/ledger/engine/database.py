@@ -5,6 +5,7 @@ processes that checkpoint and write at the same time are the one known way to da
 so everybody else switches off both the automatic checkpoint and the one at close.
 """
 
+import os
 import re
 import sqlite3
 import time
@@ -29,6 +30,7 @@ ALIVE: Final[Mapping[str, Any]] = MappingProxyType(
 _HOSTS: Final = re.compile(
     r"(?P<user>[a-z+]+://(?:[^/?]*@)?)(?P<hosts>[^/?@]*,[^/?@]*)(?P<database>/[^?]*)(?P<more>\?.*|)"
 )
+_FULL: Final = "the disk is full"
 _FIRST_WAIT_S: Final = 0.0005
 _LONGEST_WAIT_S: Final = 0.005
 _CACHE_KIB: Final = 32_768
@@ -217,6 +219,13 @@ def is_damage(error: BaseException) -> bool:
     return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
+def _is_full(folder: Path) -> bool:
+    try:
+        return os.statvfs(folder).f_bavail == 0
+    except OSError:
+        return False
+
+
 def explain(error: BaseException, place: Place) -> LedgerError:
     """Put a driver's error into one plain sentence."""
     if isinstance(error, LedgerError):
@@ -225,7 +234,9 @@ def explain(error: BaseException, place: Place) -> LedgerError:
     text = " ".join(str(orig).split()) or type(orig).__name__
     match getattr(orig, "sqlite_errorcode", 0) & 0xFF:
         case sqlite3.SQLITE_FULL:
-            text = "the disk is full"
+            text = _FULL
+        case sqlite3.SQLITE_IOERR if place.path is not None and _is_full(place.path.parent):
+            text = _FULL  # so it is shown where the file that readers share finds no room
         case sqlite3.SQLITE_BUSY:
             text = f"another process kept it locked for {BUSY_S:g} s"
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:

@@ -10,6 +10,7 @@ contents.json        size and SHA-256 of each file; last, so that a backup that 
 `tar xzf` opens one that is not encrypted, `age --decrypt FILE | tar xz` one that is.
 """
 
+import errno
 import gzip
 import hashlib
 import io
@@ -33,6 +34,7 @@ CONTENTS: Final = "contents.json"
 _BLOCK_BYTES: Final = 1 << 20
 _MOST_SMALL_BYTES: Final = 64 << 20  # of what is read into memory: the facts, the configuration, the sums
 _LEVEL: Final = 6
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class BackupError(SecondLookError):
@@ -256,4 +258,5 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
     except OSError as error:
         if error.errno is None:  # of a library's own, not of the system
             raise
-        raise BackupError(f"cannot read the backup: {error.filename or path}: {error.strerror}") from error
+        does = "unpack" if error.errno in _NO_ROOM else "read"
+        raise BackupError(f"cannot {does} the backup: {error.filename or path}: {error.strerror}") from error
