@@ -135,29 +135,30 @@ def test_blocks_a_listed_file_by_its_hash(proxy, plain_origin):
     assert event["sha256"] == "275a021bbfb6489e54d471899f7db9d1663fc695ec2fe2a2c4538aabf651fd0f"
 
 
-@pytest.mark.usefixtures("real_starts")
-def test_who_is_killed_is_started_again_and_all_die_with_the_supervisor(
-    start_proxy, plain_origin, monkeypatch
-):
-    """The port stays; whoever starts anew takes the place of the dead, and SIGTERM ends all with 0."""
-    proxy: Proxy = start_proxy("workers: 2\n")
-    before = set(proxy.facts["workers"])
-    assert len(before) == 2
-    victim = proxy.facts["workers"][0]
+def test_who_is_killed_is_started_again(proxy, plain_origin):
+    """The port stays; whoever starts anew takes the place of the dead."""
+    before = proxy.fresh_facts()
+    victim = before["workers"][0]
     os.kill(victim, signal.SIGKILL)
-    wait_for(lambda: set(proxy.fresh_facts()["workers"]) != before or None, "another worker")
+    wait_for(lambda: victim not in proxy.fresh_facts()["workers"], "another worker")
+    assert len(proxy.fresh_facts()["workers"]) == len(before["workers"])
     assert proxy.curl(plain_origin.url()).status == 200
-    os.kill(proxy.fresh_facts()["service"], signal.SIGKILL)
+    os.kill(before["service"], signal.SIGKILL)
 
     def another() -> dict[str, object] | None:
         facts = proxy.fresh_facts()
-        return facts if facts["service"] != proxy.facts["service"] else None
+        return facts if facts["service"] != before["service"] else None
 
     assert wait_for(another, "another service")["token"], "a service is told of with the token that it takes"
     assert proxy.curl("http://malware.secondlook.test/").status == 403
+
+
+def test_all_die_with_the_supervisor_and_their_place_is_taken(start_proxy):
+    """SIGTERM ends all with 0."""
+    proxy: Proxy = start_proxy("workers: 2\n")
+    assert len(set(proxy.facts["workers"])) == 2
     proxy.kill_family()
     assert (proxy.state / "run.json").exists()
-    monkeypatch.delenv(REAL_STARTS)
     again: Proxy = start_proxy("workers: 1\n")  # the stale run.json of a dead process is replaced
     assert again.facts["pid"] != proxy.facts["pid"]
     assert again.stop() == 0  # SIGTERM drains it
