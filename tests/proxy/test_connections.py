@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Awaitable
 from types import SimpleNamespace
 
 import pytest
@@ -76,8 +77,14 @@ def _tunnel(host: str, port: int = 443, client: str = "192.0.2.9") -> HTTPFlow:
     return flow
 
 
+async def _done(waiting: Awaitable[None]) -> None:
+    await waiting
+
+
 def _connect(connections: Connections, flow: HTTPFlow) -> int | None:
-    asyncio.run(connections.http_connect(flow))
+    refusing = connections.http_connect(flow)
+    if refusing is not None:
+        asyncio.run(_done(refusing))
     return None if flow.response is None else flow.response.status_code
 
 

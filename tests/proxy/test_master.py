@@ -111,3 +111,13 @@ def test_nobody_agrees_to_http3_over_tcp(
             tls.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
             assert tls.recv(4096).startswith(b"HTTP/1.1 200 OK")
     assert agreeing.agreed == [agreed]
+
+
+def test_options_are_read_as_they_stand_and_what_can_change_is_a_copy(tmp_path):
+    opts = master.make_options(str(tmp_path), "regular", {})
+    assert (opts.confdir, opts.cert_passphrase) == (str(tmp_path), None)
+    opts.update(cert_passphrase="x", ignore_hosts=["a.example"])
+    opts.ignore_hosts.append("b.example")
+    assert (opts.cert_passphrase, opts.ignore_hosts) == ("x", ["a.example"])
+    with pytest.raises(AttributeError, match="No such option: nothing"):
+        _ = opts.nothing

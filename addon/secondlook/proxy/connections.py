@@ -4,6 +4,7 @@ Here too every hook that decides catches everything (see `addon.py`): what canno
 """
 
 import logging
+from collections.abc import Awaitable
 from functools import partial
 from typing import Any
 
@@ -55,26 +56,34 @@ class Connections:
         if not admitted:
             client.error = "this client may not use the proxy (see `clients` in proxy.yaml)"
 
-    async def http_connect(self, flow: http.HTTPFlow) -> None:
+    def http_connect(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """Look at the target of a tunnel; nothing is contacted yet (lazy strategy).
 
         A listed host is refused here only where its requests will not be seen (passed-through TLS): elsewhere
         the page inside the intercepted connection says more than a failed tunnel can.
         """
         if flow.response is not None:
-            return
+            return None
+        try:
+            host, port = flow.request.host, flow.request.port
+            closed = self.access.closed(peer_text(flow.client_conn.peername), host, port)
+            if closed is None or self.access.is_trusted(host, port):
+                return None
+        except Exception:
+            logger.exception("a tunnel could not be checked")
+            flow.response = _connect_refusal(FAULT, RequestContext(SubjectClass.PAGE))
+            return None
+        return self._refuse(flow, closed)
+
+    async def _refuse(self, flow: http.HTTPFlow, reason: str) -> None:
         try:
             host, port = flow.request.host, flow.request.port
             client = peer_text(flow.client_conn.peername)
-            closed = self.access.closed(client, host, port)
-            if closed is not None and not self.access.is_trusted(host, port):
-                context = tunnel_context("https", host, client, flow.metadata.get(USER), port=port)
-                subject = self.gatekeeper.subject("https", host, b"/")
-                flow.response = _connect_refusal(
-                    await self.gatekeeper.refuse(subject, context, closed), context
-                )
+            context = tunnel_context("https", host, client, flow.metadata.get(USER), port=port)
+            subject = self.gatekeeper.subject("https", host, b"/")
+            flow.response = _connect_refusal(await self.gatekeeper.refuse(subject, context, reason), context)
         except Exception:
-            logger.exception("a tunnel could not be checked")
+            logger.exception("the refusal of a tunnel could not be recorded")
             flow.response = _connect_refusal(FAULT, RequestContext(SubjectClass.PAGE))
 
 

@@ -9,7 +9,7 @@ of it within a second, and again after a restart.
 """
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from lru import LRU
 from mitmproxy import http, tls
@@ -120,14 +120,14 @@ class Passthrough:
         """Stop following."""
         await self._passages.aclose()
 
-    async def tls_clienthello(self, data: tls.ClientHelloData) -> None:
+    def tls_clienthello(self, data: tls.ClientHelloData) -> Awaitable[None] | None:
         """Pass a host through, or cut it when it is listed."""
         context = data.context
         target = context.server.address[0] if context.server.address else None
         sni = data.client_hello.sni
         names = [name for name in dict.fromkeys((sni and sni.lower(), target)) if name]
         if not names or is_internal(names[0]):  # our own pages stand behind no other TLS
-            return
+            return None
         client, user = self._unopened.who(context.client)
         passes = names[0] in self._hosts
         if not passes and client is not None:
@@ -135,11 +135,14 @@ class Passthrough:
             if not passes:
                 self._passages.opened(context.client, client, user, names[0])
         if not passes:
-            return
+            return None
         data.ignore_connection = True
-        what = "TLS, passed through"
+        return self._check(data, tuple(names))
+
+    async def _check(self, data: tls.ClientHelloData, names: tuple[str, ...]) -> None:
+        context, what = data.context, "TLS, passed through"
         port = context.server.address[1] if context.server.address else 443
-        decision = await self._unopened.check(context.client, "https", tuple(names), port, what)
+        decision = await self._unopened.check(context.client, "https", names, port, what)
         if decision.action is Action.BLOCK:
             self._cut(data, decision)
 

@@ -9,7 +9,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from mitmproxy import ctx, hooks, http, master, options
+from mitmproxy import ctx, hooks, http, master, options, optmanager
 from mitmproxy.addons import (
     block,
     core,
@@ -50,6 +50,7 @@ STREAMED_MODES = frozenset({"regular", "upstream", "reverse", "socks5", "transpa
 
 
 _REVOKED = b".crl"
+_UNCHANGING = str | int | float | None  # types of options' values
 
 
 def _trust_fields(_message: http.MessageData) -> None:
@@ -59,6 +60,18 @@ def _trust_fields(_message: http.MessageData) -> None:
 # mitmproxy compares the type of every field of every message with its annotation (`if __debug__`): a check of
 # its own code that costs 6 % of a request.
 http.MessageData.__post_init__ = _trust_fields  # type: ignore[method-assign, assignment, unused-ignore]
+
+
+class QuickOptions(options.Options):
+    """mitmproxy's options, which copies each value whenever it is read, also one that cannot change."""
+
+    def __getattr__(self, name: str) -> Any:
+        option = self._options.get(name)
+        if option is not None:
+            value = option._default if option.value is optmanager.unset else option.value  # noqa: SLF001
+            if isinstance(value, _UNCHANGING):
+                return value
+        return super().__getattr__(name)
 
 
 class OwnKeyTls(tlsconfig.TlsConfig):
@@ -206,7 +219,7 @@ def make_options(
     `listen` is for modes in which mitmproxy listens itself. Options of addons are known only once the addons
     are loaded: they are deferred.
     """
-    opts = options.Options()
+    opts = QuickOptions()
     opts.update(confdir=confdir, mode=[mode])
     if listen is not None:
         opts.update_defer(listen_host=listen[0], listen_port=listen[1])
