@@ -38,6 +38,7 @@ from secondlook.download.gate.spool import SpoolRoom
 from secondlook.download.judged_files import Blocks, JudgedFile, JudgedFiles
 from secondlook.download.ports import Gatekeeper
 from secondlook.download.unfinished import Unfinished
+from secondlook.ground.quickly import quickly_made
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +50,7 @@ PASSED = Decision(
 )
 
 
+@quickly_made
 @dataclass(frozen=True, slots=True)
 class Message:
     """What of a request and its response decides about a gate, besides their headers.
@@ -310,7 +312,7 @@ class BodyJudge:
         cut_to = state.wanted
         if cut_to is not None and not (stated.risky and cut_to.holds(facts.etag, facts.modified)):
             cut_to = None
-        several = is_multipart(facts) and message.status == PARTIAL_STATUS
+        several = message.status == PARTIAL_STATUS and is_multipart(facts)
         multipart = several and partial
         asked = read_ranges(state.asked.range, None)
         unasked = several and not partial and isinstance(asked, SeveralRanges)

@@ -11,7 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from email.errors import HeaderParseError
 from email.header import decode_header
+from functools import lru_cache
 from itertools import islice
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from secondlook.agent.check.request_context import DOWNLOAD_EXTENSIONS, extension_of
@@ -56,6 +58,7 @@ _TELLS_NOTHING = re.compile(
     r"|save(?:-?as)?)|(?:unknown|content)/(?:unknown|type)|[^/]*|\*/.*|.*/\*?|.*[^\x21-\x7e].*",
     re.IGNORECASE | re.DOTALL,
 )
+_TYPES_KEPT = 256
 _MOST_TYPES = 8  # of a body: who gives more of them hides the one that counts
 _UNTYPED = frozenset({"", "*/*", "unknown/unknown", "application/unknown"})  # MIME Sniffing, 5.1
 _LIVE = re.compile(
@@ -92,6 +95,18 @@ class Declared:
     text: bool = False  # claimed to be a text, of no kind that browsers do more with than to show it
 
 
+class _Stated(NamedTuple):
+    """What a Content-Type says by itself; the same few stand in nearly all responses."""
+
+    kind: str  # lower case, without parameters
+    live: bool
+    risky: bool
+    shown: bool
+    shown_alone: bool
+    media: bool
+    nothing: bool
+
+
 def declared(
     content_type: str | None,
     disposition: str | None,
@@ -113,29 +128,28 @@ def declared(
     if len(several) > 1:
         each = [declared(one, disposition, path, cls=cls, part=part, browsed=browsed) for one in several]
         return max(each, key=lambda said: (said.risky, said.saved, not said.live))
-    kind = (content_type or "").partition(";")[0].strip().lower()
+    stated = _stated(content_type)
+    kind, shown = stated.kind, stated.shown
     given = filename_of(disposition, "")
     name = given or filename_of(None, path)
     attached = disposition is not None and _is_attached(disposition)
-    streaming = bool(_LIVE.match(kind)) and not attached
+    streaming = stated.live and not attached
     if attached or given is not None:
         names = (name or "", *_names_of(disposition or ""))
         named = any(_has_ending(one, _RISKY_GIVEN) for one in names)
     else:
         named = _has_ending(name or "", _RISKY_IN_STREAMS if streaming else _RISKY_IN_URLS)
-    shown = bool(_SHOWN.fullmatch(kind))
     saved = untyped = text = False
     mixed = kind == _MIXED and streaming and browsed and not part
     if streaming:  # nobody is shown a program as a stream of events
         risky = named and not mixed  # of whose parts none may be a file
-    elif _RISKY_TYPES.fullmatch(kind):
+    elif stated.risky:
         risky = True
     else:
-        nothing = not shown and bool(_TELLS_NOTHING.fullmatch(kind))
+        nothing = stated.nothing
         untyped = nothing and kind in _UNTYPED
         text = not shown and kind.startswith("text/")
-        alone = _MEDIA.match(kind) if attached else _SHOWN_ALONE.fullmatch(kind)
-        harmless = shown if part else alone is not None
+        harmless = shown if part else (stated.media if attached else stated.shown_alone)
         risky = (named or not harmless) if attached else (named and not harmless)
         elsewhere = not (shown or text) and cls is not SubjectClass.SUBRESOURCE
         kept = named and not browsed
@@ -151,6 +165,21 @@ def declared(
         untyped=untyped,
         mixed=mixed,
         text=text,
+    )
+
+
+@lru_cache(maxsize=_TYPES_KEPT)
+def _stated(content_type: str | None) -> _Stated:
+    kind = (content_type or "").partition(";")[0].strip().lower()
+    shown = _SHOWN.fullmatch(kind) is not None
+    return _Stated(
+        kind=kind,
+        live=_LIVE.match(kind) is not None,
+        risky=_RISKY_TYPES.fullmatch(kind) is not None,
+        shown=shown,
+        shown_alone=_SHOWN_ALONE.fullmatch(kind) is not None,
+        media=_MEDIA.match(kind) is not None,
+        nothing=not shown and _TELLS_NOTHING.fullmatch(kind) is not None,
     )
 
 
