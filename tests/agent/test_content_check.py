@@ -9,10 +9,11 @@ from agentkit.house import House
 from agentkit.servers import FakeServer
 from secondlook.agent.recheck import content_check
 from secondlook.agent.recheck.content_check import ContentCheck, remembered_file
+from secondlook.agent.recheck.rechecker import Rechecker
 from secondlook.agent.recheck.refetch import RefetchError
 from secondlook.core.answer import Tier
 from secondlook.core.event import EventKind, QueueEntry
-from secondlook.core.subject import FileSubject, SubjectKind
+from secondlook.core.subject import FileSubject, RequestContext, SubjectKind
 from secondlook.core.verdict import Risk, SubjectClass
 
 URL = "http://files.test/a.exe"
@@ -46,6 +47,10 @@ class Fetching(House):
 def house(refetcher):
     house = Fetching(FakeServer(Tier.INTRANET))
     house.content = ContentCheck(refetcher, house.batch_check, house.enforcement, house.clock)
+    house.rechecker = Rechecker(
+        house.batch_check, house.ledger.queue, house.enforcement, house.renewal, house.clock,
+        random=lambda: 0.5, on_cleared=house.content.offer,
+    )  # fmt: skip
     yield house
     house.close()
 
@@ -93,6 +98,19 @@ def run_for_a_while(house):
             await asyncio.wait_for(house.content.run(), 10)
 
     house.run(main())
+
+
+def test_what_the_second_look_clears_is_fetched(house, refetcher):
+    (server,) = house.servers
+    server.mode = "down"
+    context = RequestContext(SubjectClass.DOWNLOAD, client="10.0.0.7", url=URL, method="GET")
+    house.run(house.gatekeeper.check(house.subject(URL), context))
+    server.mode = "up"
+    server.listed[FILE.hashes[0]] = Risk.DANGEROUS
+    assert house.run(house.rechecker.look()).cleared == 1
+    run_for_a_while(house)
+    assert refetcher.fetched == [URL]
+    assert EventKind.LATE_VERDICT in [event.kind for event in house.ledger.recorded]
 
 
 def test_only_downloads_whose_url_is_known_are_fetched(house, refetcher):

@@ -3,6 +3,9 @@
 import asyncio
 import contextlib
 import time
+from dataclasses import replace
+
+import pytest
 
 from ledgerkit.samples import make_event, make_flag
 from secondlook.config import Settings
@@ -61,3 +64,27 @@ def test_a_server_that_answers_the_traffic_again_brings_the_second_look_forward(
             await parts.gatekeeper.aclose()
 
     asyncio.run(scene())
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_what_is_cleared_is_fetched_again_where_that_is_wanted(tmp_path, caplog, wanted):
+    settings = Settings.model_validate(
+        {"state": tmp_path, "servers": {"embedded": False}, "recheck": {"refetch": wanted}}
+    )
+    caplog.set_level("INFO")
+
+    async def scene():
+        with contextlib.closing(open_ledger(settings, keeper=True)) as ledger:
+            parts = Parts.build(settings, ledger)
+            scanner = make_scanner(parts)
+            look = make_second_look(parts, None, make_quarantine(settings, parts), scanner)
+            if look.content is not None:
+                assert look.rechecker._on_cleared == look.content.offer
+                await ledger.flags.flag(*make_flag("x", time.time()))
+                (entry,) = await ledger.run(ledger.queue.page)
+                assert not await look.content.look(replace(entry, url="http://127.0.0.1/a.exe"))
+            await scanner.aclose()
+            return look.content
+
+    assert (asyncio.run(scene()) is not None) == wanted
+    assert ("127.0.0.1 is not a public address" in caplog.text) == wanted

@@ -72,7 +72,8 @@ class Rechecker:
     """Takes the second look; one loop a process, several processes share the queue by leases.
 
     `random` gives fresh values in [0, 1). `trigger` may be called from any callback on the loop; `complete`
-    puts what engines find beside what servers answer (`recheck.rescan`).
+    puts what engines find beside what servers answer (`recheck.rescan`); `on_cleared` gets every entry that
+    was cleared (`recheck.content_check`).
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Rechecker:
         lease_s: float = 120.0,
         expire_after_s: float = 30 * 86_400.0,
         complete: Completing | None = None,
+        on_cleared: Callable[[QueueEntry], None] | None = None,
     ) -> None:
         self._batch_check = batch_check
         self._queue = queue
@@ -102,6 +104,7 @@ class Rechecker:
         self._lease_s = lease_s
         self._expire_after_s = expire_after_s
         self._complete = complete
+        self._on_cleared = on_cleared
         self._wake = asyncio.Event()
         self._everything = False
         self._renew_all = False
@@ -224,6 +227,9 @@ class Rechecker:
             await self._enforcement.confirm(listed)
         if closings:
             await self._queue.close(closings)
+            if self._on_cleared is not None:
+                for entry, _ in closings:
+                    self._on_cleared(entry)
         metrics.RECHECKED.labels("confirmed").inc(len(listed))
         metrics.RECHECKED.labels("cleared").inc(len(closings))
         metrics.RECHECKED.labels("unverifiable").inc(len(later))

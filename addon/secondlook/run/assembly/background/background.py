@@ -107,6 +107,7 @@ async def start_background(
         "servers over time": partial(watch_servers, parts.lookup, parts.ledger.counts),
         "second look": second_look.rechecker.run,
         "files again": second_look.rescan.run,
+        "fetching again": second_look.content.run if second_look.content else None,
         "late verdicts": second_look.late.run if second_look.late else None,
         "notices": notifier.run if notifier else None,
     }

@@ -8,7 +8,9 @@ from secondlook.agent.actions.notice import AppriseSender
 from secondlook.agent.actions.notifier import Notifier
 from secondlook.agent.actions.quarantine import Quarantine
 from secondlook.agent.recheck.batch_check import BatchCheck
+from secondlook.agent.recheck.content_check import ContentCheck
 from secondlook.agent.recheck.rechecker import Rechecker
+from secondlook.agent.recheck.refetch import Refetcher, RefetchLimits
 from secondlook.agent.recheck.renewal import Renewal
 from secondlook.agent.recheck.rescan import Rescan
 from secondlook.agent.recheck.retro_check import RetroCheck
@@ -60,11 +62,16 @@ def make_quarantine(settings: Settings, parts: Parts) -> Quarantine:
 
 @dataclass(frozen=True, slots=True)
 class SecondLook:
-    """The rechecker, and what holds the past against what is learnt later (None: nothing is remembered)."""
+    """The rechecker, and what goes on from there.
+
+    `late` holds the past against what is learnt later (None: nothing is remembered), `content` fetches again
+    what was cleared (None: not wanted).
+    """
 
     rechecker: Rechecker
     rescan: Rescan
     late: RetroCheck | None
+    content: ContentCheck | None
 
     def new_lists(self) -> None:
         """Look at everything again: other lists are in force."""
@@ -111,6 +118,7 @@ def make_second_look(
         mark=settings.state / FOLDER / SCANNED_WITH,
         history_s=settings.recheck.history,
     )
+    content = _make_content_check(parts, batch_check, enforcement)
     rechecker = Rechecker(
         batch_check,
         parts.ledger.queue,
@@ -123,8 +131,20 @@ def make_second_look(
         lease_s=settings.recheck.lease,
         expire_after_s=settings.recheck.expire_after,
         complete=rescan.complete,
+        on_cleared=None if content is None else content.offer,
     )
-    return SecondLook(rechecker, rescan, _make_retro_check(parts, enforcement))
+    return SecondLook(rechecker, rescan, _make_retro_check(parts, enforcement), content)
+
+
+def _make_content_check(
+    parts: Parts, batch_check: BatchCheck, enforcement: Enforcement
+) -> ContentCheck | None:
+    """Make what fetches cleared downloads again, or None where that is not wanted."""
+    refetch = parts.settings.recheck.refetch
+    if not refetch.enabled:
+        return None
+    limits = RefetchLimits(refetch.max_bytes, refetch.timeout, refetch.redirects)
+    return ContentCheck(Refetcher(limits), batch_check, enforcement, parts.clock)
 
 
 def _make_retro_check(parts: Parts, enforcement: Enforcement) -> RetroCheck | None:
