@@ -78,3 +78,5 @@ def test_what_is_neither_a_url_nor_a_file_is_not_allowed(state, tmp_path):
     assert "ALLOW" not in done.stdout
     for text in ("http://a.example/two words", "a.example/two words"):
         assert command("check", text, "--state", state, "--offline", check=False).returncode != 2
+    shown = command("check", "mistyped.exe", "--state", state, "--offline", check=False).stdout
+    assert "taken for  a host; no file here has this name" in shown

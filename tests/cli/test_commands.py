@@ -29,6 +29,7 @@ def test_a_value_that_cannot_be_comes_back_with_what_was_probably_meant(state, w
 def test_help_about_a_command_and_names_that_are_nearly_right():
     assert command("help", "pause").stdout == command("pause", "--help").stdout
     assert command("help").stdout == command("--help").stdout
+    assert command("notify", check=False).stderr.strip() == command("notify", "--help").stdout.strip()
     assert "No such command 'statsu'. Did you mean 'status'?" in command("statsu", check=False).stderr
 
 

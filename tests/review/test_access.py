@@ -83,6 +83,9 @@ def test_a_link_leads_nowhere_else(client, door, path):
 
 def test_without_anything_pages_lead_to_the_sign_in_and_the_api_says_401(client):
     assert client.get("/").headers["location"] == "/sign-in"
+    assert (
+        client.post("/").headers["location"] == "/sign-in?lost=1"
+    )  # and there stands that nothing was changed
     answer = client.get("/api/v1/x")
     assert answer.status_code == 401
     assert answer.headers["content-type"] == "application/problem+json"

@@ -59,6 +59,12 @@ def test_a_session_of_before_ports_stood_in_its_cookie_goes_on(client, door):
     assert client.get("/").status_code == 303
 
 
+def test_a_form_that_was_sent_after_the_session_ended_is_not_lost_in_silence(client):
+    post(client, "/sign-out")
+    answer = client.post("/pause", data={"minutes": "5"})
+    assert "what was sent changed nothing" in client.get(answer.headers["location"]).text
+
+
 def test_signing_out_needs_no_disk(client, door, monkeypatch):
     """On a full disk it is over here and now; only a restart would not know of it."""
     cookie = client.cookies[f"{COOKIE}_9000"]

@@ -121,6 +121,9 @@ def test_whole_archives_that_do_not_hold_what_they_say_are_refused(tmp_path):
     bad.write_bytes(gzip.compress(b"no tar" * 1000))
     with pytest.raises(BackupError, match="is no backup of Second Look"):
         read(bad)
+    bad.write_bytes(b"# a text")
+    with pytest.raises(BackupError, match=r"is no backup of Second Look.*\(it is not compressed\)"):
+        read(bad)
 
 
 def test_a_refusal_of_its_beginning_comes_before_anything_is_unpacked(tmp_path):

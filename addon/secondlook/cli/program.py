@@ -61,7 +61,8 @@ class LazyGroup(TyperGroup):
             command = with_plain_parameters(
                 get_command(importlib.import_module(f"secondlook.cli.{module}").app)
             )
-            if not {"-h", "--help"}.isdisjoint(sys.argv):
+            bare = command.no_args_is_help and sys.argv[-1] == cmd_name
+            if bare or not {"-h", "--help"}.isdisjoint(sys.argv):
                 from secondlook.cli.examples import with_examples
 
                 with_examples(command, cmd_name)

@@ -104,7 +104,7 @@ class Gate:
         if token and not api:
             return self._by_link(scope, token, host, signed_in=session is not None), receive
         if session is None:
-            return self._without_session(api=api), receive
+            return self._without_session(api=api, lost=changing and path != "/sign-out"), receive
         scope["session"] = session
         if not changing:
             return None, receive
@@ -142,10 +142,10 @@ class Gate:
         return target
 
     @staticmethod
-    def _without_session(*, api: bool) -> Response:
+    def _without_session(*, api: bool, lost: bool) -> Response:
         if api:
             return problem(401, "not signed in", "send the token from run.json as a bearer token, or sign in")
-        return RedirectResponse("/sign-in", status_code=303)
+        return RedirectResponse("/sign-in?lost=1" if lost else "/sign-in", status_code=303)
 
     def _same_origin(self, headers: Headers, host: str) -> bool:
         origin = headers.get("origin")

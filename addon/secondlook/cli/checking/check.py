@@ -140,6 +140,11 @@ def _list_text(name: str | None, titles: Mapping[str, str]) -> str | None:
     return f"{titles[name]}, {name}" if name is not None and name in titles else name
 
 
+def _is_bare(one: "Json") -> bool:
+    """Return whether a subject is a name alone: whoever meant a file is to see that none was found."""
+    return one["canonical"] is not None and "/" not in one["subject"]
+
+
 def print_check(one: "Json", titles: Mapping[str, str] = NO_TITLES) -> None:
     """Print an explained decision for people."""
     print_marked(one["decision"].upper(), f"  {one['subject']}", TONES[one["decision"]])
@@ -154,6 +159,7 @@ def print_check(one: "Json", titles: Mapping[str, str] = NO_TITLES) -> None:
         ("list age", duration_text(one["list_age_s"]) if one["list_age_s"] is not None else None),
         ("server", one["server"]),
         ("detail", one["detail"]),
+        ("taken for", "a host; no file here has this name" if _is_bare(one) else None),
         ("canonical", one["canonical"]),
         ("took", f"{one['elapsed_ms']:.2f} ms"),
     ]

@@ -31,12 +31,20 @@ def sign_in_routes(
 
     def form(request: Request, status: int = 200, error: str | None = None) -> Response:
         used = error is None and "used" in request.query_params
+        lost = error is None and "lost" in request.query_params
         has = doorkeeper.has_password
         # where the program lies is nobody's business who asks over the network, and cannot type the command
         here = request.client is not None and is_loopback(request.client.host)
         command = typed("status") if here else f"{NAME} status"
         return page(
-            request, "sign_in.html", status=status, error=error, used=used, has_password=has, command=command
+            request,
+            "sign_in.html",
+            status=status,
+            error=error,
+            used=used,
+            lost=lost,
+            has_password=has,
+            command=command,
         )
 
     async def show(request: Request) -> Response:

@@ -160,7 +160,7 @@ def unpack(path: Path, ask: Callable[[], str], place: Callable[[Preface], Path |
             TypeError,
         ) as error:
             raise BackupError(
-                f"{path} is no backup of Second Look, or was cut or altered ({error})"
+                f"{path} is no backup of Second Look, or was cut or altered ({_in_words(error)})"
             ) from None
     return preface
 
@@ -243,6 +243,10 @@ def _json(content: bytes) -> dict[str, Any]:
     if not isinstance(read, dict):
         raise tarfile.TarError(f"{FACTS} and {CONTENTS} have to be objects")
     return read
+
+
+def _in_words(error: Exception) -> str:
+    return "it is not compressed" if isinstance(error, gzip.BadGzipFile) else str(error)
 
 
 def _harmless(name: str) -> bool:
