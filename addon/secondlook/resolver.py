@@ -27,8 +27,6 @@ from lru import LRU
 
 from secondlook.core.url.address import parse_address
 
-type IP = ipaddress.IPv4Address | ipaddress.IPv6Address
-
 ANSWER_S: Final = 20.0  # browsers give up about then
 LOOKUPS: Final = 256  # at once; a thread that waits takes some 30 kB
 REMEMBERED_S: Final = 10.0

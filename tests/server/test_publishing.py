@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from hashlib import sha256
 
 import pytest
@@ -16,7 +17,6 @@ from secondlook.server.publish.publishing import publish
 from secondlook.server.publish.signing import KEY_FILE, publisher_key
 from secondlook.server.store.administration import (
     add_entry,
-    change_source,
     status,
 )
 from secondlook.server.store.importing import import_files
@@ -181,7 +181,8 @@ def test_what_lies_below_and_pages_that_stand_for_many_are_held_back(tmp_path, s
         "ajax.googleapis.com/"
     ]
 
-    change_source(store, "list.txt", insist=True)
+    (source,) = store.sources()
+    store.change_source(replace(source, insist=True))
     assert out(store).held_back == 0
     assert all(current(store).table.has(full_hash(text)) for text in POISONED.values())
 

@@ -7,6 +7,7 @@ platforms are refused, a URL stays a URL, credentials without a scheme are an e-
 import re
 from hashlib import sha256
 
+from secondlook.core.digest import EMPTY_FILE
 from secondlook.core.url.address import AddressClass, classify, parse_address
 from secondlook.core.url.canonical import canonical_host, canonicalize
 from secondlook.core.url.expression import Suffixes, listing_expression
@@ -26,13 +27,7 @@ _WEB_SCHEME = re.compile(r"(?:https?|ftp|wss?|hxxps?)://", re.ASCII | re.IGNOREC
 _HEX = re.compile(r"[0-9a-fA-F]+", re.ASCII)
 ANY_DIGEST = re.compile(r"[0-9a-fA-F]{64}|[0-9a-fA-F]{40}|[0-9a-fA-F]{32}", re.ASCII)
 _DIGEST_KINDS = {64: EntryKind.SHA256, 40: EntryKind.SHA1, 32: EntryKind.MD5}
-EMPTY_FILE = frozenset(
-    (
-        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-        "da39a3ee5e6b4b0d3255bfef95601890afd80709",
-        "d41d8cd98f00b204e9800998ecf8427e",
-    )
-)
+EMPTY_DIGESTS = frozenset(EMPTY_FILE.values())
 _LOCAL_ENDS = (".localhost", ".local", ".internal", ".localdomain", ".home.arpa")  # never on the internet
 _LOCAL_NAMES = frozenset({
     "localhost", "local", "broadcasthost", "ip6-localhost", "ip6-loopback",
@@ -135,7 +130,7 @@ class Maker:
         if kind is None or not _HEX.fullmatch(text):
             return RejectClass.BAD_DIGEST
         text = text.lower()
-        if text in EMPTY_FILE:
+        if text in EMPTY_DIGESTS:
             return RejectClass.EMPTY_FILE
         if text.count(text[0]) == len(text):
             return RejectClass.BAD_DIGEST  # all zeros and the like stand for "unknown"

@@ -221,9 +221,6 @@ shared_keys = sa.Table(
 changes = sa.Table(
     "changes",
     metadata,
-    sa.Column("topic", sa.Text, primary_key=True),
+    sa.Column("topic", sa.Text, primary_key=True),  # rules, confirmed, pauses, quarantine
     sa.Column("counter", sa.BigInteger, nullable=False),
 )
-
-TOPICS: Final = ("rules", "confirmed", "pauses", "quarantine")
-"""What processes are notified of when it changes."""

@@ -5,8 +5,8 @@ Everything works on the folder, beside a running server; it takes effect with th
 """
 
 import mmap
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -340,15 +340,3 @@ def status(store: ServerStore, configured_key: Path | None = None) -> ServerStat
         generation.manifest.get("key") if generation else known_public_key(store.root, configured_key),
         read_replication_state(store).lines,
     )
-
-
-def change_source(store: ServerStore, identity: str, *, insist: bool) -> Sequence[Source]:
-    """Set whether a source's entries may block known-good sites; LookupError when there is no such source."""
-    with store.writing():
-        found = [source for source in store.sources() if identity in {source.id, source.name}]
-        if not found:
-            raise LookupError(f"no source is called {identity}")
-        changed = [replace(source, insist=insist) for source in found]
-        for source in changed:
-            store.change_source(source)
-        return changed

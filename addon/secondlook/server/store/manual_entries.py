@@ -16,7 +16,7 @@ from secondlook.core.lists.name import ListName, Role
 from secondlook.core.subject import SubjectKind
 from secondlook.core.url.canonical import url_subject
 from secondlook.core.url.expression import Suffixes, listing_expression
-from secondlook.feeds.entries.maker import EMPTY_FILE
+from secondlook.feeds.entries.maker import EMPTY_DIGESTS
 from secondlook.ground.errors import PatternError
 from secondlook.ground.files import write_whole
 from secondlook.ground.json_text import read_json
@@ -112,7 +112,7 @@ def target_list(target: ListName, scope: ManualScope, text: str) -> ListName:
 
     Raises ValueError for the empty file, and for a weak digest in a known-good list.
     """
-    if scope == "file" and text.rpartition(":")[2] in EMPTY_FILE:
+    if scope == "file" and text.rpartition(":")[2] in EMPTY_DIGESTS:
         raise ValueError(f"{text} is the digest of the empty file, which is listed nowhere")
     chosen = list_of(target, SubjectKind.FILE if scope == "file" else SubjectKind.URL)
     if chosen.role is Role.KNOWN_GOOD and ":" in text and scope == "file":
