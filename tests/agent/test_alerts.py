@@ -8,6 +8,7 @@ from agentkit.virtual import START, StillClock
 from secondlook.agent.pattern.alerts import ALERTS, PatternAlerts, read_alerts
 from secondlook.agent.pattern.files import CONFIRMED, STAMP, Stamp, StampedList, StampedServer
 from secondlook.core.event import EventKind
+from secondlook.core.rules.rule import SET_BACK_S
 
 
 class Events(list):
@@ -117,6 +118,14 @@ def test_old_lists_are_an_alert_until_they_are_confirmed(tmp_path, alerts, age_s
     (tmp_path / CONFIRMED).write_text(f'{{"office": {START}}}')
     alerts.check_age(100.0)
     assert not alerts.in_force
+
+
+@pytest.mark.parametrize(("ahead_s", "known"), [(SET_BACK_S, True), (SET_BACK_S + 1, False)])
+def test_after_the_clock_was_set_back_nobody_knows_how_old_lists_are(tmp_path, alerts, ahead_s, known):
+    put_stamp(tmp_path, age_s=-ahead_s)
+    alerts.check_age(100.0)
+    assert bool(alerts.in_force) != known
+    assert known or alerts.in_force["age office"].endswith("the clock was set back")
 
 
 def test_a_server_whose_lists_are_used_no_more_grows_no_older(tmp_path, alerts):

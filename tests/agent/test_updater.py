@@ -15,9 +15,11 @@ import serverkit
 from agentkit.hash_lists import build
 from agentkit.updating import HOSTS, changed_list, flip, house
 from secondlook.agent.pattern.change import forget_rollback, has_broken, rollback, status, verify
-from secondlook.agent.pattern.files import PatternFolder, load_pattern, read_stamp
+from secondlook.agent.pattern.files import FOLDER, STAMP, PatternFolder, load_pattern, read_stamp
 from secondlook.agent.pattern.source import UpdateSource
 from secondlook.core.answer import Tier
+from secondlook.core.rules.rule import SET_BACK_S
+from secondlook.ground.clock import SystemClock
 from serverkit import full_hash
 
 pytestmark = pytest.mark.anyio
@@ -263,6 +265,19 @@ async def test_mirrored_only_while_every_list_is_here(world):
     assert not mirror.whole
 
 
+async def test_a_stamp_of_before_the_clock_was_set_back_is_written_anew(world):
+    path = world.state / FOLDER / STAMP
+    stamp, now = read_stamp(path.parent), SystemClock().now()
+    assert stamp is not None
+    (server,) = stamp.servers
+    path.write_bytes(replace(stamp, servers=(replace(server, confirmed_at=now + 1e6),)).to_json())
+    await world.updater.update_now()
+    assert status(world.state, now=0).alerts == ()
+    renewed = read_stamp(path.parent)
+    assert renewed is not None
+    assert renewed.servers[0].confirmed_at < now + SET_BACK_S
+
+
 async def test_old_data_raises_an_alert_that_clears_itself(world):
     old = world.make_updater(stale_after=0.0)
     world.app.change = lambda path, body: (503, b"text/plain", b"away")
@@ -280,6 +295,8 @@ from pathlib import Path
 from secondlook.agent.pattern.source import UpdateSource
 from secondlook.config import PatternSettings, RemoteServer
 from secondlook.core.answer import Tier
+from secondlook.core.rules.rule import SET_BACK_S
+from secondlook.ground.clock import SystemClock
 from secondlook.lookup.client import ServerClient
 class Events:
     def record(self, event): pass

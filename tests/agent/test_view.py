@@ -64,7 +64,10 @@ def test_what_may_block_now(entry, source, expires_s, at_s, holds):
 
 
 @pytest.mark.parametrize(("source", "limit"), [(GOOGLE, True), ("fake", False)])
-@pytest.mark.parametrize(("age_s", "old"), [(GOOGLE_FRESH_S, False), (GOOGLE_FRESH_S + 1, True)])
+@pytest.mark.parametrize(
+    ("age_s", "old"),
+    [(GOOGLE_FRESH_S, False), (GOOGLE_FRESH_S + 1, True), (-SET_BACK_S, False), (-SET_BACK_S - 1, True)],
+)
 def test_only_fresh_lists_of_google_block(source, limit, age_s, old):
     pattern = make_pattern([b"x" * 32], now=NOW - age_s, tier=Tier.NETWORK, source=source, mirrored=False)
     found = view_with(pattern=pattern).current.listed(SubjectKind.URL, (b"x" * 32,), NOW)
@@ -135,7 +138,7 @@ def test_time_alone_changes_answers_at_known_instants(entry):
             [0, 5],
         ),
         (view_with(confirmed=[reblock]), [-SET_BACK_S, 600, GOOGLE_FRESH_S]),
-        (view_with(pattern=old), [GOOGLE_FRESH_S - 100]),
+        (view_with(pattern=old), [-100 - SET_BACK_S, GOOGLE_FRESH_S - 100]),
         (view_with(pattern=make_pattern([b"x" * 32], now=NOW)), [0]),
     ):
         assert boundaries(view) == instants

@@ -76,7 +76,8 @@ class Snapshot:
 
 
 def _decides(info: ListInfo, now: float) -> bool:
-    return info.source != GOOGLE or now - info.confirmed_at <= GOOGLE_FRESH_S
+    # confirmed in the future, before the clock was set back: nobody knows when
+    return info.source != GOOGLE or -SET_BACK_S <= now - info.confirmed_at <= GOOGLE_FRESH_S
 
 
 def in_force(entry: ConfirmedEntry, now: float) -> bool:
@@ -200,7 +201,7 @@ def _complete(snapshot: Snapshot) -> Snapshot:
             )
     for info, _ in snapshot.pattern.lists:
         if info.source == GOOGLE:
-            boundaries.add(info.confirmed_at + GOOGLE_FRESH_S)
+            boundaries.update((info.confirmed_at - SET_BACK_S, info.confirmed_at + GOOGLE_FRESH_S))
     for mirror in snapshot.pattern.mirrors:
         boundaries.add(mirror.confirmed_at + mirror.fresh_for_s)
     personal = (

@@ -9,6 +9,7 @@ from pathlib import Path
 from secondlook.agent.pattern.files import Stamp, read_confirmed, read_stamp
 from secondlook.agent.ports import EventSink
 from secondlook.core.event import Event, EventKind
+from secondlook.core.rules.rule import SET_BACK_S
 from secondlook.ground.clock import Clock
 from secondlook.ground.errors import PatternError
 from secondlook.ground.files import write_whole
@@ -101,11 +102,14 @@ class PatternAlerts:
         old: set[str] = set()
         for each in self._stamp().servers:
             age_s = self._clock.now() - max(each.confirmed_at, confirmed.get(each.server, 0.0))
+            why = None
             if age_s > stale_after_s:
+                why = f"the lists of {each.server} are older than {stale_after_s:.0f} s"
+            elif age_s < -SET_BACK_S:
+                why = f"how old the lists of {each.server} are is not known: the clock was set back"
+            if why is not None:
                 old.add(f"age {each.server}")
-                self.alert(
-                    f"age {each.server}", f"the lists of {each.server} are older than {stale_after_s:.0f} s"
-                )
+                self.alert(f"age {each.server}", why)
         for key in list(self.in_force):
             if key.startswith("age ") and key not in old:  # also of a server whose lists are used no more
                 self.clear(key)

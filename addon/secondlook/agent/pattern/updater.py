@@ -43,6 +43,7 @@ from secondlook.agent.ports import EventSink
 from secondlook.config import PatternSettings, ServersSettings
 from secondlook.core.answer import Tier
 from secondlook.core.event import EventKind
+from secondlook.core.rules.rule import SET_BACK_S
 from secondlook.ground.clock import Clock
 from secondlook.ground.errors import PatternError, ServiceError
 from secondlook.ground.files import write_whole
@@ -226,7 +227,13 @@ class PatternUpdater:
                 return UpdateOutcome(source.name, error="it has nothing to serve yet")
             stamp = self._stamp()
             known = next((each for each in stamp.servers if each.server == source.name), None)
-            if known is not None and generation and known.generation == generation:
+            if (
+                known is not None
+                and generation
+                and known.generation == generation
+                # one from the future, before the clock was set back, is written anew
+                and known.confirmed_at <= self._clock.now() + SET_BACK_S
+            ):
                 self._confirm(source.name)
                 self.alerts.settle(source.name, {})
                 return UpdateOutcome(source.name, generation)
