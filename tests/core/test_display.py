@@ -3,7 +3,7 @@
 import idna
 import pytest
 
-from secondlook.core.display import as_sentence, readable_host, shown_host
+from secondlook.core.display import as_sentence, readable, readable_host, shown_host
 
 
 @pytest.mark.parametrize(
@@ -64,3 +64,17 @@ def test_a_name_that_looks_like_another_is_not(name):
     host = idna.encode(name).decode()
     assert readable_host(host) is None
     assert shown_host(f"http://{host}/") == host
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("=xn--bcher-kva.example", "bücher.example"),
+        ("https://a.xn--bcher-kva.example/xn--80ak6aa92e", "a.bücher.example"),
+        ("xn--80ak6aa92e.com", ""),
+        ("h.example", ""),
+        (None, ""),
+    ],
+)
+def test_an_international_name_is_read_out_of_a_rule(text, name):
+    assert readable(text) == name

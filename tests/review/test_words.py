@@ -39,20 +39,6 @@ def test_of_an_address_the_host_stands_first(record, shown):
 
 
 @pytest.mark.parametrize(
-    ("text", "name"),
-    [
-        ("=xn--bcher-kva.example", "bücher.example"),
-        ("https://a.xn--bcher-kva.example/xn--80ak6aa92e", "a.bücher.example"),
-        ("xn--80ak6aa92e.com", ""),
-        ("h.example", ""),
-        (None, ""),
-    ],
-)
-def test_an_international_name_is_read_out_of_a_rule(text, name):
-    assert words.readable(text) == name
-
-
-@pytest.mark.parametrize(
     ("detail", "shown"),
     [
         ("opened: refused", "stopped answering: refused"),

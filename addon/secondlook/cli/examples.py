@@ -74,10 +74,10 @@ EXAMPLES: Final[dict[str, tuple[str, ...]]] = {
     "server check": ("server check http://bad.example/",),
     "server rollback": ("server rollback",),
     "server status": ("server status --json",),
-    "server findings": ("server findings", "server findings approve 12"),
+    "server findings": ("server findings", "server findings approve found-12"),
     "server findings list": ("server findings list --json",),
-    "server findings approve": ("server findings approve 12",),
-    "server findings withdraw": ("server findings withdraw 12",),
+    "server findings approve": ("server findings approve found-12",),
+    "server findings withdraw": ("server findings withdraw found-12",),
 }
 
 

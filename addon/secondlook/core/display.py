@@ -12,6 +12,7 @@ from secondlook.core.neutralize import inert
 
 _HOST_CHARS: Final = 80
 _ACE: Final = "xn--"
+_INTERNATIONAL: Final = re.compile(r"[a-z0-9.-]*xn--[a-z0-9.-]+")
 _WRITTEN_TOGETHER: Final = tuple(
     frozenset(scripts.split())
     for scripts in (
@@ -40,6 +41,12 @@ def readable_host(host: str) -> str | None:
     if readable == host or not all(map(_speaks_for_itself, readable.split("."))):
         return None
     return inert(readable, _HOST_CHARS)
+
+
+def readable(text: object) -> str:
+    """Return the international name in a host, URL or rule in its own letters; empty where none is safe."""
+    found = _INTERNATIONAL.search(str(text or ""))
+    return (readable_host(found[0]) or "") if found else ""
 
 
 def _speaks_for_itself(label: str) -> bool:

@@ -4,19 +4,17 @@ Every filter takes what the contract's JSON holds (`log --json`, `queue list --j
 harmless where it is put into a template (render.py), and nowhere else.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from secondlook.core.display import as_sentence, readable_host
+from secondlook.core.display import as_sentence, readable
 from secondlook.core.event import EventKind
 from secondlook.core.rules.subject import subject_of
 from secondlook.core.verdict import Action, Stage
 
 type Json = Mapping[str, Any]
 
-_INTERNATIONAL = re.compile(r"[a-z0-9.-]*xn--[a-z0-9.-]+")
 NO_TITLES: Mapping[str, str] = {}
 NO_NAMES: Mapping[str, str] = {}
 
@@ -157,12 +155,6 @@ def address(record: Json) -> Address:
         name if name and name not in path else "file" if record.get("subject") == "file" else "",
     ]
     return Address(found or subject(record), slash + path, ", ".join(filter(None, notes)), readable(found))
-
-
-def readable(text: object) -> str:
-    """Return the international name in a host, URL or rule in its own letters; empty where none is safe."""
-    found = _INTERNATIONAL.search(str(text or ""))
-    return (readable_host(found[0]) or "") if found else ""
 
 
 def rule_text(record: Json) -> str:

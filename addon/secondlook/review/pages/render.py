@@ -9,6 +9,7 @@ from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from secondlook.core.display import readable
 from secondlook.core.neutralize import inert
 from secondlook.ground.called import typed
 from secondlook.refusal.language import ENGLISH
@@ -62,9 +63,10 @@ def _environment() -> Environment:
     )
     for name in (
         "plain", "utc", "size", "subject", "why", "headline",
-        "list_title", "shorten", "scope", "turn", "address", "readable",
+        "list_title", "shorten", "scope", "turn", "address",
     ):  # fmt: skip
         environment.filters[name] = getattr(words, name)
+    environment.filters["readable"] = readable
     environment.globals["_"] = ENGLISH.say
     environment.globals["version"] = VERSION
     environment.globals["command_line"] = typed

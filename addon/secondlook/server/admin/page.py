@@ -21,6 +21,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 from starlette.types import Scope
 
+from secondlook.core.display import readable
 from secondlook.core.neutralize import inert
 from secondlook.ground.called import typed
 from secondlook.ground.errors import SecondLookError
@@ -80,6 +81,7 @@ class AdminPage:
             lstrip_blocks=True,
         )
         environment.filters["utc"] = _utc
+        environment.filters["readable"] = readable
         environment.globals["typed"] = typed
         self._template = environment.get_template("page.html")
         self.app = Starlette(
