@@ -24,6 +24,17 @@ def test_times_and_ids_are_whole_on_a_narrow_terminal(monkeypatch, capsys):
     assert f"time {time_text(event.time)}" in shown
 
 
+def test_one_long_address_does_not_fill_the_screen_of_a_table(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    url = "http://a.example/" + "x" * 5000 + "/setup.exe"
+    print_table(("what", "times"), [(url, 1)], empty="")
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) < 6
+    assert "…" in "".join(lines)
+    assert "setup.exe" in "".join(line.split()[0] for line in lines)
+
+
 @pytest.mark.parametrize("width", [40, 60, 80])
 def test_a_terminal_too_narrow_for_a_table_gets_paragraphs(monkeypatch, capsys, width):
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)

@@ -23,6 +23,7 @@ from secondlook.core.neutralize import inert
 
 type Tone = Literal["good", "bad", "doubtful"]
 _COLOURS: dict[Tone, str] = {"good": "32", "bad": "1;31", "doubtful": "33"}  # readable on dark and on light
+_LONGEST_CELL = 240  # in a table that is drawn
 _LEGIBLE = 24  # characters that a column of a table needs at least, where its cells are longer
 
 
@@ -161,7 +162,7 @@ def print_table(
     for column in columns:
         table.add_column(column, overflow="fold", no_wrap=column in whole)
     for row in texts:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(_cut(cell)) for cell in row))
     drawn = io.StringIO()
     Console(file=drawn, force_terminal=styled, width=width, highlight=False, _environ=environ()).print(table)
     write(drawn.getvalue())
@@ -262,6 +263,11 @@ def size_text(size: int) -> str:
             return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1024
     raise AssertionError
+
+
+def _cut(cell: str) -> str:
+    """Leave out the middle of what would fill a screen: an address may have thousands of characters."""
+    return cell if len(cell) <= _LONGEST_CELL else f"{cell[: _LONGEST_CELL - 61]}…{cell[-60:]}"
 
 
 def _cell(value: object) -> str:
