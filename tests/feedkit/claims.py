@@ -25,6 +25,8 @@ _ADDRESS6 = re.compile(r"\[?[0-9a-fA-F]*:[0-9a-fA-F]*:[0-9a-fA-F:]*\]?")
 _NUMBERS = re.compile(r"[0-9.]+")
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _ADDRESS = re.compile(rf"((?:{_OCTET}\.){{3}}){_OCTET}")
+# with what an address begins that may not be the world's, by IANA's registry
+_SPECIAL = {f"{first}" for first in (0, 10, 100, 127, 169, 172, 192, 198, 203, *range(224, 256))}
 _MARKS = bytes(byte for byte in range(256) if not chr(byte).isascii() or not chr(byte).isalnum())
 _WORLD = ip_network("2000::/3")
 _NOTHING = {32: "d41d8cd9", 40: "da39a3ee", 64: "e3b0c442"}
@@ -61,6 +63,8 @@ def _block_is_global(three: str) -> bool:
 
 def _is_global(three: str, address: str) -> bool:
     """Whether an address is the world's: 256 stand in one block, but for 192.0.0, whose addresses differ."""
+    if three.partition(".")[0] not in _SPECIAL:
+        return True
     return IPv4Address(address).is_global if three == "192.0.0." else _block_is_global(three)
 
 

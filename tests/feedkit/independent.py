@@ -30,8 +30,9 @@ _ANCHORED = re.compile(r"\|(?!\||https?:)")
 
 def data_lines(text: str, comments: str = "#!;") -> Iterator[str]:
     """Give the lines that carry data."""
-    for line in (each.strip().removeprefix("\ufeff") for each in text.split("\n")):
-        if line and line[0] not in comments and not line.startswith("//"):
+    for each in text.split("\n"):
+        line = each.strip().removeprefix("\ufeff")
+        if line and line[0] not in comments and line[:2] != "//":
             yield line
 
 
