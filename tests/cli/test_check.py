@@ -78,5 +78,7 @@ def test_what_is_neither_a_url_nor_a_file_is_not_allowed(state, tmp_path):
     assert "ALLOW" not in done.stdout
     for text in ("http://a.example/two words", "a.example/two words"):
         assert command("check", text, "--state", state, "--offline", check=False).returncode != 2
-    shown = command("check", "mistyped.exe", "--state", state, "--offline", check=False).stdout
+    names = ("mistyped.exe", "xn--bcher-kva.example")
+    shown = command("check", *names, "--state", state, "--offline", check=False).stdout
     assert "taken for  a host; no file here has this name" in shown
+    assert "reads as   bücher.example" in shown

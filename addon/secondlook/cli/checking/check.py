@@ -147,6 +147,8 @@ def _is_bare(one: "Json") -> bool:
 
 def print_check(one: "Json", titles: Mapping[str, str] = NO_TITLES) -> None:
     """Print an explained decision for people."""
+    from secondlook.core.display import readable
+
     print_marked(one["decision"].upper(), f"  {one['subject']}", TONES[one["decision"]])
     facts = [
         ("because", one["reason"]),
@@ -161,6 +163,7 @@ def print_check(one: "Json", titles: Mapping[str, str] = NO_TITLES) -> None:
         ("detail", one["detail"]),
         ("taken for", "a host; no file here has this name" if _is_bare(one) else None),
         ("canonical", one["canonical"]),
+        ("reads as", readable(one["canonical"]) or None),
         ("took", f"{one['elapsed_ms']:.2f} ms"),
     ]
     print_facts((f"  {name}", value) for name, value in facts if value is not None)
