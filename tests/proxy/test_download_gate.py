@@ -5,11 +5,12 @@ import gzip
 import hashlib
 import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import brotli
 import pytest
 
+from proxykit.gatekeeper import FakeGatekeeper
 from proxykit.origin import Asked, Origin, send, send_chunked
 from proxykit.proxy import RunningProxy
 from proxykit.samples import (
@@ -73,9 +74,17 @@ class Shelf:
                 await writer.drain()
 
 
+@pytest.fixture(scope="module")
+def one_proxy(tmp_path_factory: pytest.TempPathFactory, judge: FakeGatekeeper) -> Iterator[RunningProxy]:
+    proxy = RunningProxy(tmp_path_factory.mktemp("gate"), judge, downloads=SIXTEENTH)
+    yield proxy
+    proxy.close()
+
+
 @pytest.fixture
-def proxy(make_proxy: Callable[..., RunningProxy]) -> RunningProxy:
-    return make_proxy(downloads=SIXTEENTH)
+def proxy(one_proxy: RunningProxy, gatekeeper: FakeGatekeeper) -> RunningProxy:
+    """The module's, whose gatekeeper has forgotten the other tests."""
+    return one_proxy
 
 
 @pytest.fixture
