@@ -235,8 +235,8 @@ def unlisted(file: IO[bytes], ends: dict[int, int]) -> Iterator[tuple[Entry, int
 
     It may be added to while this runs: where the data of an entry given here end.
     """
-    at = 0
-    while (found := _find(file, at)) is not None:
+    at, marks = 0, _Marks(file)
+    while (found := marks.find(at)) is not None:
         if found in ends:
             at = max(ends[found], found + 4)
             continue
@@ -248,16 +248,22 @@ def unlisted(file: IO[bytes], ends: dict[int, int]) -> Iterator[tuple[Entry, int
         at = max(ends.get(found, 0), found + 4)
 
 
-def _find(file: IO[bytes], at: int) -> int | None:
-    while True:
-        file.seek(at)
-        data = file.read(_SCAN_BYTES)
-        found = data.find(_MARK)
-        if found >= 0:
-            return at + found
-        if len(data) < _SCAN_BYTES:
-            return None
-        at += len(data) - len(_MARK) + 1
+class _Marks:
+    """Finds the marks of headers from the beginning on; each block of the file is read once."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._start, self._data = 0, b""
+
+    def find(self, at: int) -> int | None:
+        """Return where the next mark is from a place on, which is none before the last one."""
+        while (found := self._data.find(_MARK, at - self._start)) < 0:
+            at = max(at, self._start + len(self._data) - len(_MARK) + 1)
+            self._file.seek(at)
+            self._start, self._data = at, self._file.read(_SCAN_BYTES)
+            if len(self._data) < len(_MARK):
+                return None
+        return self._start + found
 
 
 def _read_header(file: IO[bytes], at: int) -> Entry | None:
@@ -267,10 +273,10 @@ def _read_header(file: IO[bytes], at: int) -> Entry | None:
     if len(head) < _HEADER.size:
         return None
     mark, version, flags, method, _, _, check, packed, size, name_size, extra_size = _HEADER.unpack(head)
-    name = file.read(name_size)
-    extra = file.read(extra_size)
     if mark != _MARK or version & 0xFF > _VERSION_MOST or not 0 < name_size <= _NAME_MOST:
         return None
+    name = file.read(name_size)
+    extra = file.read(extra_size)
     if len(name) < name_size or any(byte < 0x20 for byte in name):  # noqa: PLR2004 - control characters
         return None
     stated: tuple[int | None, int | None, int | None] = (packed, size, check)
