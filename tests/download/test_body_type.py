@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secondlook.core.verdict import SubjectClass
+from secondlook.download.body import body_type
 from secondlook.download.body.body_type import declared, filename_of
 
 
@@ -220,3 +221,11 @@ def test_names_that_nobody_can_read_are_none(name):
 def test_types_without_number_take_linear_time():
     for text in ('\\"' * 100_000, '",' * 100_000, '"' + "\\" * 200_001, "a," * 100_000):
         declared(f"text/html,{text}", None, "/a")
+
+
+def test_nothing_of_a_long_type_is_kept():
+    """An origin that sends another one of 256 KiB each time would fill a worker."""
+    body_type._stated.cache_clear()
+    risky = [declared(f"text/{n}{'y' * 300}", None, "/a").risky for n in range(3)]
+    assert risky == [declared("text/z", None, "/a").risky] * 3
+    assert body_type._stated.cache_info().currsize == 1

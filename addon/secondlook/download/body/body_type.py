@@ -59,6 +59,7 @@ _TELLS_NOTHING = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _TYPES_KEPT = 256
+_KEPT_MAX_CHARS = 200  # an origin may send a longer one each time: what is kept of them would be megabytes
 _MOST_TYPES = 8  # of a body: who gives more of them hides the one that counts
 _UNTYPED = frozenset({"", "*/*", "unknown/unknown", "application/unknown"})  # MIME Sniffing, 5.1
 _LIVE = re.compile(
@@ -128,7 +129,7 @@ def declared(
     if len(several) > 1:
         each = [declared(one, disposition, path, cls=cls, part=part, browsed=browsed) for one in several]
         return max(each, key=lambda said: (said.risky, said.saved, not said.live))
-    stated = _stated(content_type)
+    stated = (_stated if len(content_type or "") <= _KEPT_MAX_CHARS else _stated.__wrapped__)(content_type)
     kind, shown = stated.kind, stated.shown
     given = filename_of(disposition, "")
     name = given or filename_of(None, path)

@@ -10,9 +10,8 @@ PARTIAL_STATUS: Final = 206
 NOT_MODIFIED_STATUS: Final = 304  # a client goes on with what it has kept
 UNSATISFIABLE_STATUS: Final = 416  # the file has no such bytes
 MULTIPART_RANGES: Final = "multipart/byteranges"
-NO_CONTENT_STATUSES: Final = frozenset(
-    {101, 204, NOT_MODIFIED_STATUS}
-)  # a 205 has some like any other (RFC 9112, 6.3)
+# a 205 has some like any other (RFC 9112, 6.3)
+NO_CONTENT_STATUSES: Final = frozenset({101, 204, NOT_MODIFIED_STATUS})
 _TYPES = re.compile(r'(?:[^,"]++|"(?:[^"\\]++|\\.)*+(?:"|\\?\Z))++', re.DOTALL)
 _READ = frozenset(
     {
