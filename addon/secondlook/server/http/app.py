@@ -271,7 +271,7 @@ _ABOUT = """\
 This is a Smart Protection Server of Second Look.
 
 Proxies ask it which addresses and files are known to be bad (Safe Browsing v5, under /v5/).
-How it is doing: /healthz in a word, `secondlook server status` on its machine in full.
+How it is doing: /healthz in a word; in full the command `server status` on its machine.
 """
 _WRONG_METHOD = "every method is a GET, except for /findings"
 _HEADERS = (("cache-control", "no-store"), ("x-content-type-options", "nosniff"))
