@@ -73,7 +73,7 @@ run: $(COMPILED)  ## start the proxy with proxy.yaml; ARGS='…' goes to `second
 test: $(DEV_STAMP) $(COMPILED)  ## run the whole test suite; ARGS='…' goes to pytest
 	$(PYTEST) $(if $(ARGS),$(ARGS),$(TEST_ARGS))
 
-quick: $(DEV_STAMP) $(COMPILED)  ## run what starts no processes, browsers or databases, nor unpacks bombs (90 s)
+quick: $(DEV_STAMP) $(COMPILED)  ## run what starts no processes, browsers or databases, nor unpacks bombs (90 s; 170 on a slow machine)
 	$(PYTEST) --quick -n auto tests $(ARGS)
 
 coverage: $(DEV_STAMP) $(COMPILED)  ## run the whole test suite and show which lines and branches it reached

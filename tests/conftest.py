@@ -35,11 +35,31 @@ NOT_QUICK_PLACES = {
     "proxy": "a worker and an origin for each story",
     "cli": "commands, each a process",
     "download/test_archive_child.py": "children that unpack, and what is meant to wear them out",
-    "server/test_keeper.py": "a child for each feed that is taken in",
+    "download/test_examination.py": "children that unpack",
+    "setup/test_authority.py": "programs that keep certificates",
+    "setup/test_windows.py": "programs that stand for those of Windows",
+    "ledger/test_failure.py": "processes that are killed",
+    "ledger/test_ledger.py": "processes that open one ledger at the same time",
+    "agent/test_updater.py": "a child for each list that is built",
+    "review/test_api.py": "a thousand requests that are made up from a document",
+    "run/test_age.py": "keys of passphrases, which are costly by intention",
+    **dict.fromkeys(
+        ("run/test_entry.py", "run/test_making.py", "run/test_restoring.py", "run/test_supervisor.py"),
+        "a family of processes",
+    ),
+    **dict.fromkeys(
+        (
+            *("server/test_embedded.py", "server/test_feed_failures.py", "server/test_feed_refusals.py"),
+            *("server/test_keeper.py", "server/test_refresh.py", "server/test_rules.py"),
+            *("server/test_switching.py", "server/test_taking.py"),
+        ),
+        "a child for each feed that is taken in",
+    ),
     "server/test_loading.py": "database servers, and tables of a hundred thousand rows",
     "server/test_publisher.py": "a database server",
     "server/test_reader.py": "database servers",
     "server/test_valkey_reader.py": "database servers",
+    "test_site.py": "the documents as a site",
 }
 NOT_QUICK_FIXTURES = {
     "postgres": "a database server",
