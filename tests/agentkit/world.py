@@ -128,10 +128,8 @@ class Process:
                 "network": {"url": f"http://127.0.0.1:{PORTS['network']}", "name": "network"},
             }
         )  # fmt: skip
-        self.lookup = TieredLookup(
-            settings, clock=clock, draw=world.random.random,
-            heartbeat_s=Poll(5.0, self._hears_nothing_new) if self.second_look else None,
-        )  # fmt: skip
+        beat = Poll(5.0, self._hears_nothing_new) if self.second_look else None
+        self.lookup = TieredLookup(settings, clock=clock, draw=world.random.random, heartbeat_s=beat)
         await self.lookup.set_local(f"http://127.0.0.1:{PORTS['embedded']}")
         for tier in Tier:
             for client in self.lookup.clients(tier):
@@ -183,8 +181,8 @@ class Process:
 
     def _hears_nothing_new(self) -> bool:
         """Whether every server that a heartbeat would ask is up: an answer to it would change nothing."""
-        asked = [member for member in self.lookup._all_members() if member.healthy]
-        return all(self.world.servers[member.client.name].mode == "up" for member in asked)
+        asked = (each.client.name for each in self.lookup._all_members() if each.healthy)
+        return all(self.world.servers[name].mode == "up" for name in asked)
 
     def _watch_asking(self) -> None:
         """Hold every question against what is stored (the invariant about asking again)."""
