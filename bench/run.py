@@ -7,13 +7,14 @@ are not named stay, with the day on which they were measured.
 
 Each driver beside this file prints one JSON object a line (`bench` names what was measured); their lines are
 kept in bench/results/NAME.jsonl, so that a run of some drivers keeps the figures of the others, and
-written as one page.
+written as one page; the capacity of a proxy, in docs/fleet.md, is made of them too.
 """
 
 import argparse
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 PAGE = HERE.parent / "docs" / "benchmarks.md"
+FLEET = HERE.parent / "docs" / "fleet.md"
 DRIVERS = {
     "traffic": "Traffic through the proxy, beside stock mitmdump and Squid (P1, P2, P3, P6, P12, P15)",
     "workers": "Two workers against one (P4)",
@@ -54,6 +56,18 @@ ROWS = {  # and the driver that measures each
     **{f"S{number}": "scan" for number in range(1, 6)},
     **{f"P{number}": "traffic" for number in (1, 2, 3, 6, 12, 15)},
 }
+
+CAPACITY = {  # what docs/fleet.md plans with: how it words a row of traffic
+    "P1 plain HTTP keep-alive": "plain HTTP, kept connection",
+    "P2 intercepted HTTPS keep-alive, HTTP/1.1": "intercepted HTTPS, kept connection, HTTP/1.1",
+    "P2 intercepted HTTPS keep-alive, HTTP/2": "intercepted HTTPS, kept connection, HTTP/2",
+    "P3 intercepted HTTPS, new connection each": "intercepted HTTPS, a new connection each",
+    "P15 every URL new, embedded server": "every URL new, embedded server",
+    "P15 every URL new, remote server on loopback": "every URL new, a server on the network",
+}
+CAPACITY_TABLE = re.compile(
+    r"(?<=\| requests \| processor time \| a core, in a second \|\n\|---\|---\|---\|\n)(?:\|.*\n)*"
+)
 
 
 def machine() -> str:
@@ -154,10 +168,21 @@ def page() -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
+def fleet_page() -> str:
+    """Write the page of a fleet with the processor time of a worker as it was measured last."""
+    _, *rows = map(json.loads, (RESULTS / "traffic.jsonl").read_text().splitlines())
+    times = {row["bench"]: row["secondlook"]["cpu us"] for row in rows if row["bench"] in CAPACITY}
+    lines = (
+        f"| {words} | {times[bench]:,} µs | {round(1e6 / times[bench]):,} |\n"
+        for bench, words in CAPACITY.items()
+    )
+    return CAPACITY_TABLE.sub("".join(lines), FLEET.read_text())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", choices=[[], *DRIVERS, *ROWS], help="which; default: all")
-    parser.add_argument("--page", action="store_true", help="only write the page anew from kept lines")
+    parser.add_argument("--page", action="store_true", help="only write the pages anew from kept lines")
     parser.add_argument(
         "--with", dest="arguments", default="", help="arguments for the drivers, such as '--rounds 3'"
     )
@@ -181,6 +206,7 @@ def main() -> None:
         for driver, rows in groupby(sorted(set(given.names) & ROWS.keys()), key=ROWS.__getitem__):
             take(driver, [*given.arguments.split(), "--rows", *rows])
     PAGE.write_text(page())
+    FLEET.write_text(fleet_page())
 
 
 if __name__ == "__main__":

@@ -48,11 +48,14 @@ def test_every_row_belongs_to_a_driver(run):
     assert set(run.ROWS.values()) <= set(run.DRIVERS)
 
 
-def test_the_page_is_made_of_the_notes_and_the_kept_lines():
+def test_the_pages_are_made_of_the_notes_and_the_kept_lines():
     spec = importlib.util.spec_from_file_location("bench_run", RUN)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module.page() == module.PAGE.read_text()  # else what was written there goes with the next run
+    fleet = module.FLEET.read_text()
+    assert module.fleet_page() == fleet
+    assert module.CAPACITY_TABLE.search(fleet)[0].count("\n") == len(module.CAPACITY)
 
 
 def test_every_driver_finds_what_it_imports():

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 
 from e2e.processes import Answer, Proxy, command, curl, needs, wait_for
-from e2e.shown import DOCS, Page, replaced
+from e2e.shown import Page, replaced
 from e2e.traffic import Traffic
 from ledgerkit.postgres import PostgresServer, find_binaries
 from serverkit.ports import free_port
@@ -353,12 +353,3 @@ def test_the_database_comes_back_from_its_backup(fleet):
                 ]
             )
     assert counts[0] == counts[1] != [(0,), (0,)]
-
-
-def test_the_capacity_is_what_was_measured():
-    benchmarks = (DOCS / "benchmarks.md").read_text()
-    rows = re.findall(r"^\| .* \| ([\d,]+) µs \| ([\d,]+) \|$", PAGE, re.MULTILINE)
-    assert len(rows) == 6
-    for time_us, a_core in rows:
-        assert re.search(rf"cpu us {time_us} \|$", benchmarks, re.MULTILINE), time_us
-        assert int(a_core.replace(",", "")) == round(1e6 / int(time_us.replace(",", "")))
