@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from agentkit.house import House
+from secondlook.agent.check.gatekeeper import Gatekeeper
 from secondlook.config import DownloadsSettings
 from secondlook.core.event import Event
 from secondlook.download.asked import Asked
@@ -24,7 +24,7 @@ def make_gate(house: House, folder: Path) -> Gate:
     return gate_of(house.gatekeeper, folder, house.ledger.recorder.record)
 
 
-def gate_of(gatekeeper: Any, folder: Path, record: Callable[[Event], None]) -> Gate:
+def gate_of(gatekeeper: Gatekeeper, folder: Path, record: Callable[[Event], None]) -> Gate:
     """Make a gate over a gatekeeper, be it a fake one."""
     settings = DownloadsSettings()
     room = SpoolRoom(folder / "spool", settings.spool_max, settings.spool_memory)

@@ -1,4 +1,4 @@
-"""A gatekeeper that answers from two sets: for tests of the proxy alone, held to `download.ports.Gatekeeper`."""
+"""A gatekeeper that answers from two sets: for tests of the proxy alone, held to the types of the real one."""
 
 import asyncio
 import itertools
@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+from secondlook.agent.check.gatekeeper import Gatekeeper
 from secondlook.core.event import Event, EventKind
 from secondlook.core.subject import FileSubject, RequestContext, Subject, UrlSubject
 from secondlook.core.url.canonical import url_subject_from_parts
@@ -29,7 +30,7 @@ UNKNOWN = Decision(Action.ALLOW, Evidence(verdict=Verdict.UNKNOWN, risk=Risk.UNT
 
 
 @dataclass
-class FakeGatekeeper:
+class FakeGatekeeper(Gatekeeper):
     """Blocks what is in `bad` (URL expressions or SHA-256 hex); asks (waits) for what is in `slow`."""
 
     bad: set[str] = field(default_factory=set)
@@ -58,7 +59,7 @@ class FakeGatekeeper:
         return url_subject_from_parts(scheme, host, path, load_suffixes())
 
     @property
-    def checker(self) -> "FakeGatekeeper":
+    def checker(self) -> "FakeGatekeeper":  # type: ignore[override]  # it looks without recording by itself
         return self
 
     def check_now(self, subject: Subject, context: RequestContext) -> Decision | None:

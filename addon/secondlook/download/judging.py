@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from secondlook.agent import metrics
+from secondlook.agent.check.gatekeeper import Gatekeeper
 from secondlook.config import DownloadsSettings, Settings
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Verdict
 from secondlook.download.body.body_type import declared
@@ -36,7 +37,6 @@ from secondlook.download.gate.gate import BodyGate
 from secondlook.download.gate.gate_state import Fate, GateLimits, Tap
 from secondlook.download.gate.spool import SpoolRoom
 from secondlook.download.judged_files import Blocks, JudgedFile, JudgedFiles
-from secondlook.download.ports import Gatekeeper
 from secondlook.download.unfinished import Unfinished
 from secondlook.ground.quickly import quickly_made
 

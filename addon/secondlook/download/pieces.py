@@ -3,6 +3,7 @@
 from collections.abc import Awaitable
 from dataclasses import replace
 
+from secondlook.agent.check.gatekeeper import Gatekeeper
 from secondlook.agent.check.record import host_of, url_of
 from secondlook.core.event import Event, EventKind
 from secondlook.core.subject import RequestContext
@@ -11,7 +12,6 @@ from secondlook.download.body.ranges import EntityMemory
 from secondlook.download.body.response_facts import NOT_MODIFIED_STATUS
 from secondlook.download.exchange import Exchange
 from secondlook.download.judged_files import JudgedFile, JudgedFiles
-from secondlook.download.ports import Gatekeeper
 
 PIECES = "pieces"  # the stage of an event about a piece that does not fit
 _MISFIT = (

@@ -13,6 +13,7 @@ from mitmproxy import http
 from mitmproxy.proxy import mode_specs
 
 from secondlook.agent import metrics
+from secondlook.agent.check.gatekeeper import Gatekeeper
 from secondlook.config import TrafficLimitsSettings
 from secondlook.core.display import shown_host
 from secondlook.core.event import Event
@@ -20,7 +21,6 @@ from secondlook.core.subject import RequestContext, UrlSubject
 from secondlook.core.verdict import Action, Decision, SubjectClass
 from secondlook.download.asked import DICTIONARY, Asked, read_asked
 from secondlook.download.pieces import misfit
-from secondlook.download.ports import Gatekeeper
 from secondlook.ground.ulid import Identifiers
 from secondlook.proxy.access.access import Access, closed_reason
 from secondlook.proxy.access.login import USER

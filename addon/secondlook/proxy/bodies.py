@@ -4,6 +4,7 @@ from collections.abc import Awaitable
 
 from mitmproxy import http
 
+from secondlook.agent.check.gatekeeper import Gatekeeper
 from secondlook.config import DownloadsSettings
 from secondlook.download.body.cutting import Cut
 from secondlook.download.body.ranges import Piece, WantedRange
@@ -20,7 +21,6 @@ from secondlook.download.gate.spool import SpoolRoom
 from secondlook.download.judged_files import JudgedFiles
 from secondlook.download.judging import BodyJudge, Message
 from secondlook.download.pieces import look_at_kept
-from secondlook.download.ports import Gatekeeper
 from secondlook.proxy.flow_state import FlowState
 from secondlook.proxy.pieces import Patience, Pieces
 from secondlook.proxy.response import body_length, make_partial

@@ -12,9 +12,9 @@ from mitmproxy import http
 from mitmproxy.connection import Client
 from mitmproxy.proxy import mode_specs
 
+from secondlook.agent.check.gatekeeper import Gatekeeper
 from secondlook.core.subject import RequestContext
 from secondlook.core.verdict import Decision, SubjectClass
-from secondlook.download.ports import Gatekeeper
 from secondlook.proxy.access.access import Access
 from secondlook.proxy.access.login import USER
 from secondlook.proxy.mitm.transport.dialing import Dialer

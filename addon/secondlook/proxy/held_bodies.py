@@ -11,9 +11,9 @@ from collections.abc import Awaitable
 
 from mitmproxy import ctx, http
 
+from secondlook.agent.check.gatekeeper import Gatekeeper
 from secondlook.download.exchange import Body
 from secondlook.download.gate.trickle import EVERY_S
-from secondlook.download.ports import Gatekeeper
 from secondlook.proxy.bodies import Bodies
 from secondlook.proxy.flow_state import FlowState, state_of
 

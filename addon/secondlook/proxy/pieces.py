@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 from mitmproxy import http
 
+from secondlook.agent.check.gatekeeper import Gatekeeper
 from secondlook.core.verdict import Action, SubjectClass
 from secondlook.download.body.body_type import declared
 from secondlook.download.body.ranges import (
@@ -29,7 +30,6 @@ from secondlook.download.body.ranges import (
 from secondlook.download.body.response_facts import UNSATISFIABLE_STATUS, ResponseFacts
 from secondlook.download.judged_files import JudgedFile, JudgedFiles, Lead, Proof
 from secondlook.download.pieces import judge_again
-from secondlook.download.ports import Gatekeeper
 from secondlook.download.unfinished import Unfinished
 from secondlook.proxy.ahead import Ahead, has_a_place
 from secondlook.proxy.flow_state import FlowState

@@ -12,13 +12,13 @@ from mitmproxy.connection import Client
 from mitmproxy.net.http import url as mitm_url
 from mitmproxy.proxy import mode_specs
 
+from secondlook.agent.check.gatekeeper import Gatekeeper
 from secondlook.agent.check.request_context import classify
 from secondlook.core.subject import RequestContext, UrlSubject
 from secondlook.core.url.address import parse_address
 from secondlook.core.url.canonical import canonical_host
 from secondlook.core.verdict import SubjectClass
 from secondlook.download.asked import Asked
-from secondlook.download.ports import Gatekeeper
 
 _WEB_PORTS = {"http": 80, "https": 443}
 

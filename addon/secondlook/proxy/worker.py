@@ -13,9 +13,9 @@ from typing import Any
 
 from mitmproxy.proxy import mode_servers, mode_specs
 
+from secondlook.agent.check.gatekeeper import Gatekeeper
 from secondlook.agent.signin import RefusedPasswords
 from secondlook.config import ClientsSettings, Settings
-from secondlook.download.ports import Gatekeeper
 from secondlook.ground.clock import SystemClock
 from secondlook.ground.ulid import Identifiers
 from secondlook.ledger.log.privacy import Discretion

@@ -74,8 +74,9 @@ class CheckLedger(Protocol):
 class Gatekeeper:
     """Checks and settles: what `now`, `check` and `local` return has been recorded and may be enforced.
 
-    `reblock_s` is how long the URL of a bad file is refused; `log_all` also records what was allowed;
-    `elsewhere_s` is how long other workers may take to hear of what the ledger has (0: there is no other).
+    No front needs to expect that it raises. `reblock_s` is how long the URL of a bad file is refused;
+    `log_all` also records what was allowed; `elsewhere_s` is how long other workers may take to hear of what
+    the ledger has (0: there is no other).
     """
 
     def __init__(

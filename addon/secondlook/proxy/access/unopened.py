@@ -14,8 +14,8 @@ from mitmproxy.net.dns import response_codes
 from mitmproxy.proxy import mode_specs
 
 from secondlook.agent import metrics
+from secondlook.agent.check.gatekeeper import Gatekeeper
 from secondlook.core.verdict import Action, Decision
-from secondlook.download.ports import Gatekeeper
 from secondlook.proxy.access.access import closed_reason
 from secondlook.proxy.mitm.tls.recognizer import is_virtual_resolver
 from secondlook.proxy.mitm.tls.tunnel import REFUSED, TUNNEL, Opening, Silence
