@@ -148,6 +148,23 @@ def test_trailers_have_no_line():
         read_trailers([(b":status", b"200")])
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"Host",
+        b"proxy-authorization",
+        b"cookie",
+        b"content-type",
+        b"content-disposition",
+        b"alt-svc",
+        b"X-Second-Look",
+    ],
+    ids=bytes.decode,
+)
+def test_no_trailer_is_taken_for_a_header(name):
+    assert read_trailers([(b"grpc-status", b"0"), (name, b"5")]) == [(b"grpc-status", b"0")]
+
+
 def test_an_authority_is_a_host_and_maybe_a_port():
     assert split_authority(b"a.test") == ("a.test", None)
     assert split_authority(b"[::1]:8443") == ("::1", 8443)

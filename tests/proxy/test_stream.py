@@ -41,6 +41,16 @@ def test_no_origin_speaks_for_us_or_leads_around_us(book):
     assert b"use-as-dictionary" not in answer
 
 
+def test_no_origin_asks_for_the_password_of_the_proxy(book):
+    book.from_client(b"GET http://good.test/x HTTP/1.1\r\nHost: good.test\r\n\r\n")
+    book.from_origin(
+        b"HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=x\r\nContent-Length: 2\r\n\r\nno"
+    )
+    answer = book.to_client()
+    assert answer.startswith(b"HTTP/1.1 502 ")
+    assert b"Proxy-Authenticate" not in answer
+
+
 def test_no_origin_hears_of_a_dictionary_that_nobody_here_has(book):
     head = (
         b"GET http://good.test/x HTTP/1.1\r\nHost: good.test\r\nAvailable-Dictionary: :abc=:\r\nA: b\r\n\r\n"

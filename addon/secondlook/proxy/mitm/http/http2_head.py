@@ -26,6 +26,16 @@ _STATUS = re.compile(rb"[1-9][0-9]{2}").fullmatch
 _LENGTH = re.compile(rb"[0-9]{1,18}").fullmatch
 _SPACE = b" \t"
 _CONNECTION = frozenset({b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"})
+# RFC 9110, 6.5.1: where a message goes, who asks and what it is; and what is ours to say
+_NOT_IN_TRAILERS = frozenset(
+    b"""
+    age alt-svc authorization cache-control content-disposition content-encoding content-length
+    content-location content-range content-type cookie date expect expires forwarded host location
+    max-forwards pragma proxy-authenticate proxy-authentication-info proxy-authorization range refresh
+    retry-after set-cookie te trailer use-as-dictionary vary via warning www-authenticate x-forwarded-for
+    x-forwarded-host x-forwarded-proto x-second-look
+    """.split()
+)
 _REQUEST = frozenset({b":method", b":scheme", b":authority", b":path"})
 _ONCE = frozenset({b"host", b"content-length"})
 _PORTS = {b"http": b":80", b"https": b":443"}
@@ -106,8 +116,9 @@ def read_answer(fields: list[Field]) -> list[Field]:
 
 
 def read_trailers(fields: list[Field]) -> list[Field]:
-    """Return trailers as they may go on."""
-    return _tolerated(_split(fields, frozenset())[1])
+    """Return trailers as they may go on; what somebody behind us could read as a header is dropped."""
+    rest = _split(fields, frozenset())[1]
+    return _tolerated([field for field in rest if field[0].lower() not in _NOT_IN_TRAILERS])
 
 
 def _split(fields: list[Field], known: frozenset[bytes]) -> tuple[dict[bytes, bytes], list[Field]]:

@@ -58,6 +58,7 @@ _OF_RESPONSE = frozenset({ResponseHeaders, ResponseData, ResponseTrailers, Respo
 _GOES_ON = cast("layer.CommandGenerator[bool]", ())  # what an empty one returns is false
 _BAD_REQUEST = 400
 _SWITCHING_PROTOCOLS = 101
+_PROXY_AUTHENTICATION = 407
 LINGER_S = 2.0  # a client that goes on uploading to a refused URL may read the answer for so long
 
 
@@ -290,9 +291,13 @@ class AnsweringStream(RequestStream):
         """Take the answer's headers; another protocol is only gone over to where the request asked for it.
 
         A client that did not ask reads on past a 101 (RFC 9110, 15.2), in what we would take for the other
-        protocol and pass on unread.
+        protocol and pass on unread. One that knows that it asks a proxy takes a 407 for ours: it forgets the
+        password that it has, and asks for another (RFC 9110, 15.5.8).
         """
         request = self.flow.request
+        if event.response.status_code == _PROXY_AUTHENTICATION and self.mode is not HTTPMode.transparent:
+            yield from self._refuse_answer("it asks for the password of a proxy")
+            return
         if event.response.status_code == _SWITCHING_PROTOCOLS and (
             request.is_http2 or "upgrade" not in request.headers
         ):
