@@ -5,7 +5,6 @@ import pytest
 from secondlook.ground.errors import PatternError
 from secondlook.server.store.administration import (
     add_entry,
-    add_exception,
     check,
     rollback,
     status,
@@ -29,8 +28,8 @@ def test_own_entries_and_exceptions_beat_feeds(tmp_path, suffixes):
     )
     common = {"suffixes": suffixes, "who": "admin", "now": NOW}
     add_entry(store, "listed.example", target=import_list("se-s-8b"), **common)
-    add_exception(store, "evil.example", **common)
-    add_exception(store, "http://shop.example/bad/1", **common)
+    add_entry(store, "evil.example", target=None, **common)
+    add_entry(store, "http://shop.example/bad/1", target=None, **common)
     out(store)
     table = current(store).table
     assert not table.has(full_hash("evil.example/"))
@@ -47,7 +46,7 @@ def test_own_entries_and_exceptions_beat_feeds(tmp_path, suffixes):
 def test_a_path_exception_takes_out_what_stands_below_it(tmp_path, suffixes):
     store = make_store(tmp_path)
     put(store, ["http://shop.example/bad/1", "http://shop.example/bad/2", "http://shop.example/badly"])
-    add_exception(store, "http://shop.example/bad/", suffixes=suffixes, who="admin", now=NOW)
+    add_entry(store, "http://shop.example/bad/", target=None, suffixes=suffixes, who="admin", now=NOW)
     out(store)
     assert [
         current(store).table.has(full_hash(f"shop.example/{path}")) for path in ("bad/1", "bad/2", "badly")
@@ -84,13 +83,13 @@ def test_what_the_operator_insists_on_is_listed_for_that_host(
     out(store)
     assert [each.expression for each in check(store, also, suffixes=suffixes)] == [entry]
     assert not_below is None or check(store, not_below, suffixes=suffixes) == []
-    add_exception(store, subject, **common)
+    add_entry(store, subject, target=None, **common)
     assert remove(store, subject, suffixes=suffixes) == "2 own entries"
 
 
 def test_an_exception_for_a_platform_spares_no_site_below_it(tmp_path, suffixes):
     store = make_store(tmp_path, ["evil.github.io"])
-    add_exception(store, "github.io", suffixes=suffixes, who="admin", now=NOW)
+    add_entry(store, "github.io", target=None, suffixes=suffixes, who="admin", now=NOW)
     out(store)
     assert current(store).table.has(full_hash("evil.github.io/"))
 

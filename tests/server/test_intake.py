@@ -148,7 +148,9 @@ def test_a_file_that_is_known_to_be_good_is_refused(store, taking):
 
 
 def test_what_the_operator_excepted_is_refused(store, taking):
-    administration.add_exception(store, "mine.example", suffixes=load_suffixes(), who="operator", now=NOW)
+    administration.add_entry(
+        store, "mine.example", target=None, suffixes=load_suffixes(), who="operator", now=NOW
+    )
     assert take(taking, "mine.example") == [(Outcome.REFUSED, "the operator excepted it")]
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from secondlook.server.store.administration import add_entry, add_exception, check, entries
+from secondlook.server.store.administration import add_entry, check, entries
 from secondlook.server.store.importing import Origin, file_chunks, take_in
 from secondlook.server.store.names import import_list
 from secondlook.server.store.records import open_run
@@ -74,7 +74,7 @@ def test_an_entry_of_a_feed_is_refused_with_the_feed_s_name(store, suffixes, tmp
 def test_own_entries_and_exceptions_say_who_and_when_and_end_by_themselves(store, suffixes):
     own = {"suffixes": suffixes, "who": "ann", "now": NOW, "reason": "ticket 7", "expires_at": NOW + MINUTE_S}
     added = add_entry(store, "new.example", target=import_list("se-8b"), **own)
-    excepted = add_exception(store, "http://three.example/bad/", **own)
+    excepted = add_entry(store, "http://three.example/bad/", target=None, **own)
     rows = {each.id: each for each in entries(store, own_only=True)}
     assert set(rows) == {added.id, excepted.id}
     assert {(each.who, each.added_at, each.reason, each.expires_at) for each in rows.values()} == {
@@ -91,7 +91,7 @@ def test_own_entries_and_exceptions_say_who_and_when_and_end_by_themselves(store
 def test_removing_an_exception_leaves_an_own_entry_of_the_same_text_to_its_list(store, suffixes):
     by = {"suffixes": suffixes, "who": "ann", "now": NOW}
     add_entry(store, "new.example", target=import_list("se-8b"), **by)
-    excepted = add_exception(store, "new.example", **by)
+    excepted = add_entry(store, "new.example", target=None, **by)
     assert remove(store, excepted.id, suffixes=suffixes) == "one own entry"
     assert [each.list for each in entries(store, own_only=True)] == ["se-8b"]
 

@@ -8,7 +8,7 @@ from secondlook.config import PublishSettings
 from secondlook.ground.errors import PatternError
 from secondlook.server.publish.publishing import publish
 from secondlook.server.publish.signing import known_public_key
-from secondlook.server.store.administration import add_exception
+from secondlook.server.store.administration import add_entry
 from secondlook.server.store.feeds_off import Off, write_off
 from secondlook.server.store.removal import remove
 from secondlook.wire.signature import read_public_key, reduction_is_signed
@@ -88,7 +88,7 @@ def test_what_another_source_has_and_does_not_list_is_not_missed(tmp_path, suffi
     names = [f"{number}.net.example" for number in range(1500)]
     put(store, names, name="wide.txt")
     if why == "excepted":
-        add_exception(store, "net.example", suffixes=suffixes, who="me", now=NOW)
+        add_entry(store, "net.example", target=None, suffixes=suffixes, who="me", now=NOW)
     put(store, ["one.example"], name="one.txt", replace=why == "replaced")
     put(store, HOSTS, name="feed")
     source = store.sources()[-1]

@@ -10,7 +10,7 @@ from secondlook.server.feeds.keeper import FIRST_RETRY_S, IDLE_S, FeedKeeper
 from secondlook.server.feeds.rule_versions import RulesOfFeed, keep_rules, rules_folder
 from secondlook.server.feeds.switching import follow
 from secondlook.server.publish.publishing import publish
-from secondlook.server.store.administration import add_entry, add_exception, rollback
+from secondlook.server.store.administration import add_entry, rollback
 from secondlook.server.store.feed_alerts import feed_alerts, not_published_yet
 from secondlook.server.store.feeds_off import KEPT_S, Off, read_off, read_turned, write_off
 from secondlook.server.store.names import import_list
@@ -349,7 +349,7 @@ def test_a_switch_is_told_of_though_what_is_old_cannot_be_removed(follows, monke
 def test_a_feed_that_brought_nothing_into_any_list_is_off_with_the_next_publication(follows, suffixes):
     async def scene(feed, restart, publisher, clock, store, _notices):
         for host in ("a.example", "b.example"):
-            add_exception(store, host, suffixes=suffixes, who="me", now=NOW)
+            add_entry(store, host, target=None, suffixes=suffixes, who="me", now=NOW)
         publisher.change(["a.example", "b.example"])
         other = feed.model_copy(update={"name": "other"})
         await (await restart(feed, other)).fetch_due()

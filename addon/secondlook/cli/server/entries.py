@@ -170,7 +170,7 @@ def except_(
     made = _made_now(duration, reason)
     suffixes = load_suffixes()
     try:
-        entry = administration.add_exception(context.store, subject, suffixes=suffixes, **made)
+        entry = administration.add_entry(context.store, subject, target=None, suffixes=suffixes, **made)
     except ValueError as error:
         fail(str(error), status=2)
     published = context.store.current() is not None

@@ -8,6 +8,7 @@ import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -73,7 +74,7 @@ def add_entry(
     store: ServerStore,
     subject: str,
     *,
-    target: ListName,
+    target: ListName | None,
     suffixes: Suffixes,
     who: str,
     now: float,
@@ -82,49 +83,20 @@ def add_entry(
 ) -> ManualEntry:
     """Add an own entry (host, URL, URL prefix or digest) to a list; the same one again is replaced.
 
+    Without a list it is an exception, which takes entries of feeds out: a host with its subdomains, what
+    stands under a path, one URL or one digest. See `still_listed_by` for wider entries that stay.
     Raises ValueError for a subject that no list can hold.
     """
     scope, text = parse_subject(subject, suffixes)
-    name = target_list(target, scope, text).name
-    return _add(store, "list", scope, text, name, who, now, reason, expires_at)
-
-
-def add_exception(
-    store: ServerStore,
-    subject: str,
-    *,
-    suffixes: Suffixes,
-    who: str,
-    now: float,
-    reason: str | None = None,
-    expires_at: float | None = None,
-) -> ManualEntry:
-    """Take entries of feeds out: a host with its subdomains, what stands under a path, one URL or one digest.
-
-    Raises ValueError for a subject that no list can hold. See `still_listed_by` for wider entries that stay.
-    """
-    scope, text = parse_subject(subject, suffixes)
-    return _add(store, "except", scope, text, None, who, now, reason, expires_at)
-
-
-def _add(
-    store: ServerStore,
-    action: str,
-    scope: str,
-    text: str,
-    name: str | None,
-    who: str,
-    now: float,
-    reason: str | None,
-    expires_at: float | None,
-) -> ManualEntry:
+    name = None if target is None else target_list(target, scope, text).name
+    action: Literal["list", "except"] = "except" if target is None else "list"
     with store.writing():
         entries = read_manual(store)
         kept = [each for each in entries if (each.text, each.list, each.action) != (text, name, action)]
         entry = ManualEntry(
             id=next_id(entries),
-            action=action,  # type: ignore[arg-type]
-            scope=scope,  # type: ignore[arg-type]
+            action=action,
+            scope=scope,
             text=text,
             list=name,
             who=who,
@@ -174,7 +146,9 @@ def _rows(
     ]
     records = open_run(folder / "records")
     with (folder / "texts").open("rb") as file:
-        texts = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if _size(folder / "texts") else b""
+        texts = (
+            mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if (folder / "texts").stat().st_size else b""
+        )
         for start in range(0, len(records), 10_000):
             part: Records = np.asarray(records[start : start + 10_000])
             for row in part:
@@ -195,10 +169,6 @@ def _text(row: np.void, texts: mmap.mmap | bytes) -> str:
     if at == NO_TEXT:
         return bytes(row["hash"]).hex()
     return texts[at : texts.find(b"\n", at)].decode("utf-8", "replace")
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size
 
 
 def check(store: ServerStore, subject: str, *, suffixes: Suffixes) -> list[Listed]:
