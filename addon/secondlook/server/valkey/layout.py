@@ -24,6 +24,7 @@ folder that was set up anew: the loading, last in the manifest, is another one.
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 from redis.asyncio import Redis
@@ -31,6 +32,8 @@ from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisClusterException, RedisError
+
+from secondlook.ground.errors import ServiceError
 
 SPACE: Final = "secondlook"
 PIECE_BYTES: Final = 1 << 20
@@ -41,6 +44,15 @@ TIMEOUT_S: Final = 2.0
 FAULTS: Final = (RedisError, RedisClusterException, OSError)  # all that a store that is away can raise
 
 type Client = Redis | RedisCluster
+
+
+@contextmanager
+def faults_of_store(doing: str) -> Iterator[None]:
+    """Raise ServiceError for whatever befalls `read from` or `write to` the store."""
+    try:
+        yield
+    except FAULTS as error:
+        raise ServiceError(f"cannot {doing} the Valkey store: {error}") from error
 
 
 def connect(url: str, *, patient: bool = True) -> Client:

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from secondlook.ground.errors import ServiceError
 from secondlook.ground.json_text import read_json
 from secondlook.ground.tasks import Tasks
 from secondlook.server.publish.generation import Generation
@@ -23,6 +22,7 @@ from secondlook.server.valkey.layout import (
     NAMED_CHARS,
     connect,
     eviction_of,
+    faults_of_store,
     key_of,
     pieces_of,
     pipeline_of,
@@ -48,11 +48,9 @@ class ValkeyPublisher:
     async def push(self, generation: Generation, *, now: float) -> None:
         """Load a generation and make it the served one. Raises ServiceError; nothing is served half."""
         loading = secrets.token_hex(LOADING_BYTES // 2)
-        try:
+        with faults_of_store("write to"):
             async with self._being_loaded(generation.number, loading):
                 await self._push(generation, loading, now)
-        except FAULTS as error:
-            raise ServiceError(f"cannot write to the Valkey store: {error}") from error
 
     async def lost(self, number: int | None) -> bool:
         """Return whether the store lost a generation that it was given (None: any); raises ServiceError.
@@ -60,7 +58,7 @@ class ValkeyPublisher:
         A store that came back with what it had before lost it too, as from an older snapshot. So did one that
         serves another generation without a manifest, which nobody is loading.
         """
-        try:
+        with faults_of_store("read from"):
             current = await self._client.get(key_of("current"))
             if number is None or current is None:
                 return current is None
@@ -72,21 +70,17 @@ class ValkeyPublisher:
             if not self._turn:  # it was loaded before this process began
                 self._turn = (await self._about(number)).get("turn", 0)
             return not await self._client.exists(key_of(number, "manifest"))
-        except FAULTS as error:
-            raise ServiceError(f"cannot read from the Valkey store: {error}") from error
 
     async def missing(self, generation: Generation) -> int:
         """Count the parts of a loaded generation that the store lost since; raises ServiceError."""
-        try:
+        with faults_of_store("read from"):
             about = await self._about(generation.number)
             pieces = sum([1 async for _ in self._lost(generation, about)])
             return len(await self._lost_buckets(generation, about)) + pieces
-        except FAULTS as error:
-            raise ServiceError(f"cannot read from the Valkey store: {error}") from error
 
     async def repair(self, generation: Generation) -> int:
         """Put back what the store lost of a loaded generation, and count it; raises ServiceError."""
-        try:
+        with faults_of_store("write to"):
             about = await self._about(generation.number)
             gone = await self._lost_buckets(generation, about)
             if gone:
@@ -96,23 +90,17 @@ class ValkeyPublisher:
             for name, data in pieces:
                 await self._client.set(name, data)
             return len(gone) + len(pieces)
-        except FAULTS as error:
-            raise ServiceError(f"cannot write to the Valkey store: {error}") from error
 
     async def eviction(self) -> str | None:
         """Return why the store may throw entries away, None when it does not; raises ServiceError."""
-        try:
+        with faults_of_store("read from"):
             return await eviction_of(self._client)
-        except FAULTS as error:
-            raise ServiceError(f"cannot read from the Valkey store: {error}") from error
 
     async def other_publisher(self, own: Generation) -> str | None:
         """Return that what is served was loaded by another publisher than ours; raises ServiceError."""
-        try:
+        with faults_of_store("read from"):
             current = await self._client.get(key_of("current"))
             about = {} if current is None else await self._about(int(current))
-        except FAULTS as error:
-            raise ServiceError(f"cannot read from the Valkey store: {error}") from error
         key, our_key = about.get("manifest", {}).get("key"), own.manifest.get("key")
         if key in {None, our_key}:
             return None

@@ -21,6 +21,7 @@ from secondlook.server.valkey.layout import (
     MARK,
     PIECE_BYTES,
     connect,
+    faults_of_store,
     key_of,
     learn_topology,
     pipeline_of,
@@ -108,13 +109,11 @@ class ValkeyReader:
         current, updater, kept = self.lists[name], self._updaters[name], self._kept.get(name, {})
         held = ListVersion.decode(version)
         known = version if held is not None and held.name == name else b""
-        try:
+        with faults_of_store("read from"):
             await self._need(current)
             for since in {held.generation, held.base} if held is not None and known else ():
                 if since in kept:
                     await self._need(kept[since][1])
-        except FAULTS as error:
-            raise ServiceError(f"cannot read from the Valkey store: {error}") from error
         key = (current.version, known, max_update, max_database)
         return await self._cache.get(updater, key, known, (max_update, max_database))
 
