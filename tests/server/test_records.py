@@ -46,9 +46,8 @@ def test_runs_merge_to_the_sorted_set_under_any_memory_bound(tmp_path, limit):
     writer = RunWriter(tmp_path, limit=limit)
     for at in range(0, len(made), 13):
         writer.add(records(made[at : at + 13]).tobytes())
-    count = writer.finish(tmp_path / "records")
+    writer.finish(tmp_path / "records")
     assert hashes_of(open_run(tmp_path / "records")) == sorted(set(made))
-    assert count == len(set(made))
     assert [path.name for path in tmp_path.iterdir()] == ["records"]
 
 
@@ -67,6 +66,6 @@ def test_slices_cut_all_runs_at_the_same_hashes():
 
 
 def test_an_empty_run_is_an_empty_array(tmp_path):
-    assert RunWriter(tmp_path).finish(tmp_path / "records") == 0
+    RunWriter(tmp_path).finish(tmp_path / "records")
     assert len(open_run(tmp_path / "records")) == 0
     assert NO_TEXT == 2**64 - 1

@@ -34,7 +34,7 @@ class Reader:
 
 
 def ask(*urls, reader=None):
-    methods = UrlMethods(reader or Reader(), lambda *, listed: 300 if listed else 60)
+    methods = UrlMethods(reader or Reader(), lambda listed: 300 if listed else 60)
     answer = asyncio.run(methods.search({b"urls": [url.encode() for url in urls]}, as_json=False))
     return pb.SearchUrlsResponse.FromString(answer.body)
 

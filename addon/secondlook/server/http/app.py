@@ -7,7 +7,7 @@ everything else goes through Starlette. One gate (client token, rate) stands bef
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import random
 from typing import Any
 
@@ -125,9 +125,7 @@ class ServerApp:
         wait = self._rate.wait(self._client(scope), now)
         if wait:
             answer = _error(scope, 429, "too many requests from this address")
-            return Answer(
-                answer.status, answer.body, answer.media_type, ((b"retry-after", str(wait).encode()),)
-            )
+            return replace(answer, headers=((b"retry-after", str(wait).encode()),))
         if (
             asks_token
             and self._tokens
@@ -156,14 +154,14 @@ class ServerApp:
         self._search_fault = None
         self.meter.prefixes += len(prefixes)
         self.meter.listed += count
-        body = packed + pack_duration(self._cache_duration(listed=count > 0))
+        body = packed + pack_duration(self._cache_duration(count > 0))
         if wants_json(fields, _accept(scope)):
             return message_answer(
                 pb.SearchHashesResponse.FromString(body), as_json=True, private=wants_private(fields)
             )
         return Answer(200, body)
 
-    def _cache_duration(self, *, listed: bool) -> int:
+    def _cache_duration(self, listed: bool) -> int:
         """Return the seconds for which an answer may be kept."""
         return max(1, round(self._duration[listed] * (1 - JITTER * random())))  # noqa: S311 - jitter
 

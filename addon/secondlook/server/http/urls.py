@@ -3,7 +3,7 @@
 Our own clients never send a URL; the method is there because the protocol has it.
 """
 
-from typing import Protocol
+from collections.abc import Callable
 
 from secondlook.core.url.canonical import url_subject
 from secondlook.server.http.answer import Answer, message_answer
@@ -16,17 +16,13 @@ from secondlook.wire.fault import BadRequest
 MAX_URLS = 50
 
 
-class Duration(Protocol):
-    """How long an answer may be kept."""
-
-    def __call__(self, *, listed: bool) -> int:
-        """Return seconds."""
-
-
 class UrlMethods:
-    """Answers about URLs by the same search as about prefixes."""
+    """Answers about URLs by the same search as about prefixes.
 
-    def __init__(self, reader: Reader, duration: Duration) -> None:
+    `duration` returns the seconds that an answer may be kept, by whether something is listed.
+    """
+
+    def __init__(self, reader: Reader, duration: Callable[[bool], int]) -> None:
         self._reader = reader
         self._duration = duration
 
@@ -49,5 +45,5 @@ class UrlMethods:
             }
             if threats:
                 answer.threats.add(url=url, threat_types=sorted(threats))
-        answer.cache_duration.seconds = self._duration(listed=bool(answer.threats))
+        answer.cache_duration.seconds = self._duration(bool(answer.threats))
         return message_answer(answer, as_json=as_json, private=wants_private(fields))

@@ -5,7 +5,6 @@ every list has its canary, nothing guarded is blocked, and no list has shrunk be
 ones are built in a child process (`server.feeds.child`), so that the server goes on answering.
 """
 
-import hashlib
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -22,7 +21,14 @@ from secondlook.core.lists.name import ListName, Role
 from secondlook.core.subject import SubjectKind
 from secondlook.ground.errors import PatternError
 from secondlook.ground.files import write_whole
-from secondlook.server.publish.generation import FORMAT, MANIFEST, SIGNATURE, Generation, PublishedList
+from secondlook.server.publish.generation import (
+    FORMAT,
+    MANIFEST,
+    SIGNATURE,
+    Generation,
+    PublishedList,
+    digest_of,
+)
 from secondlook.server.publish.guard import Exceptions, guard_of, lines_of, sorted_keys
 from secondlook.server.publish.held_back import HELD_BACK, dump_held_back, held_back_now, read_held_back
 from secondlook.server.publish.merge import Merge, Run, lists_for
@@ -364,8 +370,7 @@ def _only(target: ListName) -> tuple[ListName | None, ListName | None]:
 
 
 def _file_facts(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        return {"size": path.stat().st_size, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    return {"size": path.stat().st_size, "sha256": digest_of(path)}
 
 
 def _source_facts(source: Source, counts: Mapping[str, int]) -> dict[str, Any]:

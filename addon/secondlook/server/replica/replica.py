@@ -11,7 +11,8 @@ import hashlib
 import logging
 import os
 import shutil
-from contextlib import suppress
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -188,36 +189,33 @@ class Replica:
 
     async def _save(self, path: str, target: Path, facts: dict[str, Any]) -> None:
         size, digest = 0, hashlib.sha256()
-        try:
-            limit = min(facts["size"], MAX_FILE_BYTES)
-            async with within(path, limit), self._client.stream("GET", path) as response:
-                _check_status(response, path)
-                with target.open("wb") as file:
-                    async for piece in pieces(response, path, limit):
-                        size += len(piece)
-                        digest.update(piece)
-                        file.write(piece)
-        except httpx.HTTPError as error:
-            raise ServiceError(f"cannot fetch {path}: {type(error).__name__}") from error
+        limit = min(facts["size"], MAX_FILE_BYTES)
+        async with self._answer(path, limit) as response:
+            with target.open("wb") as file:
+                async for piece in pieces(response, path, limit):
+                    size += len(piece)
+                    digest.update(piece)
+                    file.write(piece)
         if size != facts["size"] or digest.hexdigest() != facts["sha256"]:
             raise PatternError(f"{path} does not match its checksum")
 
     async def _get(self, path: str, limit: int) -> bytes:
+        async with self._answer(path, limit) as response:
+            return await whole(response, path, limit)
+
+    @asynccontextmanager
+    async def _answer(self, path: str, limit: int) -> AsyncGenerator[httpx.Response]:
         try:
             async with within(path, limit), self._client.stream("GET", path) as response:
-                _check_status(response, path)
-                return await whole(response, path, limit)
+                if response.status_code != OK:
+                    raise ServiceError(f"cannot fetch {path}: status {response.status_code}")
+                yield response
         except httpx.HTTPError as error:
             raise ServiceError(f"cannot fetch {path}: {type(error).__name__}") from error
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()
-
-
-def _check_status(response: httpx.Response, path: str) -> None:
-    if response.status_code != OK:
-        raise ServiceError(f"cannot fetch {path}: status {response.status_code}")
 
 
 def _read_manifest(data: bytes, number: int) -> dict[str, Any]:

@@ -5,6 +5,7 @@ go to a public 4-byte list as well, for clients that we did not write.
 """
 
 from functools import cache
+from itertools import product
 
 from secondlook.core.lists.name import OTHER_PUBLIC, RISKS, ListName, Role, list_name, parse_list_name
 from secondlook.core.subject import SubjectKind
@@ -60,14 +61,7 @@ def derived_list(block: ListName) -> ListName | None:
 @cache
 def import_list(name: str) -> ListName:
     """Read the name of a list that entries can be imported into; ValueError for any other."""
-    known = [known_good_list(kind) for kind in SubjectKind]
-    known += [
-        block_list(kind, threat, risk)
-        for kind in SubjectKind
-        for threat in THREATS
-        for risk in RISKS.values()
-    ]
-    for target in known:
+    for target in _ours():
         if target.name == name:
             return target
     raise ValueError(
@@ -79,15 +73,14 @@ def import_list(name: str) -> ListName:
 @cache
 def known_names() -> frozenset[str]:
     """Return every name that is ours or public, whether its list has entries or not."""
-    blocks = [
-        block_list(kind, threat, risk)
-        for kind in SubjectKind
-        for threat in THREATS
-        for risk in RISKS.values()
-    ]
-    derived = [made.name for each in blocks if (made := derived_list(each)) is not None]
-    known_good = [known_good_list(kind).name for kind in SubjectKind]
-    return frozenset((*(each.name for each in blocks), *derived, *known_good, *UNFILLED))
+    derived = [made.name for each in _ours() if (made := derived_list(each)) is not None]
+    return frozenset((*(each.name for each in _ours()), *derived, *UNFILLED))
+
+
+def _ours() -> list[ListName]:
+    """Return the lists that entries are imported into."""
+    known_good = [known_good_list(kind) for kind in SubjectKind]
+    return known_good + [block_list(*each) for each in product(SubjectKind, THREATS, RISKS.values())]
 
 
 def list_of(target: ListName, kind: SubjectKind) -> ListName:

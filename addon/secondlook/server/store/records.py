@@ -154,19 +154,16 @@ class RunWriter:
             write_rows(file, records)
         self._runs.append(path)
 
-    def finish(self, target: Path) -> int:
-        """Write the merged run without repeated hashes (the first one added stays); returns the count."""
+    def finish(self, target: Path) -> None:
+        """Write the merged run without repeated hashes: the first one added stays."""
         self._spill()
         runs = [open_run(path) for path in self._runs]
-        count = 0
         with target.open("wb") as file:
             for parts in slices(runs, self._limit):
                 merged = sort_records(np.concatenate(parts)) if parts else np.empty(0, dtype=RECORD)
                 merged = merged[~same_as_previous(merged)]
                 write_rows(file, merged)
-                count += len(merged)
         del runs
         for path in self._runs:
             path.unlink()
         self._runs = []
-        return count
