@@ -12,7 +12,7 @@ from secondlook.core.event import EventKind, QueueEntry
 from secondlook.core.rules.rule import Scope
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import SubjectClass
-from secondlook.ledger.log.shape import csv_lines, event_json, json_lines, queue_json, rfc3339, rule_json
+from secondlook.ledger.log.shape import csv_lines, event_json, json_lines, queue_json, rule_json
 
 EVENT_KEYS = [
     "id",
@@ -143,17 +143,3 @@ def test_json_lines_are_one_line_of_ascii_each(text):
     assert line.isascii()
     assert line.count("\n") == 1
     assert json.loads(line)["url"] == text
-
-
-@pytest.mark.parametrize(
-    ("at", "shown"),
-    [
-        (None, None),
-        (0.0, "1970-01-01T00:00:00.000Z"),
-        (START + 0.9996, "2023-11-14T22:13:20.999Z"),
-        (1e300, None),
-        (float("nan"), None),
-    ],
-)
-def test_times(at, shown):
-    assert rfc3339(at) == shown

@@ -10,8 +10,8 @@ from starlette.testclient import TestClient
 from review.stage import ORIGIN, csrf, keep, make_event, make_flag, post
 from secondlook.core.event import Event, EventKind, QuarantineRecord
 from secondlook.core.tls_exception import Lasting
+from secondlook.ground.instant import rfc3339
 from secondlook.ground.ulid import make_id
-from secondlook.ledger.log.shape import rfc3339
 
 PAGES = [
     "/",

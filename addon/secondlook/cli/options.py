@@ -5,7 +5,6 @@ import re
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +13,7 @@ import typer
 from secondlook.cli.output import fail
 from secondlook.core.rules.client import ClientNameError, client_name
 from secondlook.ground.errors import ConfigError, SecondLookError
+from secondlook.ground.instant import read_instant
 
 SHORTEST_DATE = len("20260131")
 
@@ -84,7 +84,7 @@ def instant_from(text: str | None, option: str) -> float | None:
 
         return time.time() - parse_duration(text)
     try:
-        at = datetime.fromisoformat(text)
+        return read_instant(text)
     except ValueError:
         if text.isdecimal() and len(text) < SHORTEST_DATE:
             wanted = f"expected a unit after the number: {text}m, {text}h or {text}d"
@@ -92,7 +92,6 @@ def instant_from(text: str | None, option: str) -> float | None:
         raise ConfigError(
             f"{option}: expected how long ago (1d) or when (2026-01-31T12:00:00Z), got {text!r}"
         ) from None
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
 
 
 def own_name() -> str:

@@ -188,7 +188,7 @@ def print_list[T](
 
 def time_text(at: float | None, *, utc: bool = False) -> str | None:
     """Write an instant for people: short, by the clock of whoever reads; piped, or with `utc`, exactly."""
-    from secondlook.ledger.log.shape import rfc3339
+    from secondlook.ground.instant import rfc3339
 
     if at is None or utc or not on_terminal():
         return rfc3339(at)

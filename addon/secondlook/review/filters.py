@@ -7,7 +7,6 @@ alone is midnight UTC. What is left out stands there as `not=NAME:VALUE`, as oft
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 from pydantic_core import PydanticCustomError
@@ -18,6 +17,7 @@ from secondlook.core.event import EventKind
 from secondlook.core.rules.client import ClientNameError, recorded_client
 from secondlook.core.url.canonical import host_filter
 from secondlook.core.verdict import Action, Stage, Threat
+from secondlook.ground.instant import read_instant
 from secondlook.ledger.log.filter import EventFilter
 
 LONGEST = 512
@@ -170,12 +170,11 @@ def parse_moment(text: str, now: float) -> float:
     except PydanticCustomError:
         pass
     try:
-        moment = datetime.fromisoformat(text)
+        return read_instant(text)
     except ValueError:
         raise UnusableFilterError(
             f"expected an age such as 90m or 7d, or a date such as 2026-01-31, got {text!r}"
         ) from None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def parse_cursor(text: str | None, form: str = CURSOR) -> str | None:

@@ -21,6 +21,7 @@ from secondlook.cli.output import (
     working,
 )
 from secondlook.ground.errors import PatternError
+from secondlook.ground.instant import rfc3339
 from secondlook.ground.ulid import make_id
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ COLUMNS = ("what", "list", "entries", "generation", "tier", "server", "confirmed
 def status(context: CommandContext) -> None:
     """Show the lists in force: entries, generation, server, age, and what is wrong."""
     from secondlook.agent.pattern import change
-    from secondlook.ledger.log.shape import rfc3339
     from secondlook.server.feeds import rule_versions
 
     now = time.time()
@@ -200,7 +200,6 @@ def rollback(
 
 def _roll_back_rules(context: CommandContext, feed: str) -> None:
     from secondlook.core.event import Event, EventKind
-    from secondlook.ledger.log.shape import rfc3339
     from secondlook.scan import rule_keeper
     from secondlook.server.feeds import rule_versions
 

@@ -9,6 +9,7 @@ from secondlook.cli.context import CommandContext, with_context
 from secondlook.cli.options import ForClientOption
 from secondlook.cli.output import fail, time_text
 from secondlook.core.rules.rule import LONGEST_PAUSE_S, SHORTEST_S
+from secondlook.ground.instant import rfc3339
 
 app = typer.Typer(add_completion=False)
 
@@ -24,8 +25,6 @@ def pause(
     client: ForClientOption = None,
 ) -> None:
     """Switch protection off for some minutes; checks go on and are logged, nothing is blocked."""
-    from secondlook.ledger.log.shape import rfc3339
-
     lasts = _seconds(duration)
     if lasts is None or not SHORTEST_S <= lasts <= LONGEST_PAUSE_S:
         fail(f"expected minutes, or a duration (10m), from 1s to a week (7d), got {duration!r}", status=2)

@@ -20,6 +20,7 @@ from secondlook.cli.output import (
 )
 from secondlook.core.neutralize import inert
 from secondlook.ground.errors import LedgerError, PatternError
+from secondlook.ground.instant import rfc3339
 from secondlook.ground.json_text import read_json
 from secondlook.run.supervisor.runfile import SERVER_FOLDER, read_run_file
 from secondlook.run.supervisor.settings_file import changed, changed_since_read
@@ -79,8 +80,6 @@ def status(context: CommandContext, utc: UtcOption = False) -> None:
 
 def _of_processes(context: CommandContext, running: dict[str, Any] | None) -> dict[str, Any]:
     """Return what runs and where it is reached, from the run file (None: nothing runs)."""
-    from secondlook.ledger.log.shape import rfc3339
-
     known = running or {}
     return {
         "running": running is not None,
@@ -197,7 +196,7 @@ def _review(context: CommandContext, address: str) -> str:
 
 
 def _of_ledger(ledger: "Ledger", lasting: "Lasting", now: float) -> dict[str, Any]:
-    from secondlook.ledger.log.shape import passage_json, rfc3339
+    from secondlook.ledger.log.shape import passage_json
 
     waiting, oldest, _ = ledger.queue.count()
     hours = ledger.statistics.hourly(now - DAY_S, now)

@@ -12,6 +12,7 @@ from secondlook.cli.options import Text, flag, option, own_name, seconds_from
 from secondlook.cli.output import fail, print_list
 from secondlook.cli.server.context import LISTS, ServerContext, with_server
 from secondlook.core.neutralize import inert
+from secondlook.ground.instant import rfc3339
 
 if TYPE_CHECKING:
     from secondlook.server.store.administration import EntryRow
@@ -45,7 +46,6 @@ def list_entries(
     own: Annotated[bool, flag("--own", "Only own entries and exceptions.")] = False,
 ) -> None:
     """List entries and exceptions, with their source, who added them and when."""
-    from secondlook.ledger.log.shape import rfc3339
     from secondlook.server.store import administration
 
     if sources:
@@ -66,8 +66,6 @@ def list_entries(
 
 
 def _entry_record(row: "EntryRow") -> dict[str, object]:
-    from secondlook.ledger.log.shape import rfc3339
-
     return {
         "entry": row.text,
         "list": row.list,
@@ -85,7 +83,6 @@ def _entry_record(row: "EntryRow") -> dict[str, object]:
 
 def list_sources(context: ServerContext) -> None:
     """Show the sources of a store, with what was taken from each."""
-    from secondlook.ledger.log.shape import rfc3339
     from secondlook.server.store.feeds_off import lists_off
 
     off = lists_off(context.store.root)
@@ -183,8 +180,6 @@ def except_(
 
 
 def _own_record(entry: "ManualEntry") -> dict[str, object]:
-    from secondlook.ledger.log.shape import rfc3339
-
     return {
         "id": entry.id,
         "action": entry.action,
@@ -199,8 +194,6 @@ def _own_record(entry: "ManualEntry") -> dict[str, object]:
 
 
 def _until(entry: "ManualEntry") -> str:
-    from secondlook.ledger.log.shape import rfc3339
-
     return "" if entry.expires_at is None else f" until {rfc3339(entry.expires_at)}"
 
 

@@ -12,6 +12,7 @@ from secondlook.cli.context import when_bare
 from secondlook.cli.output import fail, print_list
 from secondlook.cli.server.context import ServerContext, with_server
 from secondlook.cli.server.entries import in_force
+from secondlook.ground.instant import rfc3339
 
 if TYPE_CHECKING:
     from secondlook.server.findings.intake import Intake
@@ -30,8 +31,6 @@ IdentitiesArgument = Annotated[
 @with_server
 def list_findings(context: ServerContext) -> None:
     """List what agents reported: waiting for approval, withdrawn, and listed."""
-    from secondlook.ledger.log.shape import rfc3339
-
     found = (
         {
             "id": each.id,

@@ -18,6 +18,7 @@ from secondlook.cli.output import (
 from secondlook.cli.server.context import ServerContext, with_server
 from secondlook.cli.server.entries import list_sources
 from secondlook.core.neutralize import inert
+from secondlook.ground.instant import rfc3339
 from secondlook.run.supervisor.runfile import is_of_a_proxy
 
 if TYPE_CHECKING:
@@ -109,7 +110,6 @@ def _checked(context: ServerContext, subject: str) -> "list[Listed]":
 @with_server
 def status(context: ServerContext) -> None:
     """Show what is published, from which sources, and how the feeds are doing."""
-    from secondlook.ledger.log.shape import rfc3339
     from secondlook.server.staleness import age_of
 
     found, stored = _served(context)
@@ -150,8 +150,6 @@ def _served(context: ServerContext) -> "tuple[ServerStatus, InValkey | None]":
 
 
 def _status_json(found: "ServerStatus", stored: "InValkey | None") -> dict[str, object]:
-    from secondlook.ledger.log.shape import rfc3339
-
     return {
         "generation": found.generation,
         "created": rfc3339(found.created_at),
@@ -175,8 +173,6 @@ def _status_json(found: "ServerStatus", stored: "InValkey | None") -> dict[str, 
 
 
 def _print_published(found: "ServerStatus", stored: "InValkey | None") -> None:
-    from secondlook.ledger.log.shape import rfc3339
-
     print_line(
         "nothing published yet"
         if found.generation is None
@@ -198,8 +194,6 @@ def _print_published(found: "ServerStatus", stored: "InValkey | None") -> None:
 
 
 def _print_feeds(feeds: "Sequence[FeedStatus]", alerts: "Sequence[str]") -> None:
-    from secondlook.ledger.log.shape import rfc3339
-
     for feed in feeds:
         good = rfc3339(feed.good_at) if feed.good_at else "never"
         print_line(

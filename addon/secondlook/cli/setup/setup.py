@@ -17,6 +17,7 @@ from secondlook.cli.options import JsonOption, Text, Texts, flag, option, writab
 from secondlook.cli.output import fail, print_facts, print_json, print_line
 from secondlook.cli.setup.squid import squid
 from secondlook.core.pac import pac_text
+from secondlook.ground.instant import rfc3339
 from secondlook.run.supervisor.authority_files import whole
 from secondlook.run.supervisor.runfile import read_run_file
 from secondlook.setup import authority, browser, profile, service, startup, system_proxy, tool
@@ -277,7 +278,6 @@ def _renew(context: CommandContext, journal: Journal) -> None:
 
 def _import(context: CommandContext, certificates: Path, key: Path) -> None:
     """Put an authority from elsewhere in place; its clients trust it already, or get it as they get it."""
-    from secondlook.ledger.log.shape import rfc3339
     from secondlook.run.authority import put_authority
     from secondlook.run.authority_import import read_authority
 

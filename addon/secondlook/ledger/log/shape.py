@@ -8,7 +8,6 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Any, Final
 
@@ -23,6 +22,7 @@ from secondlook.core.event_field import Form
 from secondlook.core.neutralize import inert_cell
 from secondlook.core.rules.rule import Pause, Rule, Scope
 from secondlook.core.tls_exception import Passage
+from secondlook.ground.instant import rfc3339
 
 EVENT_KEYS: Final = (
     "id", "time", "kind", "decision", "class", "subject", "url", "host", "method", "client", "sha256",
@@ -30,17 +30,6 @@ EVENT_KEYS: Final = (
     "elapsed_ms", "attempts", "detail",
 )  # fmt: skip
 """Keys that the contract names, in its order."""
-
-
-def rfc3339(at: float | None) -> str | None:
-    """Write an instant (Unix seconds) with milliseconds and `Z`."""
-    if at is None:
-        return None
-    try:
-        moment = datetime.fromtimestamp(at, UTC)
-    except (OverflowError, ValueError, OSError):
-        return None
-    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def passage_json(passage: Passage) -> dict[str, Any]:

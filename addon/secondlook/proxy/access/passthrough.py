@@ -22,7 +22,7 @@ from secondlook.core.tls_exception import ORIGIN_TLS, PASSTHROUGH
 from secondlook.core.url.address import parse_address
 from secondlook.core.verdict import Action, Decision
 from secondlook.ground.clock import Clock
-from secondlook.ledger.log.shape import rfc3339
+from secondlook.ground.instant import rfc3339
 from secondlook.proxy.access.tls_exceptions import REMEMBERED, Passages
 from secondlook.proxy.access.unopened import Unopened
 from secondlook.proxy.event_follower import Tail

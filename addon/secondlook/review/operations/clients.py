@@ -5,9 +5,10 @@ from typing import Final
 
 from secondlook.core.rules.client import names_client, network_of
 from secondlook.core.rules.rule import Pause, Rule
+from secondlook.ground.instant import rfc3339
 from secondlook.ledger.ledger import EventFilter, Ledger
 from secondlook.ledger.log.counting import DAY_S
-from secondlook.ledger.log.shape import pause_json, rfc3339, rule_json
+from secondlook.ledger.log.shape import pause_json, rule_json
 from secondlook.ledger.log.statistics import Statistics
 from secondlook.review.operations.statistics import RANGES, client_counts
 from secondlook.review.program import Json

@@ -6,8 +6,9 @@ from typing import Final
 from secondlook.core.event import Event, EventKind
 from secondlook.core.url.address import is_loopback
 from secondlook.ground.clock import Clock
+from secondlook.ground.instant import rfc3339
 from secondlook.ledger.ledger import EventFilter, Ledger
-from secondlook.ledger.log.shape import event_json, rfc3339
+from secondlook.ledger.log.shape import event_json
 from secondlook.review.operations.acknowledged import MOST_ACKNOWLEDGED, Acknowledged
 from secondlook.review.program import Json
 

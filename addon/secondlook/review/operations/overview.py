@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509 import load_pem_x509_certificate
 
 from secondlook.core.display import as_sentence
-from secondlook.ledger.log.shape import rfc3339
+from secondlook.ground.instant import rfc3339
 from secondlook.ledger.log.statistics import HourCount
 from secondlook.review.program import Json, RunningProgram
 

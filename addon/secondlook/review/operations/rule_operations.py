@@ -2,13 +2,13 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from secondlook.core.rules.overruling import overruling
 from secondlook.core.rules.rule import LONGEST_RULE_S, SHORTEST_S, Rule
 from secondlook.core.rules.rulebook import RuleBook
 from secondlook.core.rules.subject import parse_subject
 from secondlook.ground.clock import Clock
+from secondlook.ground.instant import read_instant
 from secondlook.ledger.ledger import Ledger
 from secondlook.ledger.log.shape import rule_json
 from secondlook.ledger.operator.rule_table import Placed
@@ -49,10 +49,7 @@ def _seconds(value: object) -> float | None:
 
 def _moment(value: object) -> float | None:
     """Read an optional instant of an import. Raises ValueError."""
-    if value is None:
-        return None
-    moment = datetime.fromisoformat(str(value))
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return None if value is None else read_instant(str(value))
 
 
 def _same_decision(first: Rule, placed: Placed) -> bool:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from secondlook.ground.instant import rfc3339
 from secondlook.ledger.log.counting import ASKED, CACHED, LOCAL, WITHIN_MS
-from secondlook.ledger.log.shape import rfc3339
 from secondlook.ledger.log.statistics import Looks
 from secondlook.review.program import Json
 

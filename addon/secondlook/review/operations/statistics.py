@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Final
 
+from secondlook.ground.instant import rfc3339
 from secondlook.ledger.log.counting import DAY_S, HOST, HOUR_S, LIST, SERVER, SLOT_S, THREAT, WAY
-from secondlook.ledger.log.shape import rfc3339
 from secondlook.ledger.log.statistics import Statistics
 from secondlook.review.operations.servers import availability, speed, ways
 from secondlook.review.program import Json

@@ -13,8 +13,8 @@ from secondlook.core.display import shown_host
 from secondlook.core.event import EVENT_FIELDS
 from secondlook.core.event_field import Form
 from secondlook.core.verdict import Action
+from secondlook.ground.instant import rfc3339
 from secondlook.ledger.log.filter import EventFilter
-from secondlook.ledger.log.shape import rfc3339
 from secondlook.review import words
 from secondlook.review.export import export
 from secondlook.review.filters import (

@@ -27,10 +27,10 @@ from secondlook.agent.pattern.change import folder_lock
 from secondlook.agent.pattern.files import FOLDER, PAST, read_stamp
 from secondlook.config import Settings
 from secondlook.ground.errors import PatternError
+from secondlook.ground.instant import rfc3339
 from secondlook.ground.lock import locked, take_lock
 from secondlook.ledger.engine.database import find_place
 from secondlook.ledger.engine.migration import HEAD
-from secondlook.ledger.log.shape import rfc3339
 from secondlook.ledger.queue.unread_flags import UnreadFlags
 from secondlook.ledger.upkeep.copying import copy_out
 from secondlook.run.assembly.check.opening import JOURNAL_FILE

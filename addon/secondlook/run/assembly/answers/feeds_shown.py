@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from secondlook.config import FeedSettings
 from secondlook.config.service import RULES
-from secondlook.ledger.log.shape import rfc3339
+from secondlook.ground.instant import rfc3339
 from secondlook.review.program import Json
 from secondlook.server.feeds.feed_state import FeedState, read_state
 from secondlook.server.feeds.rule_versions import current_rules, rules_folder

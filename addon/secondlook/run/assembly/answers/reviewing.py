@@ -21,9 +21,9 @@ from secondlook.ground import keyfile
 from secondlook.ground.called import typed
 from secondlook.ground.errors import PatternError, SecondLookError
 from secondlook.ground.first_steps import FirstSteps
+from secondlook.ground.instant import rfc3339
 from secondlook.ground.lanes import LISTS
 from secondlook.ground.tasks import Tasks
-from secondlook.ledger.log.shape import rfc3339
 from secondlook.review.app import create_app, host_names
 from secondlook.review.operations.acknowledged import Acknowledged
 from secondlook.review.operations.operations import Operations

@@ -34,9 +34,9 @@ from secondlook.ground import keyfile
 from secondlook.ground.clock import Clock, SystemClock
 from secondlook.ground.errors import LedgerError
 from secondlook.ground.files import write_whole
+from secondlook.ground.instant import rfc3339
 from secondlook.ground.ulid import make_id
 from secondlook.ledger.ledger import EventFilter, Ledger
-from secondlook.ledger.log.shape import rfc3339
 from secondlook.lookup.tiered import TieredLookup
 from secondlook.run.assembly.check.naming import feeds_that_came, list_titles
 from secondlook.run.assembly.check.policies import policies_of
