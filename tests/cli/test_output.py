@@ -7,7 +7,7 @@ import pytest
 
 from cli.calling import HOSTILE, called, make_event, on, write_events
 from e2e.processes import json_lines
-from secondlook.cli.output import print_marked, print_table, time_text
+from secondlook.cli.output import print_marked, print_table, progress, time_text
 from secondlook.cli.records.log import COLUMNS, SPARE, WHOLE, _row
 from secondlook.cli.rules.rules import COLUMNS as RULE_COLUMNS
 from secondlook.cli.rules.rules import SPARE as RULE_SPARE
@@ -115,3 +115,17 @@ def test_escape_codes_go_to_a_terminal_that_wants_them_and_nowhere_else(columns,
     table, marked = "".join(printed[:-1]), printed[-1]
     assert ("\x1b[" in table) == ("\x1b[1;31mPROBLEM\x1b[0m" in marked) == styled
     assert "\x1b[31m" not in marked
+
+
+def test_work_has_a_bar_on_a_terminal_alone(monkeypatch, capsys):
+    with progress("reading", 4) as advance:
+        advance(4)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("TERM", "xterm")
+    with progress("reading", 4) as advance:
+        advance(1)
+        advance(3)
+    shown = capsys.readouterr().err
+    assert "reading" in shown
+    assert "100%" in shown

@@ -62,6 +62,20 @@ def working(on: str) -> Iterator[None]:
             sys.stderr.flush()
 
 
+@contextmanager
+def progress(doing: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar on a terminal; what is given is called with how much more is done."""
+    if not sys.stderr.isatty():
+        yield lambda _more: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(doing, total=total)
+        yield lambda more: bar.advance(task, more)
+
+
 def plain_value(value: object) -> Any:
     """Turn a value of ours into what JSON knows: digests in hexadecimal, enums by their value."""
     match value:

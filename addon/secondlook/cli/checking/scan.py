@@ -4,8 +4,8 @@ import os
 import stat
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import Iterator
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +15,7 @@ import typer
 from secondlook.cli.checking.check import BLOCKED_EXIT, UNVERIFIABLE_EXIT, print_check
 from secondlook.cli.context import CommandContext, with_context
 from secondlook.cli.options import flag
-from secondlook.cli.output import fail, print_json, print_line
+from secondlook.cli.output import fail, print_json, print_line, progress
 
 if TYPE_CHECKING:
     from secondlook.run.assembly.answers.explaining import Json
@@ -63,14 +63,14 @@ class _Look:
 
         files, context = list(_files(paths)), self._context
         opened = context.ledger() if self._quarantine else context.ledger_to_read()
-        with opened as ledger, _progress(len(files)) as advance:
+        with opened as ledger, progress("looking", len(files)) as advance:
             async with (
                 asking(context.settings, ledger, offline=offline) as parts,
                 aclosing(FileCheck.of(parts)) as checks,
             ):
                 for path in files:
                     await self._one(parts, checks, path)
-                    advance()
+                    advance(1)
         if not self._as_json:
             print_line(", ".join(f"{count:,} {what}" for what, count in self._counts.items()))
             if self._context.settings.scan.clamd is None and not has("yara"):
@@ -157,17 +157,3 @@ def _below(folder: Path) -> Iterator[Path]:
             if not path.is_symlink():
                 yield path
     yield from (Path(error.filename) for error in closed)
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[], None]]:
-    """Show a progress bar over files, on a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda: None
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("looking", total=total)
-        yield lambda: bar.advance(task)

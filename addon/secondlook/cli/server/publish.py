@@ -3,7 +3,6 @@
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +11,7 @@ import typer
 from secondlook.cli.caller import typed
 from secondlook.cli.completion import completed
 from secondlook.cli.options import Text, flag, option, own_name
-from secondlook.cli.output import fail, plain_value, print_json, print_line, print_table, working
+from secondlook.cli.output import fail, plain_value, print_json, print_line, print_table, progress, working
 from secondlook.cli.server.context import LISTS, ServerContext, with_server
 from secondlook.core.lists.name import RISKS
 from secondlook.core.neutralize import inert
@@ -64,7 +63,7 @@ def import_(
     if risk not in RISKS.values():
         fail(f"--risk: expected {RISK_CHOICE}, got {risk.value}", status=2)
     try:
-        with _progress(files) as advance:
+        with progress("reading", sum(path.stat().st_size for path in files)) as advance:
             report = import_files(
                 context.store,
                 files,
@@ -171,33 +170,3 @@ def _accepted(context: ServerContext) -> list[str]:
 
     with context.store.writing():
         return accept_shrunk(context.store.root / FEEDS_FOLDER)
-
-
-class _progress:  # noqa: N801 - a context manager used like a function
-    """A progress bar over the files' bytes, on a terminal."""
-
-    def __init__(self, files: list[Path]) -> None:
-        self._total = sum(path.stat().st_size for path in files)
-        self._done: dict[Path, int] = {}
-        self._bar: object | None = None
-
-    def __enter__(self) -> Callable[[Path, int], None] | None:
-        if not sys.stderr.isatty():
-            return None
-        from rich.console import Console
-        from rich.progress import Progress
-
-        bar = Progress(console=Console(stderr=True), transient=True)
-        bar.start()
-        task = bar.add_task("reading", total=self._total)
-        self._bar = bar
-
-        def advance(path: Path, done: int) -> None:
-            self._done[path] = done
-            bar.update(task, completed=sum(self._done.values()))
-
-        return advance
-
-    def __exit__(self, *_: object) -> None:
-        if self._bar is not None:
-            self._bar.stop()  # type: ignore[attr-defined]

@@ -112,9 +112,9 @@ def import_files(
     fmt: str = "auto",
     replace_list: bool = False,
     insist: bool = False,
-    progress: Callable[[Path, int], None] | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> ImportReport:
-    """Take files into the store, each a source of its own; `progress` hears of the bytes read so far.
+    """Take files into the store, each a source of its own; `progress` hears how many more bytes were read.
 
     With `replace_list` the files become the whole of the named list, or of every list they go to where none
     is named; files without an entry for the named list are refused then. Raises ValueError for an unknown
@@ -159,15 +159,13 @@ def _replace_lists(
         drop_lists(store, [source], filled if named is None or source.name in files else {named})
 
 
-def file_chunks(path: Path, progress: Callable[[Path, int], None] | None = None) -> Iterator[bytes]:
+def file_chunks(path: Path, progress: Callable[[int], None] | None = None) -> Iterator[bytes]:
     """Read a file in pieces."""
-    done = 0
     with path.open("rb") as file:
         while chunk := file.read(CHUNK_BYTES):
             yield chunk
-            done += len(chunk)
             if progress:
-                progress(path, done)
+                progress(len(chunk))
 
 
 def drop_lists(store: ServerStore, sources: Iterable[Source], names: set[str]) -> None:
