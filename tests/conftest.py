@@ -4,6 +4,7 @@ import gc
 import lzma
 import os
 import re
+import signal
 import sys
 from collections.abc import Generator, Iterator
 from itertools import count
@@ -175,6 +176,15 @@ def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     folder = tmp_path_factory.getbasetemp() / f"{name}-{next(_numbers)}"
     folder.mkdir(mode=0o700)
     return folder
+
+
+@pytest.fixture
+def hangups() -> Iterator[list[int]]:
+    """The SIGHUPs that reach this process, which stands for the supervisor."""
+    heard: list[int] = []
+    before = signal.signal(signal.SIGHUP, lambda number, _frame: heard.append(number))
+    yield heard
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture(scope="session")

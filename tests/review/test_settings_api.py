@@ -2,16 +2,6 @@
 
 import signal
 
-import pytest
-
-
-@pytest.fixture
-def hangups():
-    heard = []
-    before = signal.signal(signal.SIGHUP, lambda number, _frame: heard.append(number))
-    yield heard
-    signal.signal(signal.SIGHUP, before)
-
 
 def test_the_same_as_json(client, door, hangups):
     headers = {"authorization": f"Bearer {door.token}"}

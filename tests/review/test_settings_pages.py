@@ -17,14 +17,6 @@ def config(program):
     return Path(program.authority).parent / "proxy.yaml"
 
 
-@pytest.fixture
-def hangups():
-    heard = []
-    before = signal.signal(signal.SIGHUP, lambda number, _frame: heard.append(number))
-    yield heard
-    signal.signal(signal.SIGHUP, before)
-
-
 def send(client, path, what, **values):
     return client.post(f"/settings/{path}", data={"csrf": csrf(client), "what": what, **values})
 

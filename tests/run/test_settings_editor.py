@@ -40,15 +40,6 @@ class Noted:
 
 
 @pytest.fixture
-def hangups():
-    """Count the SIGHUPs that reach this process, which stands for the supervisor."""
-    heard = []
-    before = signal.signal(signal.SIGHUP, lambda number, _frame: heard.append(number))
-    yield heard
-    signal.signal(signal.SIGHUP, before)
-
-
-@pytest.fixture
 def config(tmp_path):
     path = tmp_path / "proxy.yaml"
     path.write_text(SETTINGS)
