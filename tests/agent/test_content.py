@@ -24,13 +24,6 @@ URL = "http://files.test/setup.exe"
 USE = RequestContext(SubjectClass.DOWNLOAD, client="127.0.0.1", url=URL, method="GET")
 
 
-@pytest.fixture
-def house():
-    house = House(FakeServer(Tier.INTRANET))
-    yield house
-    house.close()
-
-
 def check(house, *engines, **scan):
     return house.run(house.gatekeeper.check(FILE, USE, scan=FakeScan(list(engines), **scan)))
 

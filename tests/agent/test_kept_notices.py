@@ -7,13 +7,10 @@ import threading
 
 import pytest
 
-from agentkit.house import House
 from agentkit.notices import Sender, notice
-from agentkit.servers import FakeServer
 from secondlook.agent.actions import kept_notices, notifier
 from secondlook.agent.actions.kept_notices import KeptNotices, erase_client
 from secondlook.agent.actions.notifier import Notifier, discard
-from secondlook.core.answer import Tier
 from secondlook.ground.clock import SystemClock
 from secondlook.ground.errors import LedgerError
 from secondlook.ground.lanes import COMMANDS
@@ -21,13 +18,6 @@ from secondlook.ground.lock import take_lock
 
 OWN = notice("http://bad.test/own", "let through to 10.0.0.7", clients=("10.0.0.7",))
 BOTH = notice("http://bad.test/both", "let through to 10.0.0.7, 10.0.0.77", clients=("10.0.0.7", "10.0.0.77"))
-
-
-@pytest.fixture
-def house():
-    house = House(FakeServer(Tier.INTRANET))
-    yield house
-    house.close()
 
 
 @pytest.fixture

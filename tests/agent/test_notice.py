@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentkit.house import House, confirmed_about
-from agentkit.servers import FakeServer
+from agentkit.house import confirmed_about
 from proxykit.site import send_page, serving
 from secondlook.agent.actions.enforcement import FileOutcome
 from secondlook.agent.actions.notice import (
@@ -23,17 +22,9 @@ from secondlook.agent.actions.notice import (
 )
 from secondlook.agent.actions.notifier import Notifier
 from secondlook.config import UpstreamProxySettings
-from secondlook.core.answer import Tier
 from secondlook.ground.clock import SystemClock
 
 HOSTILE = "http://ev\u202eil.test/<script>@everyone](http://x.test)`code`\x1b[31m\n**bold**"
-
-
-@pytest.fixture
-def house():
-    house = House(FakeServer(Tier.INTRANET))
-    yield house
-    house.close()
 
 
 def notice(subject="http://bad.test/x?q=secret", text="listed as malware") -> Notice:

@@ -8,21 +8,11 @@ from typing import Any
 
 import pytest
 
-from agentkit.house import House
 from agentkit.notices import Sender, notice
-from agentkit.servers import FakeServer
 from secondlook.agent.actions import notifier as module
 from secondlook.agent.actions.notice import Notice
 from secondlook.agent.actions.notifier import Notifier
-from secondlook.core.answer import Tier
 from secondlook.ground.clock import SystemClock
-
-
-@pytest.fixture
-def house():
-    house = House(FakeServer(Tier.INTRANET))
-    yield house
-    house.close()
 
 
 def test_many_are_told_together(house):

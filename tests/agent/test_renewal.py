@@ -16,13 +16,6 @@ from secondlook.core.verdict import Evidence, Risk, Stage, SubjectClass, Verdict
 URL = "http://bad.test/x"
 
 
-@pytest.fixture
-def house():
-    house = House(FakeServer(Tier.INTRANET))
-    yield house
-    house.close()
-
-
 def put(house, url=URL, **more):
     entry = confirmed_about(house, url, **({"tier": "intranet", "expires_at": house.clock.now() + 60} | more))
     house.ledger.confirmed_set[entry.identity] = entry

@@ -2,10 +2,7 @@
 
 import pytest
 
-from agentkit.house import House
-from agentkit.servers import FakeServer
 from ledgerkit.samples import make_rule
-from secondlook.core.answer import Tier
 from secondlook.core.rules.rule import Scope
 from secondlook.core.subject import FileSubject, RequestContext
 from secondlook.core.verdict import Action, Risk, Stage, SubjectClass
@@ -15,13 +12,6 @@ USE = RequestContext(
     SubjectClass.DOWNLOAD, client="127.0.0.1", url="http://files.test/locked.zip", method="GET"
 )
 WHY = "archive is encrypted"
-
-
-@pytest.fixture
-def house():
-    house = House(FakeServer(Tier.INTRANET))
-    yield house
-    house.close()
 
 
 def unsure(house, **how):

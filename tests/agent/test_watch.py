@@ -1,9 +1,6 @@
 from dataclasses import dataclass, replace
 
-import pytest
-
-from agentkit.house import House, make_pattern
-from agentkit.servers import FakeServer
+from agentkit.house import make_pattern
 from ledgerkit.contract import confirm
 from ledgerkit.samples import make_rule
 from secondlook.agent.check.view import REBLOCK
@@ -15,13 +12,6 @@ from secondlook.core.subject import RequestContext, SubjectKind
 from secondlook.core.verdict import Action, SubjectClass
 
 PAGE = RequestContext(SubjectClass.PAGE, client="127.0.0.1")
-
-
-@pytest.fixture
-def house():
-    house = House(FakeServer(Tier.INTRANET))
-    yield house
-    house.close()
 
 
 @dataclass

@@ -6,6 +6,7 @@ import psycopg
 import pytest
 
 from ledgerkit.made import make_database
+from ledgerkit.waiting import wait_until
 from secondlook.ground.errors import LedgerError
 from secondlook.ledger.engine import change
 from secondlook.ledger.engine.change import bump
@@ -32,13 +33,6 @@ def test_a_change_that_fails_takes_no_number(ledger):
         ledger.store.commit_now(work)
     ledger.store.changes.stale()
     assert ledger.store.changes.counters() == before
-
-
-def wait_until(condition, timeout_s: float = 60.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
 
 
 def test_a_listener_that_hears_nothing_delays_a_change_by_less_than_a_second(

@@ -8,7 +8,6 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +16,7 @@ import pytest
 from ledgerkit.contract import confirm
 from ledgerkit.postgres import PostgresServer, find_binaries
 from ledgerkit.samples import START, identity_of, make_confirmed, make_event, make_flag, make_rule
+from ledgerkit.waiting import wait_until
 from secondlook.core.event import EventKind
 from secondlook.ground.errors import LedgerError
 from secondlook.ledger.engine import writer
@@ -25,13 +25,6 @@ from secondlook.ledger.ledger import EventFilter, Ledger, LedgerOptions
 pytestmark = pytest.mark.anyio
 
 OPTIONS = LedgerOptions(journal_bytes=1 << 18)
-
-
-def wait_until(condition, timeout_s: float = 60.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from ledgerkit.contract import remembered
 from ledgerkit.made import make_database
 from ledgerkit.samples import START, identity_of, make_event, make_flag, make_visit
+from ledgerkit.waiting import wait_until
 from secondlook.core.event import EventKind
 from secondlook.ground.errors import LedgerError
 from secondlook.ledger.engine.change import bump
@@ -21,13 +22,6 @@ from secondlook.ledger.log import search
 from secondlook.ledger.upkeep import housekeeping
 
 pytestmark = pytest.mark.anyio
-
-
-def wait_until(condition, timeout_s: float = 60.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
 
 
 async def write_much(ledger: Ledger, count: int = 400) -> None:

@@ -1,7 +1,6 @@
 """A database that is away: what it said last is in force, flags are kept, and it takes over when it is back."""
 
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 from ledgerkit.contract import confirm
 from ledgerkit.postgres import PostgresServer, find_binaries
 from ledgerkit.samples import START, identity_of, make_confirmed, make_event, make_flag, make_rule
+from ledgerkit.waiting import wait_until
 from secondlook.core.event import EventKind
 from secondlook.core.rules.rule import Rule
 from secondlook.ground.errors import LedgerError
@@ -25,13 +25,6 @@ def rule(name: str) -> Rule:
     return make_rule(
         id=name, action="block", subject=f"{name}.example", client="10.0.0.1", reason="as told", created=START
     )
-
-
-def wait_until(condition) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
