@@ -1,7 +1,5 @@
 """What a front of a gateway is told about a request, over the real query process."""
 
-import json
-
 import pytest
 
 from agentkit.house import make_pattern
@@ -93,23 +91,6 @@ def test_a_fault_inside_is_unverifiable_and_no_open_door(house, gate, monkeypatc
         assert house.subject(NEW).identity in house.ledger.waiting
         monkeypatch.setattr(gate.gatekeeper, "unverifiable", fail)
         assert house.run(gate.decide(get(NEW))) is FAULT
-
-
-def test_refusals_fit_what_was_asked_for(house, gate):
-    decision = now(house, gate, get(BAD))
-    page = gate.refuse(get(BAD, asked=Asked(dest="document", language="de")), decision)
-    assert dict(page.headers)[b"Content-Language"] == b"de"
-    assert decision.event_id.encode() in page.body
-    document = json.loads(gate.refuse(get(BAD), decision).body)
-    assert (document["status"], document["event"]) == (403, decision.event_id)
-
-
-def test_what_is_blocked_stays_blocked_without_its_page(house, gate, monkeypatch):
-    decision = now(house, gate, get(BAD))
-    monkeypatch.setattr(gate.refusals, "make", lambda *_: 1 / 0)
-    refusal = gate.refuse(get(BAD), decision)
-    assert refusal.body == b""
-    assert dict(refusal.headers)[b"X-Second-Look"].startswith(b"blocked; event=")
 
 
 def test_the_tag_differs_with_pattern_and_rules_alone(house, gate, tmp_path):

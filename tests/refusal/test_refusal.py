@@ -74,3 +74,10 @@ def test_a_page_offers_an_exception_but_not_for_a_download(cls, open_):
     assert headers[b"Cache-Control"] == b"no-store"
     assert headers[b"X-Second-Look"] == mark(LISTED).encode()
     assert (b"10 minutes" in made.body) is open_
+
+
+def test_what_is_blocked_stays_blocked_without_its_page():
+    refusals = Refusals(BlockPage(Pages(), INTERNAL_HOST), lambda *_: 1 / 0)
+    made = refusals.make("/a", Asking(dest="document"), LISTED, RequestContext(SubjectClass.PAGE, url=URL))
+    assert made.body == b""
+    assert dict(made.headers)[b"X-Second-Look"] == mark(LISTED).encode()

@@ -146,10 +146,8 @@ class BodyJudge:
         try:
             while gate.look.behind:
                 await loop.run_in_executor(self._decoding, gate.look.work)
-        except Exception as error:
-            logger.exception("a body could not be decoded")
-            metrics.INTERNAL_ERRORS.inc()
-            body.failed = f"internal error: {error!r}"
+        except Exception as error:  # noqa: BLE001 - the boundary
+            fail(body, error, "a body could not be decoded")
         await gate.settle()
 
     async def in_force(self) -> None:
@@ -206,6 +204,15 @@ class BodyJudge:
         ):
             body.unfinished = True
             self.unfinished.begin(state.context, state.asked)
+
+    def end(self, body: Body, state: Exchange, *, whole: bool) -> Decision | None:
+        """Decide about a body of which nothing more comes; None where something must be awaited."""
+        try:
+            body.gate.end(whole=whole)
+            return self.judge_now(body, state)
+        except Exception as error:  # noqa: BLE001 - the boundary
+            fail(body, error, "a body could not be judged")
+            return None
 
     def judge_now(self, body: Body, state: Exchange) -> Decision | None:
         """Decide about a whole body without waiting; None where something must be awaited."""
@@ -377,3 +384,10 @@ class BodyJudge:
         subject = gate.look.subject(body.members)
         judged = JudgedFile(gate.look.size, blocks.block, tags, subject, body.problem, body.coding)
         self.judged.keep(state.subject.identity, judged, lead)
+
+
+def fail(body: Body, error: Exception, what: str) -> None:
+    """Note that something broke inside while a body came: what can hurt is cut then."""
+    logger.error(what, exc_info=error)
+    metrics.INTERNAL_ERRORS.inc()
+    body.failed = f"internal error: {error!r}"

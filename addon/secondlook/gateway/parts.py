@@ -14,7 +14,7 @@ from secondlook.core.event import Event
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, Verdict
 from secondlook.download.judging import BodyJudge
 from secondlook.gateway.request import GatewayRequest
-from secondlook.refusal.refusal import FAULT, Refusal, Refusals, is_internal, mark_headers
+from secondlook.refusal.refusal import FAULT, Refusals, is_internal
 from secondlook.site.internal_site import InternalSite
 
 logger = logging.getLogger(__name__)
@@ -100,15 +100,6 @@ class Gate:
         except Exception:
             logger.exception("the policy for unverifiable requests failed too; refusing")
             return FAULT
-
-    def refuse(self, request: GatewayRequest, decision: Decision) -> Refusal:
-        """Build the answer (403) in place of what is blocked; a bare one where its page cannot be made."""
-        try:
-            return self.refusals.make(request.path, request.asked, decision, request.context)
-        except Exception:
-            logger.exception("a refusal could not be written; sending a bare one")
-            metrics.INTERNAL_ERRORS.inc()
-            return Refusal(mark_headers(decision, "text/plain"), b"")
 
     def tag(self) -> str:
         """Return what differs whenever what is answered from does (`ISTag`); all processes say the same."""

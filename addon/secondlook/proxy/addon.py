@@ -34,7 +34,7 @@ from secondlook.proxy.mitm.streams.stream import ORIGIN_FORM
 from secondlook.proxy.own_site import OwnSite
 from secondlook.proxy.request import make_context, peer_text, subjects
 from secondlook.refusal.language import phrase
-from secondlook.refusal.refusal import FAULT, STATUS, Refusals, is_internal, mark_headers, passed_fields
+from secondlook.refusal.refusal import FAULT, STATUS, Refusals, is_internal, passed_fields
 from secondlook.site.internal_site import FORM_MAX_BYTES, Visitor
 
 logger = logging.getLogger(__name__)
@@ -151,14 +151,8 @@ class SecondLookAddon(HeldBodies):
     def _refusal(
         self, flow: http.HTTPFlow, asked: Asked, context: RequestContext, decision: Decision
     ) -> http.Response:
-        """Build a refusal; what is blocked stays blocked even when its page cannot be made."""
-        try:
-            refusal = self.refusals.make(flow.request.path, asked, decision, context)
-            return http.Response.make(STATUS, refusal.body, http.Headers(refusal.headers))
-        except Exception:
-            logger.exception("a refusal could not be written; sending a bare one")
-            metrics.INTERNAL_ERRORS.inc()
-            return http.Response.make(STATUS, b"", http.Headers(mark_headers(decision, "text/plain")))
+        refusal = self.refusals.make(flow.request.path, asked, decision, context)
+        return http.Response.make(STATUS, refusal.body, http.Headers(refusal.headers))
 
     async def _fault(self, flow: http.HTTPFlow) -> None:
         """Treat a request whose check failed inside as unverifiable."""

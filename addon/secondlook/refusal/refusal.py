@@ -5,11 +5,13 @@ Contract: status 403, `X-Second-Look: blocked; event=ID; stage=STAGE; threat=THR
 """
 
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import assert_never
 
+from secondlook.agent import metrics
 from secondlook.core.neutralize import inert
 from secondlook.core.subject import RequestContext
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Verdict
@@ -18,6 +20,8 @@ from secondlook.download.body.response_facts import NOT_MODIFIED_STATUS
 from secondlook.refusal.block_page import BlockPage
 from secondlook.refusal.language import ENGLISH, Language
 from secondlook.refusal.wording import explanation, title
+
+logger = logging.getLogger(__name__)
 
 type Fields = tuple[tuple[bytes, bytes], ...]
 
@@ -126,7 +130,18 @@ class Refusals:
         self._override_s = override_s
 
     def make(self, path: str, asked: Asked, decision: Decision, context: RequestContext) -> Refusal:
-        """Build the refusal of one request; `context` has its class and its URL, which is untrusted text."""
+        """Build the refusal of one request; `context` has its class and its URL, which is untrusted text.
+
+        Never raises: what is blocked stays blocked even when its page cannot be made.
+        """
+        try:
+            return self._make(path, asked, decision, context)
+        except Exception:
+            logger.exception("a refusal could not be written; sending a bare one")
+            metrics.INTERNAL_ERRORS.inc()
+            return Refusal(mark_headers(decision, "text/plain"), b"")
+
+    def _make(self, path: str, asked: Asked, decision: Decision, context: RequestContext) -> Refusal:
         form, content_type = fitting_form(asked, path)
         body = b""
         url = context.url or ""

@@ -38,7 +38,7 @@ async def refuse(
     link: IcapConnection, gate: Gate, request: GatewayRequest, decision: Decision | None
 ) -> None:
     """Answer with the refusal that fits the request, in place of what was asked about."""
-    refusal = gate.refuse(request, decision or FAULT)
+    refusal = gate.refusals.make(request.path, request.asked, decision or FAULT, request.context)
     await answer_http(link, gate, STATUS, tuple(refusal.headers), refusal.body)
 
 

@@ -19,9 +19,7 @@ knows whether it did, no piece of a judged file passes.
 """
 
 import asyncio
-import logging
 
-from secondlook.agent import metrics
 from secondlook.core.subject import UrlSubject
 from secondlook.core.verdict import Action, Decision
 from secondlook.download.body.response_facts import (
@@ -32,7 +30,7 @@ from secondlook.download.body.response_facts import (
 )
 from secondlook.download.exchange import Body, Exchange
 from secondlook.download.gate.gate_state import Fate
-from secondlook.download.judging import Message
+from secondlook.download.judging import Message, fail
 from secondlook.download.pieces import look_at_kept
 from secondlook.gateway.icap.answers import ask_again, refuse
 from secondlook.gateway.icap.connection import GoneError, IcapConnection
@@ -49,8 +47,6 @@ from secondlook.gateway.icap.piece import PiecePassage
 from secondlook.gateway.icap.wanted import AskedRange, BlocksRange, UnknownRange, may_answer_another
 from secondlook.gateway.parts import Gate
 from secondlook.gateway.request import GatewayRequest
-
-logger = logging.getLogger(__name__)
 
 
 class Passage:
@@ -278,13 +274,7 @@ class Passage:
         self._over = True
         if body.gate.look.behind:
             await self._judging.catch_up(body)
-        try:
-            body.gate.end(whole=whole)
-            decision = self._judging.judge_now(body, self._state)
-        except Exception as error:
-            logger.exception("a body could not be judged")
-            metrics.INTERNAL_ERRORS.inc()
-            body.failed, decision = f"internal error: {error!r}", None
+        decision = self._judging.end(body, self._state, whole=whole)
         return decision if decision is not None else await self._decide()
 
     async def _decide(self) -> Decision | None:
@@ -304,10 +294,8 @@ class Passage:
 
     async def _gate_failed(self, error: Exception, data: bytes) -> bool:
         """Treat a body whose gate broke: cut it when it could hurt, else let it go on and log it."""
-        logger.error("the gate of a body failed", exc_info=error)
-        metrics.INTERNAL_ERRORS.inc()
         body = self._body
-        body.failed = f"internal error: {error!r}"
+        fail(body, error, "the gate of a body failed")
         if body.gate.look.risky:
             await self._block(None)
             return True

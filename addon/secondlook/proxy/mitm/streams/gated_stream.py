@@ -15,7 +15,6 @@ end ───► judged ─┬─ allowed ─► the rest, trailers, end
 ```
 """
 
-import logging
 from functools import partial
 
 from mitmproxy.proxy import events, layer
@@ -29,11 +28,11 @@ from mitmproxy.proxy.layers.http._events import (
     ResponseTrailers,
 )
 
-from secondlook.agent import metrics
 from secondlook.core.verdict import Action, Decision
 from secondlook.download.exchange import Body, release_lead
 from secondlook.download.gate.gate_state import Fate
 from secondlook.download.gate.spool import PIECE_BYTES
+from secondlook.download.judging import fail
 from secondlook.proxy.flow_state import state_of
 from secondlook.proxy.mitm.edge import Edge
 from secondlook.proxy.mitm.streams.ahead_stream import AheadStream
@@ -44,8 +43,6 @@ from secondlook.proxy.mitm.streams.body_hooks import (
 )
 from secondlook.proxy.mitm.streams.request_stream import Commands
 from secondlook.proxy.mitm.streams.response_stream import BackPressure
-
-logger = logging.getLogger(__name__)
 
 
 class GatedStream(AheadStream):
@@ -182,13 +179,7 @@ class GatedStream(AheadStream):
         self._whole, self._over = whole, True
         if body.gate.look.behind:
             yield from self._wait(SecondlookSettleHook(self.flow))
-        try:
-            body.gate.end(whole=whole)
-            decision = self.edge.bodies.judge_now(body, self._flow_state)
-        except Exception as error:
-            logger.exception("a body could not be judged")
-            metrics.INTERNAL_ERRORS.inc()
-            body.failed, decision = f"internal error: {error!r}", None
+        decision = self.edge.bodies.end(body, self._flow_state, whole=whole)
         if decision is None:
             yield from self._judged()
             decision = body.decision
@@ -262,9 +253,7 @@ class GatedStream(AheadStream):
         """Treat a body whose gate broke: cut it when it could hurt, else let it go on and record that."""
         body = self.body
         assert body is not None
-        logger.error("the gate of a body failed", exc_info=error)
-        metrics.INTERNAL_ERRORS.inc()
-        body.failed = f"internal error: {error!r}"
+        fail(body, error, "the gate of a body failed")
         self._over = body.gate.look.risky
         self._free()
         if body.gate.look.risky:
