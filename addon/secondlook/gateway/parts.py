@@ -6,7 +6,7 @@
 import hashlib
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, replace
 
 from secondlook.agent import metrics
 from secondlook.agent.check.gatekeeper import Gatekeeper
@@ -26,28 +26,22 @@ OWN = Decision(
 """About `secondlook.internal`, whose pages ICAP answers: there is nothing to decide and nothing to record."""
 
 
+@dataclass(eq=False)
 class Gate:
     """Decides about requests and refuses them; every decision is settled (recorded) when it is returned.
 
     `name` is that of the gateway on this machine, in log and statistics.
     """
 
-    def __init__(
-        self,
-        gatekeeper: Gatekeeper,
-        refusals: Refusals,
-        bodies: BodyJudge,
-        record: Callable[[Event], None],
-        site: InternalSite | None = None,
-        *,
-        name: str,
-    ) -> None:
-        self.gatekeeper = gatekeeper
-        self.refusals = refusals
-        self.bodies = bodies
-        self.site = site
-        self.name = name
-        self.record = record  # writes an event, some time soon
+    gatekeeper: Gatekeeper
+    refusals: Refusals
+    bodies: BodyJudge
+    record: Callable[[Event], None]  # writes an event, some time soon
+    site: InternalSite | None = None
+    _: KW_ONLY
+    name: str
+
+    def __post_init__(self) -> None:
         self._tag: tuple[int, str] = (0, "")
 
     def now(self, request: GatewayRequest) -> Decision | None:

@@ -88,29 +88,24 @@ class ServerTier:
 TIMEOUT: Final = ServerFailure("timeout", Remedy.ELSEWHERE)
 
 
+@dataclass(eq=False)
 class _Run:
     """One query under way."""
 
-    def __init__(
-        self,
-        tier: ServerTier,
-        members: Sequence[TierMember],
-        prefixes: Sequence[bytes],
-        share: Share,
-        fair_s: float,
-    ) -> None:
-        self._tier = tier
-        self._members = members
-        self._prefixes = prefixes
-        self._share = share
-        self._fair_s = fair_s  # an attempt that had less time is no measure of the server
+    tier: ServerTier
+    members: Sequence[TierMember]
+    prefixes: Sequence[bytes]
+    share: Share
+    fair_s: float  # an attempt that had less time is no measure of the server
+
+    def __post_init__(self) -> None:
         self._running: dict[asyncio.Task[SearchResult | ServerFailure], tuple[Begin, float]] = {}
         self._attempts: list[Attempt] = []
         self._result: SearchResult | None = None
         self._error: str | None = None
 
     async def drive(self, plan: AttemptPlan) -> QueryOutcome:
-        monotonic = self._tier.monotonic
+        monotonic = self.tier.monotonic
         try:
             self._obey(plan.begin(monotonic()), monotonic())
             while not plan.done:
@@ -152,13 +147,13 @@ class _Run:
         for command in commands:
             match command:
                 case Begin():
-                    member = self._members[command.server]
+                    member = self.members[command.server]
                     if command.hedge:
                         HEDGES.labels(member.name).inc()
-                        self._tier.credit.spend()
+                        self.tier.credit.spend()
                     # A little longer than the plan allows: it is the plan that gives up.
                     timeout_s = command.timeout_at - now + 0.05
-                    task = asyncio.create_task(member.ask(self._prefixes, self._share, timeout_s))
+                    task = asyncio.create_task(member.ask(self.prefixes, self.share, timeout_s))
                     self._running[task] = (command, now)
                 case Cancel():
                     self._give_up(command, now)
@@ -176,18 +171,18 @@ class _Run:
             if not command.timed_out:
                 # Overtaken by another server: let it end by itself, which keeps its connection and
                 # shows how long it took.
-                losers = self._tier.losers
+                losers = self.tier.losers
                 losers.add(task)
                 task.add_done_callback(losers.discard)
                 self._note(begun, started, now, "overtaken")
                 continue
             task.cancel()
             self._note(begun, started, now, "timeout")
-            if now - started >= self._fair_s:  # else it was our budget that ended, not its time
-                self._members[begun.server].failed(TIMEOUT, self._share)
+            if now - started >= self.fair_s:  # else it was our budget that ended, not its time
+                self.members[begun.server].failed(TIMEOUT, self.share)
 
     def _note(self, begun: Begin, started: float, now: float, outcome: str) -> None:
-        self._attempts.append(Attempt(self._members[begun.server].name, outcome, (now - started) * 1000))
+        self._attempts.append(Attempt(self.members[begun.server].name, outcome, (now - started) * 1000))
 
     def _explain(self, reason: str) -> str:
         if reason == "circuit open":

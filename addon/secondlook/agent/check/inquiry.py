@@ -13,7 +13,7 @@ What was learnt is in the questions and stays there when the budget of a check c
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 
 from secondlook.agent.check.evidence import attempt_steps
 from secondlook.agent.ports import Lookup
@@ -89,6 +89,7 @@ class Question:
             self.failed[tier] = error or "some prefixes stayed unanswered"
 
 
+@dataclass(eq=False)
 class Inquiry:
     """Asks about subjects of one kind and class of use.
 
@@ -96,30 +97,19 @@ class Inquiry:
     begins now (monotonic seconds); `on_listed` is called after each answer that lists anything at all.
     """
 
-    def __init__(
-        self,
-        lookup: Lookup,
-        cache: AnswerCache,
-        kind: SubjectKind,
-        cls: SubjectClass,
-        questions: Sequence[Question],
-        *,
-        mirrored: Callable[[Tier], bool],
-        now: Callable[[], float],
-        deadline: Callable[[], float],
-        most: int = MOST_PREFIXES,
-        on_listed: Callable[[], None] | None = None,
-    ) -> None:
-        self._lookup = lookup
-        self._cache = cache
-        self._kind = kind
-        self._cls = cls
-        self._mirrored = mirrored
-        self._now = now
-        self._deadline = deadline
-        self._most = most
-        self._on_listed = on_listed
-        self.questions = questions
+    lookup: Lookup
+    cache: AnswerCache
+    kind: SubjectKind
+    cls: SubjectClass
+    questions: Sequence[Question]
+    _: KW_ONLY
+    mirrored: Callable[[Tier], bool]
+    now: Callable[[], float]
+    deadline: Callable[[], float]
+    most: int = MOST_PREFIXES
+    on_listed: Callable[[], None] | None = None
+
+    def __post_init__(self) -> None:
         self.steps: list[Step] = []
         self.attempts = 0
         self.server: str | None = None  # that answered last
@@ -152,7 +142,7 @@ class Inquiry:
                 question.failed.setdefault(tier, "no answer within the budget")
 
     async def _ask(self, tier: Tier, questions: Sequence[Question]) -> None:
-        if self._mirrored(tier):
+        if self.mirrored(tier):
             return
         unanswered: list[Question] = []
         for number, chunk in enumerate(self._chunks(tier, questions)):
@@ -160,7 +150,7 @@ class Inquiry:
                 await asyncio.sleep(0)  # traffic in the same process gets its turn
             await self._request(tier, chunk)
             unanswered += [question for question in chunk if tier in question.failed]
-        other = self._lookup.fallback(tier, self._kind, self._cls) if unanswered else None
+        other = self.lookup.fallback(tier, self.kind, self.cls) if unanswered else None
         if other is None or other in self.asked:
             return
         self.asked.add(other)
@@ -175,14 +165,14 @@ class Inquiry:
         chunk: list[Question] = []
         size = 0
         for question in questions:
-            known, missing = fresh_answers(self._cache, (tier,), self._kind, question.hashes, self._now())
+            known, missing = fresh_answers(self.cache, (tier,), self.kind, question.hashes, self.now())
             question.known += known
             if tier not in missing:
                 continue
             question.missing |= (
                 missing  # before the request: a budget that ends meanwhile finds who was silent
             )
-            if chunk and size + len(missing[tier]) > self._most:
+            if chunk and size + len(missing[tier]) > self.most:
                 yield chunk
                 chunk, size = [], 0
             chunk.append(question)
@@ -192,15 +182,15 @@ class Inquiry:
 
     async def _request(self, tier: Tier, chunk: Sequence[Question]) -> None:
         prefixes = list(dict.fromkeys(prefix for question in chunk for prefix in question.missing[tier]))
-        answer = await self._lookup.ask(tier, self._kind, self._cls, prefixes, deadline=self._deadline())
+        answer = await self.lookup.ask(tier, self.kind, self.cls, prefixes, deadline=self.deadline())
         self.attempts += len(answer.attempts)
         self.steps += attempt_steps(tier, answer.attempts)
         found: dict[bytes, PrefixAnswer] = {}
         for prefix in prefixes:  # an answer about what was not asked is left where it is
             if prefix in answer.answers:
-                kept = found[prefix] = self._cache.put(tier, self._kind, prefix, answer.answers[prefix])
+                kept = found[prefix] = self.cache.put(tier, self.kind, prefix, answer.answers[prefix])
                 self.server = kept.server
         for question in chunk:
             question.take(tier, found, answer.error)
-        if self._on_listed is not None and any(kept.listed for kept in found.values()):
-            self._on_listed()
+        if self.on_listed is not None and any(kept.listed for kept in found.values()):
+            self.on_listed()

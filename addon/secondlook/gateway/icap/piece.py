@@ -19,7 +19,7 @@ and a byte of each block is kept back, which goes where the next one does not co
 
 import asyncio
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from secondlook.core.verdict import Action, Decision, SubjectClass
 from secondlook.download.body.cutting import Cut
@@ -38,29 +38,24 @@ from secondlook.gateway.request import GatewayRequest
 from secondlook.ground.ulid import make_id
 
 
+@dataclass(eq=False)
 class PiecePassage:
     """A piece on its way from a gateway, and back."""
 
-    def __init__(
-        self,
-        link: IcapConnection,
-        front: Gate,
-        request: GatewayRequest,
-        state: Exchange,
-        response: HttpResponse,
-    ) -> None:
-        self._link = link
-        self._front = front
-        self._request = request
-        self._state = state
-        self._response = response
+    link: IcapConnection
+    front: Gate
+    request: GatewayRequest
+    state: Exchange
+    response: HttpResponse
+
+    def __post_init__(self) -> None:
         self.misfit = False
         self._spare = b""  # the last byte that was proved and has not gone on
         self._out: Outlet | None = None
 
     async def run(self, wanted: WantedRange | None) -> None:
         """Answer; `wanted`: what the client asked for. Raise GoneError."""
-        file = await self._front.bodies.judged.known(self._state.subject.identity)
+        file = await self.front.bodies.judged.known(self.state.subject.identity)
         windows = wanted.windows(file.size) if file is not None and wanted is not None else []
         if file is None or (wanted is not None and not windows):
             await self._give_up()
@@ -71,16 +66,16 @@ class PiecePassage:
             return
         refused = await self._refused(file)
         if refused is not None:
-            await refuse(self._link, self._front, self._request, refused)
+            await refuse(self.link, self.front, self.request, refused)
             return
-        sent = self._response._replace(fields=label(self._response.fields, proof.cut))
-        self._out = Outlet(self._link, self._front, sent, 0.0, changed=True)
+        sent = self.response._replace(fields=label(self.response.fields, proof.cut))
+        self._out = Outlet(self.link, self.front, sent, 0.0, changed=True)
         await self._pass(proof, self._out)
 
     async def _pass(self, proof: Proof, out: Outlet) -> None:
         received = 0
         while True:
-            match await self._link.next(STUCK_S if self._spare and not out.preview else None):
+            match await self.link.next(STUCK_S if self._spare and not out.preview else None):
                 case None:
                     spare, self._spare = self._spare, b""
                     await out.send(spare)
@@ -96,7 +91,7 @@ class PiecePassage:
                     elif received >= SQUID_BUFFER_BYTES and not out.begun:
                         await out.send(b"")
                 case PreviewEnd():
-                    self._link.send(Continue())
+                    self.link.send(Continue())
                     await out.end_preview(begin=False)
                 case End():
                     await self._end(proof, out)
@@ -108,8 +103,8 @@ class PiecePassage:
         """Return what proves the piece; None where it is not the one that was asked for."""
         if not windows:
             return None
-        proof = Proof(file, windows, self._front.bodies.judged.key)
-        fits = proof.begin(read_response(self._response.fields), declared_length(self._response))
+        proof = Proof(file, windows, self.front.bodies.judged.key)
+        fits = proof.begin(read_response(self.response.fields), declared_length(self.response))
         return proof if fits else None
 
     async def _refused(self, file: JudgedFile) -> Decision | None:
@@ -118,8 +113,8 @@ class PiecePassage:
         Where memory knows that it may, nothing is written down a second time.
         """
         gatekeeper, context = (
-            self._front.gatekeeper,
-            replace(self._request.context, cls=SubjectClass.DOWNLOAD),
+            self.front.gatekeeper,
+            replace(self.request.context, cls=SubjectClass.DOWNLOAD),
         )
         seen = gatekeeper.checker.check_now(file.subject, context)
         if file.problem is None and seen is not None and seen.action is not Action.BLOCK:
@@ -134,21 +129,21 @@ class PiecePassage:
         await out.end_preview(begin=False)
         await out.send(self._spare)
         await asyncio.sleep(END_LATER_S)
-        self._link.send(Finish())
+        self.link.send(Finish())
 
     async def _misfit(self) -> None:
         """Forget the file, so that all of it is asked for, and have nothing more of this go on."""
         self.misfit = True
-        if await self._front.bodies.judged.forget(self._state.subject.identity):
+        if await self.front.bodies.judged.forget(self.state.subject.identity):
             now = time.time()
-            self._front.record(misfit(self._state, now, make_id(now)))
+            self.front.record(misfit(self.state, now, make_id(now)))
         await self._give_up()
 
     async def _give_up(self) -> None:
         if self._out is not None and self._out.begun:
-            self._link.abort()
+            self.link.abort()
         else:
-            await ask_again(self._link, self._front)
+            await ask_again(self.link, self.front)
 
 
 def label(fields: Fields, cut: Cut) -> Fields:

@@ -19,6 +19,7 @@ knows whether it did, no piece of a judged file passes.
 """
 
 import asyncio
+from dataclasses import dataclass
 
 from secondlook.core.subject import UrlSubject
 from secondlook.core.verdict import Action, Decision
@@ -49,31 +50,25 @@ from secondlook.gateway.parts import Gate
 from secondlook.gateway.request import GatewayRequest
 
 
+@dataclass(eq=False)
 class Passage:
     """One body on its way from a gateway, through the gate, and back."""
 
-    def __init__(
-        self,
-        link: IcapConnection,
-        front: Gate,
-        request: GatewayRequest,
-        asked: HttpRequest,
-        response: HttpResponse,
-        asked_range: AskedRange,
-    ) -> None:
-        self._link = link
-        self._front = front
-        self._judging = front.bodies
-        self._request = request
-        self._asked = asked
-        self._response = response
-        self._range = asked_range
+    link: IcapConnection
+    front: Gate
+    request: GatewayRequest
+    asked: HttpRequest
+    response: HttpResponse
+    asked_range: AskedRange
+
+    def __post_init__(self) -> None:
+        self._judging = self.front.bodies
         self.misfit = False  # it was a piece, and not of the file that was judged
         # where all of it comes with a length, Squid's `range_offset_limit` cuts the blocks out of it
-        self._unsized = isinstance(asked_range, BlocksRange) and response.status == WHOLE_STATUS
-        sent = without_length(response) if self._unsized else response
-        self._out = Outlet(link, front, sent, self._judging.patience_s, changed=self._unsized)
-        self._length = declared_length(response)
+        self._unsized = isinstance(self.asked_range, BlocksRange) and self.response.status == WHOLE_STATUS
+        sent = without_length(self.response) if self._unsized else self.response
+        self._out = Outlet(self.link, self.front, sent, self._judging.patience_s, changed=self._unsized)
+        self._length = declared_length(self.response)
         self._received = 0
         self._over = False  # the body was judged, or will not be
         self._state: Exchange
@@ -81,22 +76,22 @@ class Passage:
 
     async def run(self, *, comes: bool) -> None:
         """Answer; `comes`: a body does."""
-        subjects = self._request.subjects(self._front.gatekeeper.subject)
-        self._state = Exchange(subjects[0], self._request.context, self._request.asked)
+        subjects = self.request.subjects(self.front.gatekeeper.subject)
+        self._state = Exchange(subjects[0], self.request.context, self.request.asked)
         known = self._refused_since(subjects)
         if known is not None:
             await self._refuse(known)
             return
-        status, url = self._response.status, self._state.subject.identity
-        if await may_answer_another(self._range, status, self._judging.judged, url):
-            await ask_again(self._link, self._front)
+        status, url = self.response.status, self._state.subject.identity
+        if await may_answer_another(self.asked_range, status, self._judging.judged, url):
+            await ask_again(self.link, self.front)
             return
-        if not (comes and has_body(self._asked.method, status)):
+        if not (comes and has_body(self.asked.method, status)):
             await self._without_body(status)
             return
-        if isinstance(self._range, BlocksRange) and status == PARTIAL_STATUS:
-            piece = PiecePassage(self._link, self._front, self._request, self._state, self._response)
-            await piece.run(self._range.wanted)
+        if isinstance(self.asked_range, BlocksRange) and status == PARTIAL_STATUS:
+            piece = PiecePassage(self.link, self.front, self.request, self._state, self.response)
+            await piece.run(self.asked_range.wanted)
             self.misfit = piece.misfit
             return
         body = self._choose(self._state)
@@ -124,7 +119,7 @@ class Passage:
 
     def _refused_since(self, subjects: tuple[UrlSubject, ...]) -> Decision | None:
         """Return whether a URL is refused by now, which its gateway may have let through by what it keeps."""
-        gatekeeper, context = self._front.gatekeeper, self._request.context
+        gatekeeper, context = self.front.gatekeeper, self.request.context
         for subject in subjects:
             seen = gatekeeper.checker.check_now(subject, context)
             if seen is not None and seen.action is Action.BLOCK:
@@ -133,15 +128,15 @@ class Passage:
 
     def _choose(self, state: Exchange) -> Body | Decision:
         """Choose the gate; for a piece of what was judged bad, return what was decided about that."""
-        facts = read_response(self._response.fields)
+        facts = read_response(self.response.fields)
         message = Message(
-            self._request.path,
-            self._response.status,
-            http10=self._asked.version == "1.0",
+            self.request.path,
+            self.response.status,
+            http10=self.asked.version == "1.0",
         )
-        if self._response.status != PARTIAL_STATUS:
+        if self.response.status != PARTIAL_STATUS:
             return self._judging.body(state, facts, None if self._unsized else self._length, message)
-        asked = self._asked.method == "GET" and state.asked.range is not None
+        asked = self.asked.method == "GET" and state.asked.range is not None
         given = self._judging.piece(state, facts, self._length, asked=asked)
         if given.bad is not None:
             return given.bad
@@ -149,7 +144,7 @@ class Passage:
             state, facts, self._length, message, piece=given.piece, partial=given.answers
         )
         body.claims = given.claims
-        body.unproved |= isinstance(self._range, UnknownRange)
+        body.unproved |= isinstance(self.asked_range, UnknownRange)
         return body
 
     # ---- what comes
@@ -166,7 +161,7 @@ class Passage:
                 case PreviewEnd():
                     if self._may_go_unseen() and self._out.try_to_pass():
                         return
-                    self._link.send(Continue())
+                    self.link.send(Continue())
                     await self._out.end_preview(begin=gate.open and gate.fate is not Fate.TAIL)
                 case End():
                     await self._out.end_preview(begin=False)
@@ -197,7 +192,7 @@ class Passage:
                     await self._out.nudge(self._body.gate)
                     continue
                 timeout_s = left_s if timeout_s is None else min(left_s, timeout_s)
-            event = await self._link.next(timeout_s)
+            event = await self.link.next(timeout_s)
             if event is not None:
                 return event
 
@@ -242,12 +237,12 @@ class Passage:
         if not whole:  # the origin failed, and the client is to see that
             if not gate.keeps_its_end:
                 await self._out.send_rest(gate)
-            self._link.abort()
+            self.link.abort()
             return
         if self._out.try_to_pass():
             return
         await self._out.send_rest(gate)
-        self._link.send(Finish())
+        self.link.send(Finish())
 
     async def _leave(self) -> None:
         """Judge what arrived though the gateway has gone: its client may keep it."""
@@ -313,7 +308,7 @@ class Passage:
             await self._refuse(decision)
             return
         await self._judging.in_force()
-        self._link.abort()
+        self.link.abort()
 
     async def _refuse(self, decision: Decision | None) -> None:
-        await refuse(self._link, self._front, self._request, decision)
+        await refuse(self.link, self.front, self.request, decision)
