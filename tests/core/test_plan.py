@@ -30,7 +30,7 @@ def make_plan(servers=2, *, deadline=1.5, attempts=3, closed=None, hedge=None, p
 
 def test_first_server_first_then_the_other_then_the_first_again():
     plan = make_plan()
-    assert plan.begin(0.0) == [Begin(0, 0, 0.5)]
+    assert plan.tick(0.0) == [Begin(0, 0, 0.5)]
     assert plan.failed(0, 0.01) == [Begin(1, 1, 0.51)]
     assert plan.failed(1, 0.02) == []
     again = plan.wake_at
@@ -43,62 +43,62 @@ def test_first_server_first_then_the_other_then_the_first_again():
 
 def test_a_hanging_server_costs_one_attempt_timeout():
     plan = make_plan()
-    plan.begin(0.0)
+    plan.tick(0.0)
     assert plan.wake_at == 0.5
     assert plan.tick(0.5) == [Cancel(0, 0, timed_out=True), Begin(1, 1, 1.0)]
-    assert plan.answered(1, 0.6) == [Finish(1, None)]
+    assert plan.answered(1) == [Finish(1, None)]
 
 
 def test_with_every_circuit_open_it_is_over_at_once():
-    assert make_plan(closed=set()).begin(0.0) == [Finish(None, "circuit open")]
+    assert make_plan(closed=set()).tick(0.0) == [Finish(None, "circuit open")]
 
 
 def test_the_deadline_ends_everything():
     plan = make_plan(deadline=0.3)
-    assert plan.begin(0.0) == [Begin(0, 0, 0.3)]
+    assert plan.tick(0.0) == [Begin(0, 0, 0.3)]
     assert plan.tick(0.3) == [Cancel(0, 0, timed_out=True), Finish(None, "timeout")]
-    assert make_plan(deadline=0.0).begin(0.0) == [Finish(None, "timeout")]
+    assert make_plan(deadline=0.0).tick(0.0) == [Finish(None, "timeout")]
 
 
 def test_a_slow_first_request_is_hedged_at_another_server_and_the_loser_given_up():
     plan = make_plan(hedge=0.02)
-    plan.begin(0.0)
+    plan.tick(0.0)
     assert plan.wake_at == 0.02
     assert plan.tick(0.02) == [Begin(1, 1, 0.52, hedge=True)]
     assert plan.wake_at == 0.5
-    assert plan.answered(1, 0.03) == [Cancel(0, 0, timed_out=False), Finish(1, None)]
+    assert plan.answered(1) == [Cancel(0, 0, timed_out=False), Finish(1, None)]
 
 
 def test_a_single_server_is_never_hedged_with_itself():
     plan = make_plan(servers=1, hedge=0.02)
-    plan.begin(0.0)
+    plan.tick(0.0)
     assert plan.tick(0.02) == []
     assert plan.wake_at == 0.5
 
 
 def test_a_failed_hedge_leaves_the_first_request_running():
     plan = make_plan(hedge=0.02)
-    plan.begin(0.0)
+    plan.tick(0.0)
     plan.tick(0.02)
     assert plan.failed(1, 0.03) == []
-    assert plan.answered(0, 0.04) == [Finish(0, None)]
+    assert plan.answered(0) == [Finish(0, None)]
 
 
 def test_a_server_slowed_down_is_waited_for_inside_the_budget_only():
     waits = {0: 0.2}
     plan = AttemptPlan((0,), Limits(1.5), ready_at=waits.get)
-    assert plan.begin(0.0) == []
+    assert plan.tick(0.0) == []
     assert plan.wake_at == 0.2
     assert plan.tick(0.2) == [Begin(0, 0, 0.7)]
     late = AttemptPlan((0,), Limits(1.5), ready_at={0: 30.0}.get)
-    assert late.begin(0.0) == [Finish(None, "slowed down")]
+    assert late.tick(0.0) == [Finish(None, "slowed down")]
 
 
 def test_a_late_answer_of_a_given_up_attempt_changes_nothing():
     plan = make_plan()
-    plan.begin(0.0)
+    plan.tick(0.0)
     plan.tick(0.5)
-    assert plan.answered(0, 0.55) == []
+    assert plan.answered(0) == []
     assert plan.failed(0, 0.55) == []
 
 
@@ -129,7 +129,7 @@ def test_bounds_hold_in_every_history(history, data):  # noqa: C901, PLR0912 - o
     limits = Limits(history["deadline"], history["attempts"], history["attempt_timeout_s"])
     plan = AttemptPlan(history["order"], limits, ready_at=ready.__getitem__, hedge_after_s=history["hedge"])
     now, running, tries, failed_at, finished = 0.0, {}, dict.fromkeys(range(history["servers"]), 0), {}, None
-    commands = plan.begin(now)
+    commands = plan.tick(now)
     for _ in range(60):
         for command in commands:
             assert finished is None
@@ -168,7 +168,7 @@ def test_bounds_hold_in_every_history(history, data):  # noqa: C901, PLR0912 - o
             attempt = data.draw(st.sampled_from(sorted(running)))
             if data.draw(st.integers(0, 3)) == 0:
                 running.pop(attempt)
-                commands = plan.answered(attempt, now)
+                commands = plan.answered(attempt)
             else:
                 failed_at[running.pop(attempt).server] = now
                 commands = plan.failed(attempt, now)

@@ -50,8 +50,7 @@ def make_lookup(events):
         settings.setdefault("attempt_timeout", 10.0)  # a busy machine is no server that is away
         lookup = TieredLookup(
             ServersSettings.model_validate(settings),
-            events=events,
-            new_id=lambda now: f"{now:.6f}",
+            record=events.record,
             heartbeat_s=heartbeat_s,
             upstream_proxy=upstream_proxy,
             worker=worker,

@@ -8,7 +8,6 @@ how often each host was visited, so that a change that hurts shows before it is 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from secondlook.core.event import Event, EventKind
 from secondlook.core.lists.hashlist import HashList
@@ -23,16 +22,12 @@ _MOST_EXAMPLES = 100
 _OFTEN = 3  # visits that make a host often visited
 
 
-class ProposedChange(Protocol):
-    """Something that could be put in force: what it makes of a visit; None: nothing."""
-
-    def judge(self, event: Event, subject: Subject) -> Action | None:
-        """Return what this change alone makes of a visit, None where it decides nothing."""
-
-
 @dataclass(frozen=True, slots=True)
 class RuleChange:
-    """A rule, or several, of the operator."""
+    """A rule, or several, of the operator.
+
+    `judge` of a change returns what it alone makes of a visit, None where it decides nothing.
+    """
 
     book: RuleBook
 
@@ -76,6 +71,9 @@ class LevelChange:
         if event.verdict == Verdict.UNKNOWN and event.decision != Action.FLAG:
             return Action.BLOCK if self.block_untested else Action.ALLOW
         return None
+
+
+type ProposedChange = RuleChange | ListChange | LevelChange
 
 
 @dataclass(slots=True)

@@ -15,7 +15,6 @@ The outcome texts are those shown in explanations and in the log.
 import email.utils
 import socket
 import ssl
-from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Final
@@ -50,46 +49,40 @@ class ServerFailure(ServiceError):  # noqa: N818 - named for what it is, not for
         self.wait_s = wait_s  # as asked for by Retry-After
 
 
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    outcome: str
-    remedy: Remedy
-
-
 # Most specific first: the first entry that is an instance decides. A test holds that every
 # exception class that httpx exports is named here itself.
-EXCEPTIONS: Final[tuple[tuple[type[Exception], _Kind], ...]] = (
-    (httpx.ConnectTimeout, _Kind("timeout", Remedy.ELSEWHERE)),
-    (httpx.ReadTimeout, _Kind("timeout", Remedy.ELSEWHERE)),
-    (httpx.WriteTimeout, _Kind("timeout", Remedy.ELSEWHERE)),
-    (httpx.PoolTimeout, _Kind("timeout: no free connection", Remedy.ELSEWHERE)),
-    (httpx.TimeoutException, _Kind("timeout", Remedy.ELSEWHERE)),
-    (httpx.ConnectError, _Kind("refused", Remedy.ELSEWHERE)),
-    (httpx.ReadError, _Kind(_LOST, Remedy.ELSEWHERE)),
-    (httpx.WriteError, _Kind(_LOST, Remedy.ELSEWHERE)),
-    (httpx.CloseError, _Kind(_LOST, Remedy.ELSEWHERE)),
-    (httpx.NetworkError, _Kind(_LOST, Remedy.ELSEWHERE)),
-    (httpx.RemoteProtocolError, _Kind(_CUT, Remedy.ELSEWHERE)),
-    (httpx.LocalProtocolError, _Kind("request not possible", Remedy.CONFIGURATION)),
-    (httpx.ProtocolError, _Kind(_CUT, Remedy.ELSEWHERE)),
-    (httpx.ProxyError, _Kind("upstream proxy failed", Remedy.ELSEWHERE)),
-    (httpx.UnsupportedProtocol, _Kind("address not usable", Remedy.CONFIGURATION)),
-    (httpx.TransportError, _Kind(_LOST, Remedy.ELSEWHERE)),
-    (httpx.DecodingError, _Kind("bad answer: encoding", Remedy.ELSEWHERE)),
-    (httpx.TooManyRedirects, _Kind("redirected", Remedy.CONFIGURATION)),
-    (httpx.RequestError, _Kind("request failed", Remedy.ELSEWHERE)),
-    (httpx.HTTPStatusError, _Kind("bad status", Remedy.ELSEWHERE)),
-    (httpx.HTTPError, _Kind("request failed", Remedy.ELSEWHERE)),
-    (httpx.InvalidURL, _Kind("address not usable", Remedy.CONFIGURATION)),
-    (httpx.CookieConflict, _Kind("request not possible", Remedy.ELSEWHERE)),
-    (httpx.StreamConsumed, _Kind("bad answer: read twice", Remedy.ELSEWHERE)),
-    (httpx.StreamClosed, _Kind(_LOST, Remedy.ELSEWHERE)),
-    (httpx.ResponseNotRead, _Kind("bad answer: not read", Remedy.ELSEWHERE)),
-    (httpx.RequestNotRead, _Kind("request not possible", Remedy.ELSEWHERE)),
-    (httpx.StreamError, _Kind(_LOST, Remedy.ELSEWHERE)),
-    (TimeoutError, _Kind("timeout", Remedy.ELSEWHERE)),
-    (ssl.SSLError, _Kind("TLS failed", Remedy.ELSEWHERE)),
-    (OSError, _Kind(_LOST, Remedy.ELSEWHERE)),
+EXCEPTIONS: Final[tuple[tuple[type[Exception], str, Remedy], ...]] = (
+    (httpx.ConnectTimeout, "timeout", Remedy.ELSEWHERE),
+    (httpx.ReadTimeout, "timeout", Remedy.ELSEWHERE),
+    (httpx.WriteTimeout, "timeout", Remedy.ELSEWHERE),
+    (httpx.PoolTimeout, "timeout: no free connection", Remedy.ELSEWHERE),
+    (httpx.TimeoutException, "timeout", Remedy.ELSEWHERE),
+    (httpx.ConnectError, "refused", Remedy.ELSEWHERE),
+    (httpx.ReadError, _LOST, Remedy.ELSEWHERE),
+    (httpx.WriteError, _LOST, Remedy.ELSEWHERE),
+    (httpx.CloseError, _LOST, Remedy.ELSEWHERE),
+    (httpx.NetworkError, _LOST, Remedy.ELSEWHERE),
+    (httpx.RemoteProtocolError, _CUT, Remedy.ELSEWHERE),
+    (httpx.LocalProtocolError, "request not possible", Remedy.CONFIGURATION),
+    (httpx.ProtocolError, _CUT, Remedy.ELSEWHERE),
+    (httpx.ProxyError, "upstream proxy failed", Remedy.ELSEWHERE),
+    (httpx.UnsupportedProtocol, "address not usable", Remedy.CONFIGURATION),
+    (httpx.TransportError, _LOST, Remedy.ELSEWHERE),
+    (httpx.DecodingError, "bad answer: encoding", Remedy.ELSEWHERE),
+    (httpx.TooManyRedirects, "redirected", Remedy.CONFIGURATION),
+    (httpx.RequestError, "request failed", Remedy.ELSEWHERE),
+    (httpx.HTTPStatusError, "bad status", Remedy.ELSEWHERE),
+    (httpx.HTTPError, "request failed", Remedy.ELSEWHERE),
+    (httpx.InvalidURL, "address not usable", Remedy.CONFIGURATION),
+    (httpx.CookieConflict, "request not possible", Remedy.ELSEWHERE),
+    (httpx.StreamConsumed, "bad answer: read twice", Remedy.ELSEWHERE),
+    (httpx.StreamClosed, _LOST, Remedy.ELSEWHERE),
+    (httpx.ResponseNotRead, "bad answer: not read", Remedy.ELSEWHERE),
+    (httpx.RequestNotRead, "request not possible", Remedy.ELSEWHERE),
+    (httpx.StreamError, _LOST, Remedy.ELSEWHERE),
+    (TimeoutError, "timeout", Remedy.ELSEWHERE),
+    (ssl.SSLError, "TLS failed", Remedy.ELSEWHERE),
+    (OSError, _LOST, Remedy.ELSEWHERE),
 )
 
 _CONFIGURATION_STATUSES: Final = frozenset(
@@ -124,9 +117,9 @@ def failure_of(error: Exception) -> ServerFailure:
         return error
     if isinstance(error, httpx.HTTPStatusError):
         return failure_of_status(error.response.status_code, error.response.headers.get("retry-after"), 0.0)
-    for kind, found in EXCEPTIONS:
+    for kind, outcome, remedy in EXCEPTIONS:
         if isinstance(error, kind):
-            return _closer(error) or ServerFailure(found.outcome, found.remedy)
+            return _closer(error) or ServerFailure(outcome, remedy)
     return ServerFailure(f"internal error: {type(error).__name__}", Remedy.ELSEWHERE)
 
 

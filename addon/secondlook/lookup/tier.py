@@ -107,7 +107,7 @@ class _Run:
     async def drive(self, plan: AttemptPlan) -> QueryOutcome:
         monotonic = self.tier.monotonic
         try:
-            self._obey(plan.begin(monotonic()), monotonic())
+            self._obey(plan.tick(monotonic()), monotonic())
             while not plan.done:
                 assert plan.wake_at is not None
                 wait_s = max(0.0, plan.wake_at - monotonic())
@@ -139,7 +139,7 @@ class _Run:
         if isinstance(result, SearchResult):
             self._note(begun, started, now, "answered")
             self._result = result
-            return plan.answered(begun.attempt, now)
+            return plan.answered(begun.attempt)
         self._note(begun, started, now, result.outcome)
         return plan.failed(begun.attempt, now)
 

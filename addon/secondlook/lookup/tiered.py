@@ -11,7 +11,7 @@ import logging
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from secondlook.config import RemoteServer, ServersSettings, UpstreamProxySettings
 from secondlook.core.answer import MAX_EXPIRY_S, MIN_EXPIRY_S, Tier, TierAnswer
@@ -20,6 +20,7 @@ from secondlook.core.event import Event, EventKind
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import SubjectClass
 from secondlook.ground.clock import Clock, SystemClock
+from secondlook.ground.ulid import make_id
 from secondlook.lookup.batch import Batcher, QueryOutcome
 from secondlook.lookup.client import ServerClient
 from secondlook.lookup.location import Location
@@ -35,13 +36,6 @@ ANSWERS_AGAIN: Final = frozenset({"closed", "resumed"})  # of what a request cha
 # Google's terms: navigations and downloads, and nothing but URLs.
 GOOGLE_CLASSES: Final = frozenset({SubjectClass.PAGE, SubjectClass.DOWNLOAD})
 SPARE_CONNECTIONS: Final = 2  # for a probe and an overtaken request
-
-
-class EventRecorder(Protocol):
-    """Where events go; never blocks, never raises."""
-
-    def record(self, event: Event) -> None:
-        """Queue an event for writing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +55,9 @@ class TieredLookup:
     """Servers of all tiers. Build it inside the event loop that uses it, then `start`.
 
     Each process has circuits of its own, so each reports them; `worker` names it in its events, and None
-    stands for the one process that also reports where the machine is. `new_id(now)` makes event
-    identifiers, `draw` gives random numbers in [0, 1), `heartbeat_s` is for processes without traffic
-    (see `lookup.probe`), `expiry_s` clamps the servers' cache durations.
+    stands for the one process that also reports where the machine is. `record` writes an event, some time
+    soon; `draw` gives random numbers in [0, 1), `heartbeat_s` is for processes without traffic (see
+    `lookup.probe`), `expiry_s` clamps the servers' cache durations.
     """
 
     def __init__(
@@ -71,9 +65,8 @@ class TieredLookup:
         settings: ServersSettings,
         *,
         upstream_proxy: UpstreamProxySettings | None = None,
-        events: EventRecorder | None = None,
+        record: Callable[[Event], None] | None = None,
         worker: str | None = None,
-        new_id: Callable[[float], str] | None = None,
         clock: Clock | None = None,
         draw: Callable[[], float] = random.random,
         heartbeat_s: float | None = None,
@@ -81,9 +74,8 @@ class TieredLookup:
     ) -> None:
         self._settings = settings
         self._upstream_proxy = upstream_proxy
-        self._events = events
+        self._record_event = record
         self._worker = worker
-        self._new_id = new_id
         self._clock: Clock = clock or SystemClock()
         self._draw = draw
         self._expiry_s = expiry_s
@@ -321,14 +313,14 @@ class TieredLookup:
 
     def _record(self, detail: str, server: str | None) -> None:
         log.info("%s%s", f"server {server}: " if server else "", detail)
-        if self._events is None or self._new_id is None:
+        if self._record_event is None:
             return
         now = self._clock.now()
-        self._events.record(
+        self._record_event(
             Event(
                 kind=EventKind.SERVER,
                 time=now,
-                id=self._new_id(now),
+                id=make_id(now),
                 server=server,
                 detail=detail,
                 extra=None if self._worker is None else {"process": self._worker},

@@ -9,7 +9,7 @@ Who may, and that nothing but a form of the page makes one, is the site's to see
 """
 
 import time
-from typing import Any, Protocol
+from typing import Any
 
 from secondlook.core.display import shown_host
 from secondlook.core.event import Event, EventKind
@@ -38,28 +38,13 @@ _REPORTED = frozenset({"List", "Rule", "Threat", "File", "SHA-256", "When", "Eve
 _OPEN_CLASSES = frozenset({SubjectClass.PAGE, SubjectClass.SUBRESOURCE})
 
 
-class Exceptions(Protocol):
-    """One kind of exception; `lasting_s` gives how long one for this event would last, None: none is made."""
-
-    page: str
-    done: str
-    missing: str
-
-    def about(self, event: Event) -> bool:
-        """Return whether such a page can be about an event."""
-
-    def lasting_s(self, event: Event) -> float | None:
-        """Return how long an exception would last; None where none is made."""
-
-    def shown(self, event: Event, lasting: str | None, language: Language) -> dict[str, Any]:
-        """Return what the pages show."""
-
-    async def make(self, event: Event, duration_s: float) -> None:
-        """Make it, in force in every worker when this returns. Raise ValueError, with the reason."""
-
-
 class BlockExceptions:
-    """An address that was blocked is allowed for a while."""
+    """An address that was blocked is allowed for a while.
+
+    `about` is whether its pages can be about an event, and `shown` what they show; `lasting_s` how long an
+    exception for it would last, None where none is made; what `make` makes is in force in every worker when
+    it returns, or it raises ValueError, with the reason.
+    """
 
     page, done = "details.html", "excepted.html"
     missing = phrase("no such block, or not yours: log in as you did then")
@@ -132,6 +117,9 @@ class PassageExceptions:
     async def make(self, event: Event, duration_s: float) -> None:
         """Pass its TLS through."""
         await self._records.pass_through(event, duration_s)
+
+
+type Exceptions = BlockExceptions | PassageExceptions
 
 
 def rows_of(event: Event) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ As in a check, a listing ends it that the common policy blocks; with a milder on
 
 import asyncio
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple
 
 from secondlook.agent.check.evidence import (
     from_finding,
@@ -23,6 +23,7 @@ from secondlook.agent.check.view import LocalView, Snapshot
 from secondlook.agent.ports import Lookup
 from secondlook.core.answer import MOST_PREFIXES
 from secondlook.core.asking.cache import AnswerCache
+from secondlook.core.event import FlagEntry, QueueEntry
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import Evidence, Stage, SubjectClass
 from secondlook.ground.clock import Clock
@@ -31,20 +32,12 @@ _TIMEOUT_S = 10.0  # of one request, with all its attempts
 PAUSE_EVERY = 100  # subjects between two chances for others on the event loop
 
 
-class Hashed(Protocol):
-    """What can be looked at again: a queue entry, or a remembered subject."""
+class Hit(NamedTuple):
+    """A confirmed entry as something to judge: the listed hash alone."""
 
-    @property
-    def kind(self) -> SubjectKind:
-        """Kind of subject."""
-
-    @property
-    def cls(self) -> SubjectClass:
-        """Class of use."""
-
-    @property
-    def hashes(self) -> tuple[bytes, ...]:
-        """Every full hash to ask about, identity first."""
+    kind: SubjectKind
+    cls: SubjectClass
+    hashes: tuple[bytes, ...]
 
 
 class BatchCheck:
@@ -67,7 +60,7 @@ class BatchCheck:
         self._batch = min(batch, MOST_PREFIXES)
         self._stale_after_s = stale_after_s
 
-    async def check(self, entries: Sequence[Hashed]) -> list[Evidence]:
+    async def check(self, entries: Sequence[QueueEntry | FlagEntry | Hit]) -> list[Evidence]:
         """Return the evidence about each entry, in order. Never raise for what a server does."""
         found: dict[int, Evidence] = {}  # of the lists alone, until somebody was asked
         groups: dict[tuple[SubjectKind, SubjectClass], dict[int, Question]] = {}

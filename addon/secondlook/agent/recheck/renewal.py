@@ -9,13 +9,13 @@ others list the file.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from secondlook.agent.check.evidence import from_entry, is_listed, worse_of
 from secondlook.agent.check.record import closing_event, finding_of
 from secondlook.agent.check.view import REBLOCK, in_force
 from secondlook.agent.ports import ConfirmedSet
-from secondlook.agent.recheck.batch_check import BatchCheck
+from secondlook.agent.recheck.batch_check import BatchCheck, Hit
 from secondlook.core.event import ConfirmedEntry, EventKind
 from secondlook.core.scan import ENGINES
 from secondlook.core.subject import SubjectKind
@@ -27,15 +27,6 @@ _QUIET_S = 60.0  # after a silent server, the schedule leaves the confirmed set 
 _EXPIRY_STEP_S = 30.0  # expiries are written in steps, so that one statement renews many
 _AT_ONCE = 100
 _MOST = 10_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class _Hit:
-    """A confirmed entry as something to judge: the listed hash alone."""
-
-    kind: SubjectKind
-    cls: SubjectClass
-    hashes: tuple[bytes, ...]
 
 
 class Renewal:
@@ -157,5 +148,5 @@ def _class_of(entry: ConfirmedEntry) -> SubjectClass:
     return SubjectClass.DOWNLOAD if entry.kind is SubjectKind.FILE else SubjectClass.PAGE
 
 
-def _as_hit(entry: ConfirmedEntry) -> _Hit:
-    return _Hit(entry.kind, _class_of(entry), (entry.hit,))
+def _as_hit(entry: ConfirmedEntry) -> Hit:
+    return Hit(entry.kind, _class_of(entry), (entry.hit,))

@@ -18,9 +18,9 @@ server that is just restarting do not fall within one millisecond.
 
 ```
 state      event                               commands                         next state
-new        begin, a server may be asked        Begin                            asking
-new        begin, one may be asked later       -                                waiting
-new        begin, none may be asked            Finish("circuit open")           done
+new        tick, a server may be asked         Begin                            asking
+new        tick, one may be asked later        -                                waiting
+new        tick, none may be asked             Finish("circuit open")           done
 asking     answered                            Cancel others, Finish(attempt)   done
 asking     failed or timed out, others run     (Cancel)                         asking
 asking     failed or timed out, none runs      (Cancel), as for `waiting`       asking|waiting|done
@@ -123,40 +123,8 @@ class AttemptPlan:
         self.done = False
         self.wake_at: float | None = None  # call `tick` then; None once done
 
-    def begin(self, now: float) -> list[Command]:
-        """Start the query."""
-        return self._advance(now)
-
     def tick(self, now: float) -> list[Command]:
-        """Look again: `wake_at` has come."""
-        return self._advance(now)
-
-    def answered(self, attempt: int, now: float) -> list[Command]:
-        """Take a usable answer; `now` is not looked at, as an answer in hand is never thrown away."""
-        del now
-        if self.done or self._running.pop(attempt, None) is None:
-            return []
-        return self._finish(attempt, None)
-
-    def failed(self, attempt: int, now: float) -> list[Command]:
-        """Note that an attempt brought no usable answer."""
-        begun = self._running.pop(attempt, None)
-        if self.done or begun is None:
-            return []
-        self._failed_at[begun.server] = now
-        return self._advance(now)
-
-    def _finish(self, attempt: int | None, reason: str | None) -> list[Command]:
-        commands: list[Command] = [
-            Cancel(begun.attempt, begun.server, timed_out=attempt is None) for begun in self._running.values()
-        ]
-        self._running.clear()
-        self.done = True
-        self.wake_at = None
-        commands.append(Finish(attempt, reason))
-        return commands
-
-    def _advance(self, now: float) -> list[Command]:
+        """Start the query, or look again: `wake_at` has come."""
         if self.done:
             return []
         if now >= self._limits.deadline:
@@ -170,6 +138,30 @@ class AttemptPlan:
             commands.extend(self._hedge(now))
         else:
             commands.extend(self._next(now))
+        return commands
+
+    def answered(self, attempt: int) -> list[Command]:
+        """Take a usable answer; however late it is, an answer in hand is never thrown away."""
+        if self.done or self._running.pop(attempt, None) is None:
+            return []
+        return self._finish(attempt, None)
+
+    def failed(self, attempt: int, now: float) -> list[Command]:
+        """Note that an attempt brought no usable answer."""
+        begun = self._running.pop(attempt, None)
+        if self.done or begun is None:
+            return []
+        self._failed_at[begun.server] = now
+        return self.tick(now)
+
+    def _finish(self, attempt: int | None, reason: str | None) -> list[Command]:
+        commands: list[Command] = [
+            Cancel(begun.attempt, begun.server, timed_out=attempt is None) for begun in self._running.values()
+        ]
+        self._running.clear()
+        self.done = True
+        self.wake_at = None
+        commands.append(Finish(attempt, reason))
         return commands
 
     def _next(self, now: float) -> list[Command]:
@@ -232,11 +224,11 @@ class AttemptPlan:
 class LatencyWindow:
     """The last answer times of one server, in seconds, for its usual 95th percentile."""
 
-    __slots__ = ("_age", "_p95_s", "_samples")
+    __slots__ = ("_age", "_samples", "p95_s")
 
     def __init__(self) -> None:
         self._samples: deque[float] = deque(maxlen=SAMPLES)
-        self._p95_s: float | None = None
+        self.p95_s: float | None = None  # until enough answers were seen
         self._age = 0
 
     def add(self, elapsed_s: float) -> None:
@@ -245,12 +237,7 @@ class LatencyWindow:
         self._age += 1
         if self._age % 8 == 0 and len(self._samples) >= MIN_SAMPLES:
             ranked = sorted(self._samples)
-            self._p95_s = max(MIN_HEDGE_S, ranked[(len(ranked) * 95) // 100])
-
-    @property
-    def p95_s(self) -> float | None:
-        """Usual 95th percentile, None while too few answers were seen."""
-        return self._p95_s
+            self.p95_s = max(MIN_HEDGE_S, ranked[(len(ranked) * 95) // 100])
 
 
 class HedgeCredit:

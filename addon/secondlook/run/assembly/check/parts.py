@@ -85,9 +85,8 @@ class Parts:
         lookup = TieredLookup(
             settings.servers,
             upstream_proxy=settings.upstream_proxy,
-            events=None if heartbeat_s is None and worker is None else ledger.recorder,
+            record=None if heartbeat_s is None and worker is None else ledger.recorder.record,
             worker=worker,
-            new_id=make_id,
             clock=clock,
             heartbeat_s=heartbeat_s,
             expiry_s=(settings.cache.expiry_min, settings.cache.expiry_max),
