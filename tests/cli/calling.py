@@ -24,9 +24,8 @@ def write_events(state, *events: Event) -> None:
 
 
 def make_event(url: str, **fields: object) -> Event:
-    return Event(
-        id=make_id(), kind=EventKind.BLOCKED, time=1_790_000_000.25, url=url, decision="block", **fields
-    )
+    given = {"kind": EventKind.BLOCKED, "time": 1_790_000_000.25, "decision": "block", **fields}
+    return Event(id=make_id(), url=url, **given)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from secondlook.agent.actions.kept_notices import KeptNotices
 from secondlook.cli.context import CommandContext
 from secondlook.cli.records import log
 from secondlook.cli.records.log import COLUMNS
+from secondlook.core.event import EventKind
 from secondlook.ledger.log.event_log import EventLog
 from secondlook.ledger.log.filter import EventFilter
 from secondlook.ledger.log.shape import EVENT_KEYS
@@ -132,3 +133,16 @@ def test_people_read_the_names_of_lists_and_programs_the_short_ones(state, monke
     assert piped[COLUMNS.index("list or rule")] == "mw-8b", "the title changes with the feeds that come"
     (event,) = json_lines("log", "--state", state)
     assert event["list"] == "mw-8b"
+
+
+def test_what_became_of_a_server_is_in_plain_words(state):
+    for detail in ("opened: refused", "closed: answers again", "on the intranet"):
+        write_events(state, make_event("", kind=EventKind.SERVER, server="office", detail=detail))
+    rows = [line.split("\t")[COLUMNS.index("what")] for line in on(state, "log").stdout.splitlines()[1:]]
+    assert rows == ["office stopped answering: refused", "office answers again", "office on the intranet"]
+    assert json_lines("log", "--state", state)[0]["detail"] == "opened: refused"
+
+
+def test_following_ends_with_the_times_that_are_wanted(state):
+    write_events(state, make_event("http://a.example/1"))
+    assert "a.example" in on(state, "log", "--follow", "--until", "2026-10-01").stdout

@@ -6,6 +6,7 @@ from ledgerkit.samples import START, make_event
 from secondlook.core.event import EventKind
 from secondlook.ground.errors import LedgerError
 from secondlook.ledger.ledger import EventFilter, Ledger, LedgerOptions
+from secondlook.ledger.log.search import add_next
 
 pytestmark = pytest.mark.anyio
 
@@ -67,3 +68,25 @@ async def test_follow_yields_what_is_written_from_now_on(ledger):
         ledger.recorder.note(event)
     assert [(await anext(stream)).id for _ in after] == [event.id for event in after]
     await stream.aclose()
+
+
+async def test_following_ends_with_the_times_that_are_wanted(ledger, clock):
+    made = [make_event(EventKind.BLOCKED, START + number) for number in range(3)]
+    cursor = ledger.events.end()
+    for event in made:
+        ledger.recorder.note(event)
+    clock.at = START + 5
+    stream = ledger.events.follow(EventFilter(until=START + 2), after=cursor)
+    assert [event.id async for event in stream] == [event.id for event in made[:2]]
+
+
+@pytest.mark.parametrize("indexed", [False, True])
+def test_an_international_host_is_found_by_its_own_letters(ledger, place, indexed):
+    url = "https://xn--bcher-kva.example/%C3%BCbersicht"
+    event = make_event(EventKind.BLOCKED, START, host="xn--bcher-kva.example", url=url)
+    ledger.recorder.note(event)
+    if indexed and "sqlite" in place:
+        ledger.store.commit_now(lambda connection: add_next(connection, 10))
+    for search in ("bücher", "BÜCHER.example", "https://bücher.example/übersicht", "übersicht bücher"):
+        assert [found.id for found in ledger.events.export(EventFilter(search=search))] == [event.id], search
+    assert not list(ledger.events.export(EventFilter(search="büche.example")))

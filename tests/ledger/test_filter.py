@@ -9,6 +9,7 @@ from secondlook.ledger.log.filter import (
     indexed,
     led_by,
     names_of,
+    spellings,
     unindexed,
     words,
 )
@@ -73,6 +74,24 @@ def test_words_are_few_and_short():
     assert words(EventFilter(search="  a  b ")) == ["a", "b"]
     assert len(words(EventFilter(search=" ".join(["x" * 100] * 40)))) == 16
     assert len(words(EventFilter(search="x" * 1000))[0]) == 256
+
+
+@pytest.mark.parametrize(
+    ("word", "in_the_log"),
+    [
+        ("shop.example", ()),
+        ("bücher", ("xn--bcher-kva",)),
+        ("Bücher.example/ü?a", ("xn--bcher-kva.example/%C3%BC?a",)),
+        ("https://bücher.example:8443", ("https://xn--bcher-kva.example:8443",)),
+        ("https://bücher.example", ("https://xn--bcher-kva.example",)),
+        ("/größe", ("/gr%C3%B6%C3%9Fe",)),
+        ("größe.pdf", ("gr%C3%B6%C3%9Fe.pdf",)),
+    ],
+)
+def test_a_word_is_looked_for_as_people_write_it_and_as_the_log_has_it(word, in_the_log):
+    assert spellings(word)[0] == word
+    assert set(in_the_log) <= set(spellings(word)[1:])
+    assert bool(spellings(word)[1:]) == bool(in_the_log)
 
 
 @pytest.mark.parametrize("dialect", [sqlite, postgresql])

@@ -118,6 +118,7 @@ def test_the_text_of_an_event_is_what_is_searched_and_no_more(log):
 )
 def test_a_word_is_all_of_its_trigrams(word, query):
     assert search.match_of(word) == query
+    assert search.match_of(word, "xyz") == f'{query} OR "xyz"'
 
 
 def test_elsewhere_there_is_no_index_to_change(ledger):

@@ -113,6 +113,13 @@ def test_a_rule_is_written_as_it_is_typed(scope, subject, shown):
     assert shape["expires"] is None
 
 
+def test_instants_within_an_event_are_written_as_its_own_time_is():
+    extra = {"feeds": ["a"], "family": None, "first_seen": START}
+    assert event_json(make_event(extra=extra))["extra"] == {**extra, "first_seen": "2023-11-14T22:13:20.000Z"}
+    for without in ({"feeds": [], "first_seen": None}, {"steps": []}):
+        assert event_json(make_event(extra=without))["extra"] == without
+
+
 HOSTILE = (
     '=cmd|"/c calc"!A1',
     "+1",

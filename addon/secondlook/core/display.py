@@ -26,6 +26,15 @@ _LIKE_LATIN: Final = frozenset("асԁеһіїјӏкорԛѕԝхуъьҽпгѐё
 """Cyrillic and Greek letters of which a name could be made that looks like one in Latin letters."""
 
 
+_SERVER_CHANGES: Final = {
+    "opened": "stopped answering",
+    "closed": "answers again",
+    "slowed": "asked to be asked less often",
+    "resumed": "answers as often as before",
+    "misconfigured": "its settings here do not fit",
+}
+
+
 def readable_host(host: str) -> str | None:
     """Return an international name in its own letters.
 
@@ -76,3 +85,12 @@ def shown_host(url: str) -> str:
 def as_sentence(message: str) -> str:
     """Write a message as a sentence: with a capital letter and a full stop."""
     return f"{message[:1].upper()}{message[1:].rstrip('.')}."
+
+
+def server_change(detail: str) -> str:
+    """Return in plain words what became of a server, of the detail of its event (`opened: refused`)."""
+    what, _, reason = detail.partition(": ")
+    words = _SERVER_CHANGES.get(what)
+    if words is None:
+        return detail
+    return words if reason in ("", "answers again") else f"{words}: {reason}"

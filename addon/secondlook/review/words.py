@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from secondlook.core.display import as_sentence, readable
+from secondlook.core.display import as_sentence, readable, server_change
 from secondlook.core.event import EventKind
 from secondlook.core.rules.subject import subject_of
 from secondlook.core.verdict import Action, Stage
@@ -50,15 +50,6 @@ SCOPES = {
 
 OF_OURS = frozenset({EventKind.UPDATE, EventKind.SERVER})
 """Events about our own lists and servers, not about what somebody asked for."""
-
-SERVER_CHANGES = {
-    "opened": "stopped answering",
-    "closed": "answers again",
-    "slowed": "asked to be asked less often",
-    "resumed": "answers as often as before",
-    "misconfigured": "its settings here do not fit",
-}
-"""What became of a server, in the words of its events (`opened: refused`) and in plain ones."""
 
 SENTENCES = {
     "rules": "One of your own rules decided{rule}.",
@@ -200,11 +191,7 @@ def why(event: Json, titles: Mapping[str, str] = NO_TITLES) -> str:
 def detail_of(event: Json) -> str:
     """Return the detail of an event; of one about a server, what became of it in plain words."""
     detail = str(event.get("detail") or "")
-    what, _, reason = detail.partition(": ")
-    if event.get("kind") != EventKind.SERVER or what not in SERVER_CHANGES:
-        return detail
-    words = SERVER_CHANGES[what]
-    return words if reason in ("", "answers again") else f"{words}: {reason}"
+    return server_change(detail) if event.get("kind") == EventKind.SERVER else detail
 
 
 def headline(event: Json) -> str:

@@ -181,18 +181,26 @@ def _because(wanted: "EventFilter") -> str:
 
 
 def _row(event: Event, titles: Mapping[str, str] = NO_TITLES, *, utc: bool = False) -> tuple[object, ...]:
-    what = event.url or event.filename or event.host or event.sha256 or event.detail
     return (
         time_text(event.time, utc=utc),
         event.kind,
         event.cls,
-        what,
+        event.url or event.filename or event.host or event.sha256 or _happened(event),
         event.client,
         event.stage,
         titles.get(event.list, event.list) if event.list else event.rule,
         event.threat,
         event.id,
     )
+
+
+def _happened(event: Event) -> str | None:
+    if event.kind is not EventKind.SERVER or not event.detail:
+        return event.detail
+    from secondlook.core.display import server_change
+
+    change = server_change(event.detail)
+    return f"{event.server} {change}" if event.server else change
 
 
 def _print_plain(row: tuple[object, ...]) -> None:

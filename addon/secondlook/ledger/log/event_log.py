@@ -12,6 +12,7 @@ from secondlook.ledger.log.reading import LogReader, Page
 from secondlook.ledger.log.tail import LogTail
 
 _FOLLOW_S: Final = 0.25
+_WRITTEN_LATE_S: Final = 2.0  # by so much an event may be written after its time
 _PASSAGES: Final = 1_000
 _ALL: Final = EventFilter()
 
@@ -68,11 +69,18 @@ class EventLog:
         return self._store.guard(lambda: self._tail.after(wanted, after, limit))
 
     async def follow(self, wanted: EventFilter = _ALL, *, after: str | None = None) -> AsyncIterator[Event]:
-        """Yield events as they are written, from now or from a cursor or event id on, for ever."""
+        """Yield events as they are written, from now or from a cursor or event id on.
+
+        Goes on for ever, or to the end of the times that are wanted.
+        """
         cursor = await self.run(self.end) if after is None else after
-        while True:
+        over = False
+        while not over:
+            over = wanted.until is not None and self._store.clock.now() > wanted.until + _WRITTEN_LATE_S
             found, cursor = await self.run(self.tail, wanted, after=cursor)
             for event in found:
                 yield event
-            if not found:
+            if found:
+                over = False
+            elif not over:
                 await asyncio.sleep(_FOLLOW_S)

@@ -1,17 +1,22 @@
 """Which events of the log are wanted, and that as conditions of SQL."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import quote
 
 import sqlalchemy as sa
 
 from secondlook.core.rules.client import network_of
+from secondlook.core.url.canonical import canonical_host
 from secondlook.ledger.engine.codec import clean
 from secondlook.ledger.engine.tables import events
 from secondlook.ledger.log import search
 
 _ASCII: Final = 0x80
+_ASCII_TEXT: Final = "".join(map(chr, range(_ASCII)))
+_URL: Final = re.compile(r"([a-z][a-z0-9+.-]*://)?([^/?#:@]*)(.*)", re.IGNORECASE | re.ASCII | re.DOTALL)
 _WORDS: Final = 16  # of a search; further ones are passed over
 _WORD_LIMIT: Final = 256  # characters of one
 
@@ -149,8 +154,29 @@ def words(wanted: EventFilter) -> list[str]:
     return [word[:_WORD_LIMIT] for word in (wanted.search or "").split(maxsplit=_WORDS)[:_WORDS]]
 
 
+def spellings(word: str) -> tuple[str, ...]:
+    """Return a word of a search, and how URLs of the log have it: a host as `xn--…`, the rest escaped.
+
+    A host's labels are found so as wholes alone.
+    """
+    found = _URL.fullmatch(word)
+    if word.isascii() or found is None:
+        return (word,)
+    scheme, host, rest = found.groups("")
+    host = canonical_host(host)[0]
+    return tuple(dict.fromkeys((word, scheme + host + _escaped(rest), _escaped(word))))
+
+
+def _escaped(text: str) -> str:
+    return quote(text, safe=_ASCII_TEXT)
+
+
 def word_condition(word: str, *, sqlite: bool) -> sa.ColumnElement[bool]:
-    """Look for a word in the texts of an event, in any case."""
+    """Look for a word in the texts of an event, in any case and in any of its spellings."""
+    return sa.or_(*[_contains(spelled, sqlite=sqlite) for spelled in spellings(word)])
+
+
+def _contains(word: str, *, sqlite: bool) -> sa.ColumnElement[bool]:
     if sqlite and any(ord(char) >= _ASCII for char in word):
         folded = word.casefold()
         return sa.or_(*[sa.func.contains(column, folded) == 1 for column in search.TEXT_COLUMNS])

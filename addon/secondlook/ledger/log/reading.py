@@ -26,6 +26,7 @@ from secondlook.ledger.log.filter import (
     indexed,
     led_by,
     names_of,
+    spellings,
     unindexed,
     word_condition,
     words,
@@ -186,7 +187,7 @@ class LogReader:
         seqs = list(
             connection.exec_driver_sql(
                 f"SELECT rowid FROM words WHERE words MATCH ? AND {bounds} ORDER BY rowid {order} LIMIT ?",  # noqa: S608
-                (search.match_of(plan.word), at, plan.low if newest_first else plan.high, count),
+                (search.match_of(*spellings(plan.word)), at, plan.low if newest_first else plan.high, count),
             ).scalars()
         )
         rows: list[Any] = []
@@ -257,7 +258,7 @@ class LogReader:
             number = connection.exec_driver_sql(
                 "SELECT count(*) FROM "
                 "(SELECT 1 FROM words WHERE words MATCH ? AND rowid BETWEEN ? AND ? LIMIT ?)",
-                (search.match_of(word), low, high, _COUNTED),
+                (search.match_of(*spellings(word)), low, high, _COUNTED),
             ).scalar_one()
             counted.append((number, f"word:{word}"))
         return min(counted, key=lambda pair: pair[0])[1]

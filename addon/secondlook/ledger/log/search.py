@@ -99,7 +99,11 @@ def begin_merge(connection: sa.Connection, pages: int = MERGE_PAGES) -> None:
     connection.exec_driver_sql("INSERT INTO words(words, rank) VALUES ('merge', ?)", (-pages,))
 
 
-def match_of(word: str) -> str:
-    """Write the query for one word (at least `SHORTEST` characters): all of its trigrams."""
+def match_of(*spellings: str) -> str:
+    """Write the query for one word (at least `SHORTEST` characters): all trigrams of any of its spellings."""
+    return " OR ".join(map(_all_of, spellings))
+
+
+def _all_of(word: str) -> str:
     trigrams = dict.fromkeys(word[at : at + SHORTEST] for at in range(len(word) - SHORTEST + 1))
     return " AND ".join('"' + trigram.replace('"', '""') + '"' for trigram in trigrams)

@@ -32,6 +32,12 @@ EVENT_KEYS: Final = (
 """Keys that the contract names, in its order."""
 
 
+def _dated(extra: dict[str, Any]) -> dict[str, Any]:
+    """Write the instants of `extra`, which are kept as Unix seconds."""
+    seen = extra.get("first_seen")
+    return {**extra, "first_seen": rfc3339(seen)} if isinstance(seen, (int, float)) else extra
+
+
 def passage_json(passage: Passage) -> dict[str, Any]:
     """A passage of TLS as `status --json` gives it."""
     return {
@@ -56,6 +62,7 @@ ALL_EVENT_KEYS: Final = tuple(field.name for field in _EVENT_FIELDS)
 _SHAPES: Final[dict[Form, Callable[[Any], object]]] = {
     Form.MOMENT: rfc3339,
     Form.DIGEST: bytes.hex,
+    Form.JSON: _dated,
 }
 _SHAPED: Final = tuple(
     (each.name, str if each.enum is not None else _SHAPES[each.form])
