@@ -19,6 +19,8 @@ PAGE, PART, FILE = SubjectClass.PAGE, SubjectClass.SUBRESOURCE, SubjectClass.DOW
         (None, "image/png,*/*;q=0.5", "GET", "/a.png", PART),
         (None, "*/*", "GET", "/a.css", PART),
         (None, "*/*", "GET", "/pkg.whl", FILE),
+        ("empty", "*/*", "GET", "/a.searchconnector-ms", FILE),
+        ("empty", "*/*", "GET", "/a.bat%C2%A0", FILE),
         (None, "*/*", "GET", "/", PAGE),
         (None, None, "GET", "/anything", PAGE),
         (None, "*/*", "POST", "/api", PART),

@@ -198,12 +198,29 @@ def test_a_type_behind_many_others_counts():
         'xfilename="x.gif"; filename="evil.hta"',
         "filename='evil.hta'",
         'filename="x.gif"; ' + "a=b; " * 50 + 'filename="evil.hta"',
+        "filename*=UTF-8''evil%252ehta",
+        "filename*=UTF-8''evil.hta%C2%A0",
+        'filename="evil.hta\xe3\x80\x80"',
     ],
 )
 def test_each_name_that_a_client_may_read_counts(name):
     assert declared("image/gif", f"attachment; {name}", "/thing").risky
     harmless = name.replace("hta", "gif").replace("odGE", "naWY")
     assert not declared("image/gif", f"attachment; {harmless}", "/thing").risky
+
+
+@pytest.mark.parametrize("kind", ["attachment", "inline"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        'filename*0="evil.h"; filename*1="ta"',
+        "filename*0*=UTF-8''evil%2e; filename*1=hta",
+        'filename="x.gif"; filename*0=evil.hta',
+    ],
+)
+def test_a_name_in_pieces_hides_none(kind, name):
+    """Firefox puts it together (RFC 2231, 3), others take another one."""
+    assert declared("image/x-new", f"{kind}; {name}", "/thing").risky
 
 
 def test_names_without_number_hide_none():

@@ -10,16 +10,20 @@ from urllib.parse import unquote
 from secondlook.core.verdict import SubjectClass
 
 _PAGE_DESTINATIONS = frozenset({"document", "iframe", "frame", "fencedframe", "embed", "object"})
-DOWNLOAD_EXTENSIONS = frozenset(  # programs, installers, scripts, archives, images, macro documents
+# programs, installers, scripts, archives, images, macro documents, shortcuts, mails
+DOWNLOAD_EXTENSIONS = frozenset(
     """
-    7z aab ace ade adp ahk apk apks appimage appinstaller application appref-ms appx appxbundle arj au3
-    bat bundle bz2 cab chm cmd com command cpl crx csh deb desktop diagcab dll dmg doc docm dotm egg elf
-    exe flatpak flatpakref gadget gem gz hlp hta img inf ipa iqy iso jar jnlp jse kext ksh lha lnk lz lz4
-    lzh lzma mcl mobileconfig msc msh msi msix msixbundle msp mst nupkg ocx one onepkg pif pkg pot potm
-    ppa ppam pps ppsm ppt pptm prf ps1 ps1xml ps2 psc1 psd1 psm1 pyc pyz pyzw qcow2 rar reg rpm run scf
-    scpt scr sct settingcontent-ms sh shb sldm slk snap swf sys tar tbz tbz2 tgz txz tzst udeb url vbe vbs
-    vdi vhd vhdx vmdk vsix webloc whl wim wsc wsf wsh xapk xar xbap xla xlam xll xls xlsb xlsm xltm xpi xz
-    z zip zst
+    7z aab accda accdb accde accdr ace ade adp ahk apk apks appimage appinstaller applescript application
+    appref-ms appx appxbundle arj au3 bat bundle bz2 cab chm class cmd com command cpgz cpio cpl crx csh deb
+    deskthemepack desktop diagcab diagcfg diagpkg dll dmg dmgpart doc docm dotm dqy egg elf eml esd exe
+    fileloc flatpak flatpakref gadget gem gz hlp hta img inetloc inf ins ipa iqy iso isp jar jnlp jse kext
+    ksh lha library-ms lnk lz lz4 lzh lzma mcl mda mdb mde mdw mdz mht mhtml mobileconfig mof mpkg msc msh
+    msi msix msixbundle msp mst msu nupkg ocx odc one onepkg oqy osax pax pif pkg pot potm ppa ppam pps ppsm
+    ppt pptm prf ps1 ps1xml ps2 psc1 psd1 psm1 pyc pyd pyo pyz pyzw qcow2 rar rdp reg rgs rpm rqy run scf
+    scpt scptd scr sct search-ms searchconnector-ms settingcontent-ms sfx sh shar shb shs sldm slk snap
+    sparsebundle sparseimage swf swm sys tar tbz tbz2 terminal tgz theme themepack tlz tpz txz tzst udeb udf
+    udl url uue vbe vbs vdi vhd vhdx vmdk vsix vsmacros vsto webarchive webloc website wflow whl wim
+    workflow wsc wsf wsh xapk xar xbap xip xla xlam xll xls xlsb xlsm xltm xnk xpi xrm-ms xz z zip zipx zst
     """.split()  # noqa: SIM905 - a table to read
 )
 _PART_EXTENSIONS = frozenset(
@@ -29,7 +33,12 @@ _PART_EXTENSIONS = frozenset(
     """.split()  # noqa: SIM905 - a table to read
 )
 _READING_METHODS = frozenset({"GET", "HEAD"})
-_LONGEST_EXTENSION = 17  # settingcontent-ms
+_LONGEST_EXTENSION = max(map(len, DOWNLOAD_EXTENSIONS))
+# Windows cuts dots and spaces off, Firefox every kind of space that Unicode has
+_CUT_OFF = (
+    ". \t\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000\ufeff"
+)
 _CUT = re.compile(r"[;\0]")
 
 
@@ -60,10 +69,10 @@ def classify(
 def extension_of(name: str) -> str:
     """Return the extension of a file's name as the system that opens it reads it, in lower case; "" for none.
 
-    Windows cuts dots and spaces off the end, and whatever reads C strings all from a NUL on; what follows a
+    Dots and spaces are cut off the end, and by whatever reads C strings all from a NUL on; what follows a
     semicolon is a parameter of the path (RFC 3986, 3.3).
     """
-    _, dot, extension = _CUT.split(name, maxsplit=1)[0].rstrip(". ").rpartition(".")
+    _, dot, extension = _CUT.split(name, maxsplit=1)[0].rstrip(_CUT_OFF).rpartition(".")
     return extension.lower() if dot and len(extension) <= _LONGEST_EXTENSION else ""
 
 

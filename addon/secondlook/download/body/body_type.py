@@ -70,6 +70,7 @@ _LIVE = re.compile(
 )
 _MIXED = "multipart/x-mixed-replace"
 _NAME_STAR = re.compile(r"""filename\*\s*=\s*"?(?:([\w-]+)'[^']*')?([^;"]+)""", re.IGNORECASE)
+_NAME_IN_PIECES = re.compile(r"filename\*\d", re.IGNORECASE)  # RFC 2231, 3
 _NAME = re.compile(r"""filename\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;]+))""", re.IGNORECASE)
 # In a URL they name what a server runs and are no sign of what the answer is; as the name of a file they do.
 _RUN_BY_SERVERS = frozenset({"asp", "aspx", "cgi", "jsp", "php", "pl", "ps", "py", "rb", "sh"})
@@ -135,7 +136,7 @@ def declared(
     name = given or filename_of(None, path)
     attached = disposition is not None and _is_attached(disposition)
     streaming = stated.live and not attached
-    if attached or given is not None:
+    if attached or given is not None or _NAME_IN_PIECES.search(disposition or ""):
         names = (name or "", *_names_of(disposition or ""))
         named = any(_has_ending(one, _RISKY_GIVEN) for one in names)
     else:
@@ -234,12 +235,14 @@ def filename_of(disposition: str | None, path: str) -> str | None:
 def _names_of(disposition: str) -> list[str]:
     """Return all names that some client may save a body under: escaped and encoded ones as they are and read.
 
-    Chromium undoes `%` and RFC 2047 in a plain name, and others take another of several than we do.
+    Chromium undoes `%` and RFC 2047 in a plain name, Firefox `%` twice, and puts a name in pieces together;
+    others take another of several than we do.
     """
     found = [star[2] for star in islice(_NAME_STAR.finditer(disposition), _MOST_NAMES)]
     plain = islice(_NAME.finditer(disposition), _MOST_NAMES)
     found += [each[1] if each[1] is not None else each[2] for each in plain]
-    names = ["hidden.exe"] if len(found) >= _MOST_NAMES else []
+    hidden = len(found) >= _MOST_NAMES or _NAME_IN_PIECES.search(disposition) is not None
+    names = ["hidden.exe"] if hidden else []
     for raw in found:
         name = raw[-_LONGEST_NAME:].strip(" \t'\"")
         if "=?" in name:
@@ -249,7 +252,8 @@ def _names_of(disposition: str) -> list[str]:
                     one.decode(code or "latin-1", "replace") if isinstance(one, bytes) else one
                     for one, code in parts
                 )
-        names += [name, unquote(name)]
+        once, read = unquote(name), name.encode("latin-1", "replace").decode("utf-8", "replace")
+        names += [name, once, unquote(once), read]
     return names
 
 

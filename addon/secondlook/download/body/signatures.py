@@ -101,6 +101,11 @@ SIGNATURES: tuple[tuple[int, bytes, str], ...] = (  # where, what, name
     (0, b"dex\n04", "dex"),
     (0, b"ANDROID BACKUP\n", "android backup"),
     (0, b"CrAU", "android update"),
+    (0, b"\x00\x01\x00\x00Standard Jet DB", "access"),
+    (0, b"\x00\x01\x00\x00Standard ACE DB", "access"),
+    (0, b"FasdUAS ", "applescript"),
+    (0, b"bplist00", "plist"),
+    (0, b"\x1bLua", "lua"),
     *(
         (0, begin + b"%d" % digit, "uuencode")
         for begin in (b"begin ", b"begin-base64 ")
@@ -173,10 +178,21 @@ _TEXT_MARKS = (b"\xfe\xff", b"\xff\xfe", b"\xef\xbb\xbf")
 
 _BEFORE_MARKUP = b"\xef\xbb\xbf\t\n\f\r "
 _APPLICATION = b"hta:application"
-_PROGRAM_MARKUP = re.compile(  # scripts and consoles written in XML
-    rb"<(?:job[\s>]|scriptlet[\s>]|mmc_consolefile|pcsettings|librarydescription|persistedquery|jnlp\s"
-    rb"|msxsl:script|installergui|task\s[^>]{0,200}xmlns=.http://schemas\.microsoft\.com/windows)",
+_PROGRAM_MARKUP = re.compile(  # scripts, consoles, installers, shortcuts, documents in XML
+    rb"<(?:job[\s>]|scriptlet[\s>]|component[\s>]|mmc_consolefile|pcsettings|psconsolefile|jnlp\s|plist[\s>]"
+    rb"|librarydescription|persistedquery|searchconnectordescription|installergui|appinstaller\s|\?mso-application"
+    rb"|pkg:package|xdp:xdp|\w+:diagnosticpackage"
+    rb"|task\s[^>]{0,200}xmlns=.http://schemas\.microsoft\.com/windows"
+    rb"|project\s[^>]{0,200}xmlns=.http://schemas\.microsoft\.com/developer/msbuild)"
+    rb"|urn:schemas-microsoft-com:(?:asm\.|xslt)",
     re.IGNORECASE,
+)
+# Shortcuts, themes, connections, archived pages and mails: lines that have to be there, wherever they stand.
+_PROGRAM_LINES = re.compile(
+    rb"^[ \t]*(?:\[(?:internetshortcut|desktop entry|shell|autorun|theme|oledb|defaultinstall[\w.]*)\]\s*?$"
+    rb"|(?:alternate )?(?:full address|shell):s:|remoteapplicationprogram:s:|gatewayhostname:s:"
+    rb"|mime-version:[ \t]*1|snapshot-content-location:|xlodbc\r?$|querytype=(?:oledb|text|web))",
+    re.IGNORECASE | re.MULTILINE,
 )
 _SCRIPT_OPENS = re.compile(
     rb"\s*(?:'|rem\s|option\s+explicit|on\s+error\s+resume|dim\s+\w|set\s+\w+\s*=|@?echo\s+off|@echo|setlocal|::"
@@ -309,7 +325,7 @@ def script_signature(first: bytes) -> str | None:
     text = text.removeprefix(b"\xef\xbb\xbf")
     if text.lstrip()[:1] == b"<" and _PROGRAM_MARKUP.search(text) is not None:
         return "script"
-    found = _SCRIPT_OPENS.match(text) or _SCRIPT_WORDS.search(text)
+    found = _SCRIPT_OPENS.match(text) or _SCRIPT_WORDS.search(text) or _PROGRAM_LINES.search(text)
     return "script" if found is not None else None
 
 
