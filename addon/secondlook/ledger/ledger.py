@@ -26,7 +26,6 @@ import sqlalchemy as sa
 from secondlook.core.event import Event, EventKind
 from secondlook.ground.clock import Clock, SystemClock
 from secondlook.ground.errors import LedgerError
-from secondlook.ground.ulid import make_id
 from secondlook.ledger.engine.database import Place, find_place
 from secondlook.ledger.engine.journal import Journal
 from secondlook.ledger.engine.salvage import open_or_repair
@@ -156,8 +155,7 @@ class Ledger:
             self.flags.journal.close()
 
     def _record_trouble(self, detail: str) -> None:
-        now = self.store.clock.now()
-        self.recorder.record(Event(id=make_id(now), kind=EventKind.ERROR, time=now, detail=detail))
+        self.recorder.record(Event(id="", kind=EventKind.ERROR, time=self.store.clock.now(), detail=detail))
 
     def _recovered(self, reason: str, lasted_s: float) -> None:
         """Write down that the ledger takes events again; one process of a family does."""

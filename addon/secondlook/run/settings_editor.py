@@ -31,7 +31,6 @@ from secondlook.ground.clock import Clock
 from secondlook.ground.errors import ConfigError, SecondLookError
 from secondlook.ground.files import rewrite
 from secondlook.ground.lanes import COMMANDS
-from secondlook.ground.ulid import make_id
 from secondlook.ledger.log.recorder import Recorder
 from secondlook.review.operations.refused import Refused
 from secondlook.review.program import Json
@@ -262,8 +261,7 @@ class SettingsEditor:
 
     def _note(self, detail: str, who: str | None) -> None:
         now = self._clock.now()
-        event = Event(id=make_id(now), kind=EventKind.ACTION, time=now, detail=detail, client=who)
-        self._recorder.record(event)
+        self._recorder.record(Event(id="", kind=EventKind.ACTION, time=now, detail=detail, client=who))
 
 
 _OF_A_TRY: Final = ("format", "accepted", "distinct", "rejected", "lists", "rejects", "skipped", "refused")

@@ -8,7 +8,6 @@ from secondlook.config import Settings
 from secondlook.core.event import Event, EventKind
 from secondlook.ground import collector
 from secondlook.ground.errors import LedgerError
-from secondlook.ground.ulid import make_id
 from secondlook.run.assembly.check.opening import ledger_of
 
 
@@ -16,9 +15,8 @@ def main() -> None:
     """Read the event's words and the settings from standard input, and write it."""
     collector.collect_seldom()
     asked = json.load(sys.stdin)
-    now = time.time()
     extra = {"process": asked["process"]} if asked["process"] else {}
-    event = Event(id=make_id(now), kind=EventKind.ERROR, time=now, detail=asked["detail"], extra=extra)
+    event = Event(id="", kind=EventKind.ERROR, time=time.time(), detail=asked["detail"], extra=extra)
     try:
         with ledger_of(Settings.model_validate_json(asked["settings"])) as ledger:
             ledger.recorder.record(event)

@@ -22,7 +22,6 @@ from secondlook.cli.output import (
 )
 from secondlook.ground.errors import PatternError
 from secondlook.ground.instant import rfc3339
-from secondlook.ground.ulid import make_id
 
 if TYPE_CHECKING:
     from secondlook.agent.pattern.source import UpdateOutcome
@@ -190,8 +189,7 @@ def rollback(
     kept_back = change.kept_text(stamp, context.list_title) or "nothing is kept back"
     text = f"rolled back to {generation_text(stamp.generation)}: {kept_back}"
     with context.ledger() as ledger:
-        now = time.time()
-        ledger.recorder.record(Event(id=make_id(now), kind=EventKind.UPDATE, time=now, detail=text))
+        ledger.recorder.record(Event(id="", kind=EventKind.UPDATE, time=time.time(), detail=text))
     lines = [f"{generation_text(stamp.generation)} is in force again, until a server has another one"]
     if stamp.held:
         lines.append(f"  take the one that was given up after all with: {typed('pattern update --force')}")
@@ -214,10 +212,7 @@ def _roll_back_rules(context: CommandContext, feed: str) -> None:
     rule_keeper.ask_for_look(context.state)
     text = f"rolled back to {now_in_force.count} rules of {rfc3339(now_in_force.taken_at)}"
     with context.ledger() as ledger:
-        now = time.time()
-        ledger.recorder.record(
-            Event(id=make_id(now), kind=EventKind.UPDATE, time=now, list=feed, detail=text)
-        )
+        ledger.recorder.record(Event(id="", kind=EventKind.UPDATE, time=time.time(), list=feed, detail=text))
     context.report(
         {"feed": feed, "rules": now_in_force.count, "taken_at": rfc3339(now_in_force.taken_at)},
         f"{feed}: {text}; in force as soon as they are compiled, until the feed has others",

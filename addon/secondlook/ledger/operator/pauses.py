@@ -45,4 +45,4 @@ class Pauses:
 
 
 def _event(now: float, client: str | None, detail: str) -> Event:
-    return Event(id=make_id(now), kind=EventKind.PAUSED, time=now, client=client, detail=detail)
+    return Event(id="", kind=EventKind.PAUSED, time=now, client=client, detail=detail)

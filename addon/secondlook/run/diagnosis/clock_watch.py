@@ -5,7 +5,6 @@ import logging
 
 from secondlook.core.event import Event, EventKind
 from secondlook.ground.clock import Clock
-from secondlook.ground.ulid import make_id
 from secondlook.ledger.log.recorder import Recorder
 
 logger = logging.getLogger(__name__)
@@ -26,8 +25,7 @@ async def watch_clock(recorder: Recorder, clock: Clock) -> None:
         way = "forward" if jump_s > 0 else "back"
         detail = f"the clock was set {way} by {_span(abs(jump_s))}; nothing expires because of it"
         logger.warning("%s", detail)
-        now = clock.now()
-        recorder.record(Event(id=make_id(now), kind=EventKind.ERROR, time=now, detail=detail))
+        recorder.record(Event(id="", kind=EventKind.ERROR, time=clock.now(), detail=detail))
 
 
 def _span(seconds: float) -> str:

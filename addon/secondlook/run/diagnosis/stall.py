@@ -22,7 +22,6 @@ from types import FrameType
 from secondlook.agent import metrics
 from secondlook.core.event import Event, EventKind
 from secondlook.ground.clock import Clock
-from secondlook.ground.ulid import make_id
 from secondlook.ledger.log.recorder import Recorder
 
 logger = logging.getLogger(__name__)
@@ -133,16 +132,8 @@ class StallReporter:
         if before:
             detail += f"; {before} more since the last report"
         logger.warning("%s", detail)
-        now = self._clock.now()
-        self._recorder.record(
-            Event(
-                id=make_id(now),
-                kind=EventKind.ERROR,
-                time=now,
-                detail=detail,
-                extra={"process": self._process},
-            )
-        )
+        now, extra = self._clock.now(), {"process": self._process}
+        self._recorder.record(Event(id="", kind=EventKind.ERROR, time=now, detail=detail, extra=extra))
 
 
 async def watch_stalls(recorder: Recorder, clock: Clock, process: str) -> None:

@@ -22,7 +22,6 @@ from secondlook.core.event import Event, EventKind
 from secondlook.core.lists.pattern import Pattern
 from secondlook.ground.errors import LedgerError, PatternError
 from secondlook.ground.tasks import Tasks, Work
-from secondlook.ground.ulid import make_id
 from secondlook.run.assembly.background.looks import watch_servers
 from secondlook.run.assembly.background.reporting import start_reporting
 from secondlook.run.assembly.background.second_look import (
@@ -186,12 +185,11 @@ def _record_feed(parts: Parts, notice: FeedNotice) -> None:
     """Record what became of a fetch; what did not change is no news."""
     if notice.outcome == "unchanged":
         return
-    now = parts.clock.now()
     parts.ledger.recorder.record(
         Event(
-            id=make_id(now),
+            id="",
             kind=_KINDS.get(notice.outcome, EventKind.ERROR),
-            time=now,
+            time=parts.clock.now(),
             server="embedded",
             detail=f"feed {notice.feed} {notice.outcome}: {notice.detail}",
         )

@@ -263,7 +263,7 @@ class LedgerRecords:
         now = self._clock.now()
         whom = event.client if event.user is None else f"{event.user} at {event.client}"
         passed = Event(
-            id=make_id(now),
+            id="",
             kind=EventKind.OVERRIDDEN,
             time=now,
             client=event.client,

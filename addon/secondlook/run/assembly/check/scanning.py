@@ -6,7 +6,6 @@ from secondlook.config import Settings
 from secondlook.core.event import Event, EventKind
 from secondlook.core.scan import CLAMD
 from secondlook.download.examination.file_scanner import FileScanner
-from secondlook.ground.ulid import make_id
 from secondlook.run.assembly.check.parts import Parts
 from secondlook.scan.compiling import RuleSource
 from secondlook.scan.rule_keeper import RuleChange, RuleKeeper
@@ -29,12 +28,11 @@ def clamd_reporter(parts: Parts, process: str | None) -> Callable[[str | None], 
     """Return what records that clamd went away, or answers again, as of a server."""
 
     def report(trouble: str | None) -> None:
-        now = parts.clock.now()
         parts.ledger.recorder.record(
             Event(
-                id=make_id(now),
+                id="",
                 kind=EventKind.SERVER,
-                time=now,
+                time=parts.clock.now(),
                 server=CLAMD,
                 detail="closed: answers again" if trouble is None else f"opened: {trouble}",
                 extra=None if process is None else {"process": process},
@@ -56,11 +54,11 @@ def make_rule_keeper(parts: Parts) -> RuleKeeper:
     """Make what compiles rules and puts them in force; each change is an event."""
 
     def report(change: RuleChange) -> None:
-        now = parts.clock.now()
         if change.error is not None:
             kind, detail = EventKind.ERROR, f"YARA rules refused, the last good ones stay: {change.error}"
         else:
             kind, detail = EventKind.UPDATE, f"{change.count} YARA rules in force"
-        parts.ledger.recorder.record(Event(id=make_id(now), kind=kind, time=now, list="yara", detail=detail))
+        now = parts.clock.now()
+        parts.ledger.recorder.record(Event(id="", kind=kind, time=now, list="yara", detail=detail))
 
     return RuleKeeper(parts.settings.state, lambda: rule_sources(parts.settings), parts.clock.now, report)
