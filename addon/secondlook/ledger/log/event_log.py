@@ -2,11 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from typing import Any, Final
+
+import sqlalchemy as sa
 
 from secondlook.core.event import Event
 from secondlook.core.tls_exception import KINDS, PASSTHROUGH, Lasting, Passage, passages
+from secondlook.ledger.engine.codec import row_event
 from secondlook.ledger.engine.store import Store
+from secondlook.ledger.engine.tables import events
 from secondlook.ledger.log.filter import EventFilter
 from secondlook.ledger.log.reading import LogReader, Page
 from secondlook.ledger.log.tail import LogTail
@@ -14,6 +19,8 @@ from secondlook.ledger.log.tail import LogTail
 _FOLLOW_S: Final = 0.25
 _WRITTEN_LATE_S: Final = 2.0  # by so much an event may be written after its time
 _PASSAGES: Final = 1_000
+_STEP: Final = 1_000  # events that an export has in memory …
+_STEP_S: Final = 5.0  # … and how long it looks for so many
 _ALL: Final = EventFilter()
 
 
@@ -44,15 +51,23 @@ class EventLog:
 
     def find(self, event_id: str) -> Event | None:
         """One event by its id."""
-        return self._store.guard(lambda: self._reader.show(event_id))
+        query = sa.select(events).where(events.c.id == event_id)
+        row = self._store.read(lambda connection: connection.execute(query).mappings().one_or_none())
+        return None if row is None else row_event(row)
 
     def export(
         self, wanted: EventFilter = _ALL, *, newest_first: bool = False, upto: str | None = None
     ) -> Iterator[Event]:
-        """All matching events, oldest first, in bounded memory; `upto` a cursor: none that follow it."""
-        walk = self._reader.walk(wanted, newest_first=newest_first, upto=upto)
-        while (event := self._store.guard(lambda: next(walk, None))) is not None:
-            yield event
+        """All matching events, oldest first; `upto` a cursor: none that follow it.
+
+        A page of them is in memory at a time, each read in a transaction of its own.
+        """
+        read = partial(self._reader.page, wanted, limit=_STEP, newest_first=newest_first, upto=upto)
+        cursor, more = None, True
+        while more:
+            page = self._store.guard(partial(read, after=cursor, budget_s=_STEP_S))
+            yield from page.events
+            cursor, more = page.cursor, page.more
 
     def passages(self, lasting: Lasting) -> list[Passage]:
         """TLS that is passed through now, by what was learned and what clients let pass for themselves."""

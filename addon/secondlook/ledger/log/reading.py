@@ -8,7 +8,7 @@ rarest leads; the others are conditions on the rows it finds. A page that is not
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -35,7 +35,6 @@ from secondlook.ledger.log.tail import LogTail, position
 
 PAGE_BUDGET_S: Final = 0.6
 PAGE_LIMIT: Final = 5_000
-_STEP: Final = 1_000  # events that a walk has in memory
 _WINDOW: Final = 100_000
 _INDEX_WINDOW: Final = 400_000
 _COUNTED: Final = 4_000
@@ -283,22 +282,3 @@ class LogReader:
             ).scalar()
             high = low - 1 if last is None else min(high, last)
         return low, high
-
-    def show(self, event_id: str) -> Event | None:
-        """One event by its id."""
-        with self._engine.connect() as connection:
-            row = (
-                connection.execute(sa.select(events).where(events.c.id == event_id)).mappings().one_or_none()
-            )
-        return None if row is None else row_event(row)
-
-    def walk(self, wanted: EventFilter, *, newest_first: bool, upto: str | None = None) -> Iterator[Event]:
-        """All matching events, a page in memory at a time, each page in a transaction of its own."""
-        cursor: str | None = None
-        more = True
-        while more:
-            page = self.page(
-                wanted, after=cursor, limit=_STEP, newest_first=newest_first, budget_s=5.0, upto=upto
-            )
-            yield from page.events
-            cursor, more = page.cursor, page.more

@@ -1,5 +1,6 @@
 """Looking for what is wrong: each check finds one kind of trouble and how to mend it."""
 
+import contextlib
 import errno
 import os
 import shutil
@@ -104,12 +105,8 @@ async def _clock(settings: Settings) -> AsyncIterator[Finding]:
 def _state(settings: Settings, running: dict[str, Any] | None) -> Finding:
     if running is not None:
         return Finding("running", "ok", f"the proxy runs on {settings.state} (process {running['pid']})")
-    return Finding(
-        "running",
-        "problem",
-        f"no proxy runs on {settings.state}",
-        f"start it with `{typed('run')}`",
-    )
+    text = f"no proxy runs on {settings.state}"
+    return Finding("running", "problem", text, f"start it with `{typed('run')}`")
 
 
 def _settings(running: dict[str, Any]) -> Finding:
@@ -164,11 +161,8 @@ def _ledger(settings: Settings) -> Finding:
         return Finding("ledger", "ok", "there is no ledger yet; it is made at the first start")
     mend = "start the proxy: it sets the damaged file aside and carries over what can still be read"
     try:
-        ledger = open_ledger(settings, background=False)
-        try:
+        with contextlib.closing(open_ledger(settings, background=False)) as ledger:
             faults = ledger.upkeep.check()
-        finally:
-            ledger.close()
     except LedgerError as error:
         reach = "see whether the database runs and `ledger.url` is right; meanwhile the proxy goes on"
         return Finding("ledger", "problem", str(error), mend if own else reach)
@@ -177,37 +171,26 @@ def _ledger(settings: Settings) -> Finding:
     return Finding("ledger", "problem", f"{where} is damaged: {faults[0]}", mend)
 
 
-def _title(settings: Settings, name: str) -> str:
-    return titles_in_force(settings).get(name, name)
-
-
 def _pattern(settings: Settings) -> Finding:
     now = time.time()
     try:
-        found = change.status(settings.state, now=now, title=lambda name: _title(settings, name))
+        found = change.status(
+            settings.state, now=now, title=lambda name: titles_in_force(settings).get(name, name)
+        )
         faults = change.verify(settings.state)
     except PatternError as error:
         return Finding("pattern", "problem", str(error), f"fetch it anew with `{typed('pattern update')}`")
+    update = f"`{typed('pattern update')}`"
     if faults:
         damaged, why = next(iter(faults.items()))
-        return Finding(
-            "pattern", "problem", f"{damaged.name}: {why}", f"fetch it anew with `{typed('pattern update')}`"
-        )
+        return Finding("pattern", "problem", f"{damaged.name}: {why}", f"fetch it anew with {update}")
     if not found.lists:
-        return Finding(
-            "pattern",
-            "problem",
-            "there are no lists yet",
-            f"start the proxy, or run `{typed('pattern update')}`",
-        )
+        return Finding("pattern", "problem", "there are no lists yet", f"start the proxy, or run {update}")
     age = max(each.age_s for each in found.lists)
     if age > settings.pattern.stale_after:
-        return Finding(
-            "pattern",
-            "problem",
-            f"the lists were last confirmed {age / 3600:.1f} h ago",
-            f"see whether their servers are reachable (below), then `{typed('pattern update')}`",
-        )
+        text = f"the lists were last confirmed {age / 3600:.1f} h ago"
+        remedy = f"see whether their servers are reachable (below), then {update}"
+        return Finding("pattern", "problem", text, remedy)
     facts = (
         f"{found.entries:,} entries, generation {found.generation or 'unnumbered'}, confirmed {age:.0f} s ago"
     )
@@ -235,13 +218,11 @@ def _feeds(settings: Settings) -> Iterator[Finding]:
         )
     for held in read_held_back(settings.state / SERVER_FOLDER) or ():
         if held.is_news(time.time()):
-            yield Finding(
-                "guard",
-                "problem",
-                held.summary(),
+            remedy = (
                 "see whether its publisher was taken over; what is meant is taken with `insist: true` of the "
-                f"feed, or by `{typed('server add')}`",
+                f"feed, or by `{typed('server add')}`"
             )
+            yield Finding("guard", "problem", held.summary(), remedy)
     for feed in settings.feeds:
         if feed.builtin is not None or not feed.enabled:
             continue
@@ -252,13 +233,10 @@ def _feeds(settings: Settings) -> Iterator[Finding]:
         if state.good_at:
             since = f"last came {(time.time() - state.good_at) / 3600:.1f} h ago"
             kept = ", and what it last named stays blocked"
-        yield Finding(
-            "feed",
-            "problem",
-            f"the feed {feed.name} {since}: {state.error}",
+        remedy = (
             "see whether this machine reaches its address (`upstream_proxy`?); it is tried again by itself"
-            + kept,
         )
+        yield Finding("feed", "problem", f"the feed {feed.name} {since}: {state.error}", remedy + kept)
 
 
 def _damaged_store(folder: Path) -> Iterator[Finding]:
@@ -288,20 +266,16 @@ def _own_authority(settings: Settings) -> Finding:
             "ca", "unknown", "there is no certificate authority yet; it is made at the first start"
         )
     if not whole(certificate.parent):
-        return Finding(
-            "ca",
-            "problem",
-            f"{certificate} is damaged: no browser can be given the certificate",
-            f"start the proxy again, which writes it anew from {AUTHORITY} beside it",
-        )
+        text = f"{certificate} is damaged: no browser can be given the certificate"
+        remedy = f"start the proxy again, which writes it anew from {AUTHORITY} beside it"
+        return Finding("ca", "problem", text, remedy)
     ends_at = _authority_ends(certificate.parent / AUTHORITY)
     if ends_at is not None and ends_at - time.time() < ENDS_SOON_S:
-        return Finding(
-            "ca",
-            "problem",
-            f"the authority's certificate ends on {time.strftime('%Y-%m-%d', time.gmtime(ends_at))}",
-            f"make another before that with `{typed('setup ca --renew')}`, or import the company's next one",
+        text = f"the authority's certificate ends on {time.strftime('%Y-%m-%d', time.gmtime(ends_at))}"
+        remedy = (
+            f"make another before that with `{typed('setup ca --renew')}`, or import the company's next one"
         )
+        return Finding("ca", "problem", text, remedy)
     openssl = shutil.which("openssl")
     if openssl is None:
         return Finding(
@@ -313,12 +287,9 @@ def _own_authority(settings: Settings) -> Finding:
         return Finding("ca", "unknown", f"whether the system trusts the CA is not known: {openssl} hangs")
     if trusted:
         return Finding("ca", "ok", "the system trusts the CA")
-    return Finding(
-        "ca",
-        "problem",
-        "the system does not trust the CA: browsers will warn on every https page",
-        f"trust it with `{typed('setup ca on')}`, or for one browser with `{typed('setup browser')}`",
-    )
+    text = "the system does not trust the CA: browsers will warn on every https page"
+    remedy = f"trust it with `{typed('setup ca on')}`, or for one browser with `{typed('setup browser')}`"
+    return Finding("ca", "problem", text, remedy)
 
 
 def _authority_ends(own: Path) -> float | None:
@@ -347,12 +318,11 @@ def _bypasses(running: dict[str, Any] | None) -> Iterator[Finding]:
     found = [*bypass.connections(ours=ours), *bypass.settings_of_browsers(Path.home())]
     yield from found
     if not found:
-        yield Finding(
-            "bypass",
-            "ok" if bypass.can_look() else "unknown",
+        text = (
             "nothing here goes round the proxy by QUIC or DNS over HTTPS right now; "
-            "whether one browser does is shown by http://secondlook.internal/filtered in it",
+            "whether one browser does is shown by http://secondlook.internal/filtered in it"
         )
+        yield Finding("bypass", "ok" if bypass.can_look() else "unknown", text)
 
 
 async def _servers(settings: Settings, running: dict[str, Any] | None) -> AsyncIterator[Finding]:

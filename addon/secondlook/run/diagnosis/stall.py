@@ -132,7 +132,8 @@ class StallReporter:
         if before:
             detail += f"; {before} more since the last report"
         logger.warning("%s", detail)
-        now, extra = self._clock.now(), {"process": self._process}
+        extra: dict[str, object] = {"process": self._process}
+        now = self._clock.now()
         self._recorder.record(Event(id="", kind=EventKind.ERROR, time=now, detail=detail, extra=extra))
 
 

@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -71,11 +71,8 @@ def ledger_of(settings: Settings) -> Iterator[Ledger]:
     """Open the ledger for one command and close it. Raises LedgerError and ConfigError."""
     with suppress(OSError):  # opening says what is wrong
         settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
-    ledger = open_ledger(settings, background=False)
-    try:
+    with closing(open_ledger(settings, background=False)) as ledger:
         yield ledger
-    finally:
-        ledger.close()
 
 
 @contextmanager
@@ -94,11 +91,8 @@ def ledger_to_read(settings: Settings) -> Iterator[Ledger]:
     with TemporaryDirectory(prefix="second-look-") as folder:
         if has_state:
             _copy_ledger(state, Path(folder))
-        ledger = open_ledger(settings, background=False, folder=Path(folder))
-        try:
+        with closing(open_ledger(settings, background=False, folder=Path(folder))) as ledger:
             yield ledger
-        finally:
-            ledger.close()
 
 
 def _copy_ledger(state: Path, folder: Path) -> None:

@@ -50,16 +50,16 @@ class ServiceCollector(Collector):
             len(self._parts.ledger.snapshots.confirmed()),
         )
         yield _gauge("rules", "Rules of the operator.", len(self._parts.ledger.snapshots.rules()))
-        dropped = CounterMetricFamily(
-            "secondlook_events_dropped", "Events of the service that could not be kept."
+        yield CounterMetricFamily(
+            "secondlook_events_dropped",
+            "Events of the service that could not be kept.",
+            value=self._parts.ledger.recorder.dropped,
         )
-        dropped.add_metric([], self._parts.ledger.recorder.dropped)
-        yield dropped
-        faults = CounterMetricFamily(
-            "secondlook_housekeeping_faults", "Errors inside the ledger's housekeeping, which goes on."
+        yield CounterMetricFamily(
+            "secondlook_housekeeping_faults",
+            "Errors inside the ledger's housekeeping, which goes on.",
+            value=self._parts.ledger.upkeep.faults,
         )
-        faults.add_metric([], self._parts.ledger.upkeep.faults)
-        yield faults
         hung = CounterMetricFamily(
             "secondlook_hung_processes", "Processes that hung and were killed.", labels=["process"]
         )
