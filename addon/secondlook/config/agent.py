@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from secondlook.config.gateway import GatewaySettings, gateway_from
+from secondlook.config.gateway import GatewaySettings
 from secondlook.config.query import (
     ActionsSettings,
     CacheSettings,
@@ -25,7 +25,7 @@ from secondlook.config.record import (
     notify_from,
 )
 from secondlook.config.scan import ScanSettings
-from secondlook.config.service import RULES, FeedSettings, check_feed_names
+from secondlook.config.service import RULES, FeedSettings
 from secondlook.config.traffic import (
     ClientsSettings,
     DownloadsSettings,
@@ -43,6 +43,7 @@ from secondlook.config.value import (
     Seconds,
     Section,
     Token,
+    check_names,
     expected,
     parse_address,
     problem,
@@ -116,7 +117,7 @@ class Settings(Section):
     notify: Annotated[NotifySettings, BeforeValidator(notify_from)] = section()
     block_page: BlockPageSettings = section()
     ledger: Annotated[LedgerSettings, short_for("url", str)] = section()
-    gateway: Annotated[GatewaySettings, BeforeValidator(gateway_from)] = section()
+    gateway: Annotated[GatewaySettings, short_for("enabled", bool)] = section()
     clients: ClientsSettings | None = None
     upstream_proxy: Annotated[UpstreamProxySettings | None, short_for("url", str)] = None
     ca: Literal["ecdsa", "rsa"] = "ecdsa"  # kind of the keys of a new authority and of certificates for sites
@@ -125,7 +126,7 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        check_feed_names(self.feeds)
+        check_names("feeds", [feed.name for feed in self.feeds])
         outside = [address for address in self.listen if not address.loopback and self.proxies]
         if outside and self.clients is None:
             raise problem(

@@ -13,7 +13,6 @@ from secondlook.config.value import (
     Section,
     Switch,
     Text,
-    false_is_empty,
     problem,
     section,
     short_for,
@@ -52,8 +51,3 @@ class GatewaySettings(Section):
     name: Text = "squid"  # of the one on this machine, in log and statistics
     workers: Annotated[Positive, Field(le=MOST_GATES)] = 1  # processes
     icap: Annotated[IcapSettings, short_for("listen", str)] = section()
-
-
-def gateway_from(raw: object) -> object:
-    """Let `true` and `false` stand for the section."""
-    return {"enabled": True} if raw is True else false_is_empty(raw)

@@ -4,7 +4,7 @@ import re
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from secondlook.config.value import (
     AuthorityFile,
@@ -23,6 +23,7 @@ from secondlook.config.value import (
     Text,
     problem,
     section,
+    short_for,
 )
 from secondlook.core.answer import EMBEDDED, Tier
 from secondlook.core.url.address import is_loopback
@@ -30,6 +31,9 @@ from secondlook.core.verdict import SubjectClass
 
 GOOGLE_HOST = "safebrowsing.googleapis.com"
 _PUBLIC_KEY = re.compile(r"\s*(?:[0-9a-fA-F]{64}|[A-Za-z0-9+/]{43}=)\s*", re.ASCII)
+
+
+_SWITCHED = short_for("enabled", bool, str)
 
 
 class RemoteServer(Section):
@@ -106,14 +110,10 @@ class EmbeddedSettings(Section):
     trusted_allow: Switch = True
 
 
-def _embedded(raw: object) -> object:
-    return {"enabled": raw} if isinstance(raw, bool | str) else raw
-
-
 class ServersSettings(Section):
     """Whom to ask, in which order and for how long."""
 
-    embedded: Annotated[EmbeddedSettings, BeforeValidator(_embedded)] = section()
+    embedded: Annotated[EmbeddedSettings, _SWITCHED] = section()
     intranet: tuple[RemoteServer, ...] = ()
     network: RemoteServer | None = None
     order: Literal["listed", "random"] = "listed"
@@ -207,10 +207,6 @@ type Level = Literal["high", "medium", "low"]
 type Mode = Literal["enforce", "assess"]
 
 
-def _override(raw: object) -> object:
-    return {"enabled": raw} if isinstance(raw, bool | str) else raw
-
-
 class PolicySettings(Section):
     """From what is known to what is done."""
 
@@ -218,7 +214,7 @@ class PolicySettings(Section):
     block_untested: Switch = False
     unverifiable: UnverifiableSettings = section()
     mode: Mode = "enforce"
-    override: Annotated[OverrideSettings, BeforeValidator(_override)] = section()
+    override: Annotated[OverrideSettings, _SWITCHED] = section()
 
 
 class RefetchSettings(Section):
@@ -230,10 +226,6 @@ class RefetchSettings(Section):
     redirects: Count = 5
 
 
-def _refetch(raw: object) -> object:
-    return {"enabled": raw} if isinstance(raw, bool | str) else raw
-
-
 class RecheckSettings(Section):
     """The second look."""
 
@@ -243,7 +235,7 @@ class RecheckSettings(Section):
     lease: SomeSeconds = 120.0
     expire_after: Seconds = 30 * 86_400.0
     history: Seconds = 7 * 86_400.0  # how long allowed subjects are remembered for late verdicts; 0: not
-    refetch: Annotated[RefetchSettings, BeforeValidator(_refetch)] = section()
+    refetch: Annotated[RefetchSettings, _SWITCHED] = section()
 
 
 type FileAction = Literal["quarantine", "delete", "rename", "pass"]

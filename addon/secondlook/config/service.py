@@ -26,6 +26,7 @@ from secondlook.config.value import (
     SomeSeconds,
     Switch,
     Text,
+    check_names,
     expected,
     parse_address,
     problem,
@@ -209,7 +210,7 @@ class ServerSettings(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        check_feed_names(self.feeds)
+        check_names("feeds", [feed.name for feed in self.feeds])
         if any(feed.format == RULES for feed in self.feeds):
             raise problem("feeds", f"expected no {RULES} feed here: rules belong into proxy.yaml")
         outside = [address for address in self.listen if not address.loopback]
@@ -225,11 +226,3 @@ class ServerSettings(Section):
         if self.upstream is not None and self.feeds:
             raise problem("feeds", "expected no feeds on a replica: it serves what its upstream publishes")
         return self
-
-
-def check_feed_names(feeds: tuple[FeedSettings, ...]) -> None:
-    """Raise when two feeds share a name."""
-    names = [feed.name for feed in feeds]
-    for index, name in enumerate(names):
-        if names.index(name) != index:
-            raise problem(f"feeds.{index}.name", f"expected another name than {name}: it is taken")

@@ -36,16 +36,12 @@ def load_settings(
     """
     document = read_document(path, environ, content)
     lay_over(document, overrides)
-    if listen:
-        put(document, ("listen",), list(listen), "--listen")
     if review is not None:
         put(document, ("review", "listen"), review, "--review")
     if workers is not None:
         put(document, ("workers",), workers, "--workers")
-    if state is not None:
-        put(document, ("state",), str(state.absolute()), "--state")
-    base = path.absolute().parent if path is not None else Path.cwd()
-    return _validated(Settings, document, base, serving=serving)
+    _put_places(document, state, listen)
+    return _validated(Settings, document, path, serving=serving)
 
 
 def load_server_settings(
@@ -60,17 +56,21 @@ def load_server_settings(
     """Load `server.yaml` as `load_settings` loads `proxy.yaml`. Raises InvalidConfigError."""
     document = read_document(path, environ)
     lay_over(document, overrides)
+    _put_places(document, state, listen)
+    return _validated(ServerSettings, document, path, serving=serving)
+
+
+def _put_places(document: Document, state: Path | None, listen: Sequence[str]) -> None:
     if listen:
         put(document, ("listen",), list(listen), "--listen")
     if state is not None:
         put(document, ("state",), str(state.absolute()), "--state")
-    base = path.absolute().parent if path is not None else Path.cwd()
-    return _validated(ServerSettings, document, base, serving=serving)
 
 
 def _validated[Model: BaseModel](
-    model: type[Model], document: Document, base: Path, *, serving: bool
+    model: type[Model], document: Document, path: Path | None, *, serving: bool
 ) -> Model:
+    base = path.absolute().parent if path is not None else Path.cwd()
     try:
         settings = model.model_validate(document.values, context={"base": base, "serving": serving})
     except ValidationError as error:

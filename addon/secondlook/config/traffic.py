@@ -26,6 +26,7 @@ from secondlook.config.value import (
     SomeSeconds,
     Switch,
     Text,
+    check_names,
     false_is_empty,
     parse_address,
     problem,
@@ -170,10 +171,7 @@ class ClientsSettings(Section):
 
     @model_validator(mode="after")
     def _groups_differ(self) -> Self:
-        names = [group.name for group in self.groups]
-        for index, group in enumerate(self.groups):
-            if names.index(group.name) != index:
-                raise problem(f"groups.{index}.name", f"expected another name than {group.name}: it is taken")
+        check_names("groups", [group.name for group in self.groups])
         return self
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ settings reads back to the same value.
 import ipaddress
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -120,6 +120,13 @@ def expected(what: str) -> PydanticCustomError:
 def problem(key: str, what: str) -> PydanticCustomError:
     """Return the error of a value that does not fit its neighbours; `key` is the dotted key to point at."""
     return PydanticCustomError("problem", "{what}", {"key": key, "what": what})
+
+
+def check_names(key: str, names: Sequence[str]) -> None:
+    """Raise the error of items of `key` of which two have one name."""
+    for index, name in enumerate(names):
+        if names.index(name) != index:
+            raise problem(f"{key}.{index}.name", f"expected another name than {name}: it is taken")
 
 
 def parse_duration(raw: object) -> float:
