@@ -1,14 +1,18 @@
 """Options: how what is typed is read, and what is said of what cannot be."""
 
 import io
+import os
 import sys
 import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import typer
 
 from secondlook.cli.options import (
     UnusableStateError,
+    enterable_state,
     instant_from,
     own_name,
     read_secret,
@@ -74,3 +78,30 @@ def test_a_secret_is_the_first_line_that_is_piped(monkeypatch, capsys):
     with pytest.raises((SystemExit, typer.Exit)):
         read_secret("password", twice=True)
     assert "expected a password" in capsys.readouterr().err
+
+
+@pytest.fixture
+def closed_state():
+    """The state of somebody, where this test is now somebody else."""
+    with TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        (state := Path(name) / "state").mkdir(0o700)
+        (state / "server").mkdir()
+        enterable_state(state)
+        enterable_state(state / "to be made")
+        if os.geteuid() == 0:
+            os.chown(state, 4_000_000, 0)
+            os.seteuid(65534)
+        else:
+            state.chmod(0)
+        yield state
+        os.seteuid(os.getuid())
+        state.chmod(0o700)
+
+
+def test_a_state_folder_of_somebody_else_is_refused_with_who_may_open_it(closed_state):
+    owner = "user 4000000" if os.getuid() == 0 else own_name()
+    with pytest.raises(UnusableStateError, match=f"{closed_state} is closed to .*: run this as {owner}, or"):
+        enterable_state(closed_state)
+    with pytest.raises(UnusableStateError, match=r"server is closed to .*: run this as root, or"):
+        enterable_state(closed_state / "server")

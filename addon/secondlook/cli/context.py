@@ -13,7 +13,7 @@ import typer
 
 from secondlook.cli.caller import CALLER, typed
 from secondlook.cli.finding import find_config
-from secondlook.cli.options import ConfigOption, JsonOption, StateOption, UtcOption
+from secondlook.cli.options import ConfigOption, JsonOption, StateOption, UtcOption, enterable_state
 from secondlook.cli.output import fail, print_result
 from secondlook.ground.files import give_to_owner
 from secondlook.run.supervisor.runfile import is_of_a_proxy, last_run
@@ -94,6 +94,7 @@ class CommandContext(Context):
         if self.running is not None:
             return self.running.settings, self.running.config
         settings, config = _found_settings(*self._given)
+        enterable_state(settings.state)
         leave_to_owner(settings.state)
         return settings, config
 

@@ -117,8 +117,25 @@ def writable_state(state: Path) -> None:
         ) from error
 
 
+def enterable_state(state: Path) -> None:
+    """Check that a state folder that is there is open to this user. Raises UnusableStateError."""
+    as_this_user = os.access in os.supports_effective_ids
+    try:
+        if not state.is_dir() or os.access(state, os.R_OK | os.X_OK, effective_ids=as_this_user):
+            return
+        owner = state.owner()
+    except PermissionError:
+        owner = "root"  # it lies within a folder that is closed too
+    except KeyError:
+        owner = f"user {state.stat().st_uid}"
+    raise UnusableStateError(
+        f"the state folder {state} is closed to {own_name()}: run this as {owner}, "
+        "or choose another with --state"
+    )
+
+
 class UnusableStateError(SecondLookError):
-    """The state folder cannot be written."""
+    """The state folder cannot be read or written."""
 
 
 def read_secret(what: str, *, twice: bool) -> str:

@@ -11,7 +11,7 @@ import typer
 from secondlook.cli.caller import typed
 from secondlook.cli.context import KnownContext
 from secondlook.cli.finding import find_config, plainly_stated
-from secondlook.cli.options import ConfigOption, JsonOption, StateOption
+from secondlook.cli.options import ConfigOption, JsonOption, StateOption, enterable_state
 from secondlook.cli.output import fail, print_result, working
 from secondlook.run.supervisor.plan import Invocation
 from secondlook.run.supervisor.runfile import read_run_file
@@ -29,6 +29,7 @@ def reload(config: ConfigOption = None, state: StateOption = None, as_json: Json
     A file with a fault is reported before anything is sent: the proxy goes on as it is.
     """
     folder = state or _stated_state(config) or KnownContext(config, None).state
+    enterable_state(folder)
     running = _running(folder)
     invocation = Invocation.of(running["invocation"])
     wanted = _try(invocation)

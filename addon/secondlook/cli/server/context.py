@@ -9,6 +9,7 @@ import typer
 
 from secondlook.cli.context import CommandContext, Context, called_with, leave_to_owner
 from secondlook.cli.finding import CONFIG_NAME
+from secondlook.cli.options import UnusableStateError, enterable_state
 from secondlook.cli.output import fail
 from secondlook.core.lists.name import RISKS, list_name
 from secondlook.core.subject import SubjectKind
@@ -71,10 +72,13 @@ class ServerContext(Context):
             config = Path(SERVER_CONFIG_NAME)
         if state is None and config is None:
             state = _server_of_the_proxy(load_server_settings(None, **self._options).state)
-        elif state is not None and is_of_a_proxy(state):
-            leave_to_owner(state)
-            state = state / SERVER_FOLDER
+        elif state is not None:
+            enterable_state(state)
+            if is_of_a_proxy(state):
+                leave_to_owner(state)
+                state = state / SERVER_FOLDER
         settings = load_server_settings(config, state=state, **self._options)
+        enterable_state(settings.state)
         try:
             settings.state.mkdir(mode=0o700, parents=True, exist_ok=True)
             store = ServerStore(settings.state)
@@ -100,7 +104,7 @@ def _server_of_the_proxy(usual: Path) -> Path | None:
         return CommandContext(None, None).state / SERVER_FOLDER
     if usual.is_dir():
         return None
-    with suppress(OSError):  # a proxy whose folder may not be read is none of this user's
+    with suppress(OSError, UnusableStateError):  # a proxy whose folder may not be read is none of this user's
         if is_of_a_proxy(elsewhere := CommandContext(None, None).state):
             return elsewhere / SERVER_FOLDER
     return None
