@@ -7,7 +7,7 @@ unverifiable. An engine that was not asked to look at such a file (`skipped`) le
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, Self
 
 from secondlook.core.verdict import SEVERITY, Risk, Threat
 
@@ -48,6 +48,11 @@ class Detection:
     threat: Threat = Threat.MALWARE
     family: str | None = None
     member: str | None = None
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Self:
+        """Make one of its fields as JSON has them."""
+        return cls(**{**fields, "risk": Risk(fields["risk"]), "threat": Threat(fields["threat"])})
 
 
 @dataclass(frozen=True, slots=True)

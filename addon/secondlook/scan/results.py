@@ -19,7 +19,6 @@ from pathlib import Path
 from lru import LRU
 
 from secondlook.core.scan import Detection, EngineReport
-from secondlook.core.verdict import Risk, Threat
 from secondlook.ground.json_text import read_json
 
 logger = logging.getLogger(__name__)
@@ -169,8 +168,4 @@ class Results:
 
 def _from_json(text: str) -> EngineReport:
     values = read_json(text)
-    detections = tuple(
-        Detection(**{**each, "risk": Risk(each["risk"]), "threat": Threat(each["threat"])})
-        for each in values["detections"]
-    )
-    return EngineReport(**{**values, "detections": detections})
+    return EngineReport(**{**values, "detections": tuple(map(Detection.from_json, values["detections"]))})

@@ -8,7 +8,9 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 
 MOST_FILES = 200_000
@@ -49,21 +51,12 @@ def search(folders: Sequence[Path], digest: bytes, size: int | None, ending: str
     `size` in bytes where known; only files whose names have this `ending` (lower case) are looked at.
     """
     found = FoundFiles()
-    seen = 0
-    visited: set[tuple[int, int]] = set()
-    for folder in folders:
-        for path in _walk(folder, 0, found.problems, visited):
-            seen += 1
-            if seen > MOST_FILES:
-                found.problems.append(
-                    f"more than {MOST_FILES} files in the download folders; the rest was not searched"
-                )
-                return found
-            if not path.name.lower().endswith(ending):
-                continue
-            candidate = look_at(path, digest, size, found.problems)
-            if candidate is not None:
-                found.candidates.append(candidate)
+    for path in _files_in(folders, found.problems):
+        if not path.name.lower().endswith(ending):
+            continue
+        candidate = look_at(path, digest, size, found.problems)
+        if candidate is not None:
+            found.candidates.append(candidate)
     return found
 
 
@@ -85,18 +78,19 @@ class FileIndex:
 def index_files(folders: Sequence[Path]) -> FileIndex:
     """Note every regular file in the folders, up to `MOST_FILES`."""
     index = FileIndex()
-    visited: set[tuple[int, int]] = set()
-    seen = 0
-    for folder in folders:
-        for path in _walk(folder, 0, [], visited):
-            seen += 1
-            if seen > MOST_FILES:
-                return index
-            try:
-                index.paths.setdefault(path.lstat().st_size, []).append(path)
-            except OSError:
-                continue  # gone since it was listed
+    for path in _files_in(folders, []):
+        with suppress(OSError):  # gone since it was listed
+            index.paths.setdefault(path.lstat().st_size, []).append(path)
     return index
+
+
+def _files_in(folders: Sequence[Path], problems: list[str]) -> Iterator[Path]:
+    """Yield every regular file in the folders, up to `MOST_FILES`."""
+    visited: set[tuple[int, int]] = set()
+    files = chain.from_iterable(_walk(folder, 0, problems, visited) for folder in folders)
+    yield from islice(files, MOST_FILES)
+    if next(files, None) is not None:
+        problems.append(f"more than {MOST_FILES} files in the download folders; the rest was not searched")
 
 
 def _walk(folder: Path, depth: int, problems: list[str], visited: set[tuple[int, int]]) -> Iterator[Path]:
@@ -108,7 +102,7 @@ def _walk(folder: Path, depth: int, problems: list[str], visited: set[tuple[int,
         with os.scandir(folder) as entries:
             listing = list(entries)
     except OSError as error:
-        problems.append(f"{folder}: folder not searched: {(error.strerror or str(error)).lower()}")
+        problems.append(f"{folder}: folder not searched: {reason_of(error)}")
         return
     for entry in listing:
         try:
@@ -118,7 +112,7 @@ def _walk(folder: Path, depth: int, problems: list[str], visited: set[tuple[int,
             elif entry.is_file(follow_symlinks=False):
                 yield Path(entry.path)
         except OSError as error:
-            problems.append(f"{entry.path}: {(error.strerror or str(error)).lower()}")
+            problems.append(f"{entry.path}: {reason_of(error)}")
 
 
 def look_at(path: Path, digest: bytes, size: int | None, problems: list[str]) -> Candidate | None:
@@ -128,7 +122,7 @@ def look_at(path: Path, digest: bytes, size: int | None, problems: list[str]) ->
             return None
         folder_fd = os.open(path.parent, _OPEN_FOLDER)
     except OSError as error:
-        problems.append(f"{path}: not looked at: {(error.strerror or str(error)).lower()}")
+        problems.append(f"{path}: not looked at: {reason_of(error)}")
         return None
     fd = -1
     try:
@@ -143,7 +137,7 @@ def look_at(path: Path, digest: bytes, size: int | None, problems: list[str]) ->
     except FileNotFoundError:
         pass  # gone since it was listed
     except OSError as error:
-        problems.append(f"{path}: not looked at: {(error.strerror or str(error)).lower()}")
+        problems.append(f"{path}: not looked at: {reason_of(error)}")
     if fd >= 0:
         os.close(fd)
     os.close(folder_fd)
@@ -158,3 +152,8 @@ def hash_of(fd: int) -> bytes:
         digest.update(chunk)
         position += len(chunk)
     return digest.digest()
+
+
+def reason_of(error: OSError) -> str:
+    """Return the system's words for an error, to go on a sentence with."""
+    return (error.strerror or str(error)).lower()

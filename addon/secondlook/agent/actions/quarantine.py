@@ -29,7 +29,7 @@ from secondlook.agent.actions.file_move import (
     rename_in_place,
     restore_stored,
 )
-from secondlook.agent.actions.file_search import Candidate, search
+from secondlook.agent.actions.file_search import Candidate, reason_of, search
 from secondlook.agent.ports import QuarantineIndex, RuleStore
 from secondlook.core.event import ConfirmedEntry, QuarantineRecord
 from secondlook.core.rules.rule import Rule, Scope
@@ -239,4 +239,4 @@ def _with_note(text: str, note: str | None) -> str:
 
 
 def _reason(error: Exception) -> str:
-    return (error.strerror or str(error)).lower() if isinstance(error, OSError) else str(error)
+    return reason_of(error) if isinstance(error, OSError) else str(error)

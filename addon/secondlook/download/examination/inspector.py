@@ -16,7 +16,6 @@ from lru import LRU
 
 from secondlook.config import ArchiveSettings, ScanSettings
 from secondlook.core.scan import YARA, Detection, EngineReport
-from secondlook.core.verdict import Risk, Threat
 from secondlook.download.archives.archive import ArchiveLimits
 from secondlook.download.examination import reader as reading
 from secondlook.download.examination.reader import Reader
@@ -67,14 +66,10 @@ class RuleLook:
 
     def report(self, answer: Mapping[str, Any]) -> EngineReport:
         """Return what the child found."""
-        detections = tuple(
-            Detection(**{**each, "risk": Risk(each["risk"]), "threat": Threat(each["threat"])})
-            for each in answer["detections"]
-        )
         return EngineReport(
             YARA,
             self.rules.version,
-            detections,
+            tuple(map(Detection.from_json, answer["detections"])),
             fault=answer["fault"],
             elapsed_ms=answer["spent_s"] * 1000.0,
             signatures_at=self.rules.compiled_at,

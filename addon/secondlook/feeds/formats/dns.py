@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from functools import wraps
 
 from secondlook.feeds.entries.entry import Entry, RejectClass
 from secondlook.feeds.entries.maker import Maker
@@ -10,6 +11,7 @@ from secondlook.feeds.formats.plain import holds_nothing, is_sink, note_comment
 from secondlook.feeds.unpacking.text import TOO_LONG_MARK, batches
 
 type Made = tuple[str, Entry | RejectClass]  # the text as written, and what became of it
+type Parser = Callable[[Iterable[bytes], Maker, Tally], Iterator[Entry]]
 type LineReader = Callable[
     [str, Maker, Tally], Iterator[Made] | None
 ]  # None: a line that has no part in blocking
@@ -30,18 +32,22 @@ _RPZ_FILLER = re.compile(r"IN|CH|[0-9]+[smhdw]?", re.IGNORECASE)
 _SETTING = re.compile(r"[a-z-]+:(?:\s|\Z)|msFilterList\b|:\s*Expires", re.IGNORECASE)
 
 
-def _each_line(
-    chunks: Iterable[bytes], maker: Maker, tally: Tally, comment: str, read: LineReader
-) -> Iterator[Entry]:
-    for first, lines in batches(chunks):
-        for number, line in enumerate(lines, first):
-            if holds_nothing(number, line, tally):
-                continue
-            text = line.strip()
-            if text[0] in comment or text.startswith("//"):
-                note_comment(text, tally)
-            else:
-                yield from _settled(number, read(text, maker, tally), tally)
+def _by_lines(read: LineReader) -> Parser:
+    """Make a parser of what reads one line."""
+
+    @wraps(read)
+    def parse(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterator[Entry]:
+        for first, lines in batches(chunks):
+            for number, line in enumerate(lines, first):
+                if holds_nothing(number, line, tally):
+                    continue
+                text = line.strip()
+                if text.startswith(("#", "//")):
+                    note_comment(text, tally)
+                else:
+                    yield from _settled(number, read(text, maker, tally), tally)
+
+    return parse
 
 
 def _settled(number: int, made: Iterable[Made] | None, tally: Tally) -> Iterator[Entry]:
@@ -54,12 +60,9 @@ def _settled(number: int, made: Iterable[Made] | None, tally: Tally) -> Iterator
         yield from tally.settled(number, one, text)
 
 
-def parse_dnsmasq(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterator[Entry]:
+@_by_lines
+def parse_dnsmasq(text: str, maker: Maker, tally: Tally) -> Iterator[Made]:
     """Read dnsmasq settings: `address=/host/`, `local=/host/`, `server=/host/`; `server=/host/#` excepts."""
-    return _each_line(chunks, maker, tally, "#", _dnsmasq)
-
-
-def _dnsmasq(text: str, maker: Maker, tally: Tally) -> Iterator[Made]:
     found = _DNSMASQ.fullmatch(text.partition(" #")[0].rstrip())
     if found is None:
         yield text, RejectClass.NOT_UNDERSTOOD
@@ -78,12 +81,9 @@ def _dnsmasq(text: str, maker: Maker, tally: Tally) -> Iterator[Made]:
             yield text, maker.host(host)
 
 
-def parse_unbound(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterator[Entry]:
+@_by_lines
+def parse_unbound(text: str, maker: Maker, _tally: Tally) -> Iterator[Made] | None:
     """Read unbound settings: `local-zone:` of a blocking type, `local-data:` that leads nowhere."""
-    return _each_line(chunks, maker, tally, "#", _unbound)
-
-
-def _unbound(text: str, maker: Maker, _tally: Tally) -> Iterator[Made] | None:
     zone = _UNBOUND_ZONE.fullmatch(text)
     if zone is not None:
         name, kind = zone[1], zone[2].lower()
@@ -100,12 +100,9 @@ def _unbound(text: str, maker: Maker, _tally: Tally) -> Iterator[Made] | None:
     return None if _SETTING.match(text) else iter([(text, RejectClass.NOT_UNDERSTOOD)])
 
 
-def parse_bind(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterator[Entry]:
+@_by_lines
+def parse_bind(text: str, maker: Maker, _tally: Tally) -> Iterator[Made]:
     """Read BIND zone statements, one a line, whose zone file is an empty one."""
-    return _each_line(chunks, maker, tally, "#", _bind)
-
-
-def _bind(text: str, maker: Maker, _tally: Tally) -> Iterator[Made]:
     found = _BIND.fullmatch(text)
     if found is None:
         yield text, RejectClass.NOT_UNDERSTOOD
@@ -116,12 +113,9 @@ def _bind(text: str, maker: Maker, _tally: Tally) -> Iterator[Made]:
     yield text, maker.host(found[1]) if blocks else RejectClass.NOT_A_BLOCK
 
 
-def parse_tpl(chunks: Iterable[bytes], maker: Maker, tally: Tally) -> Iterator[Entry]:
+@_by_lines
+def parse_tpl(text: str, maker: Maker, _tally: Tally) -> Iterator[Made] | None:
     """Read an Internet Explorer tracking protection list: `-d host [path]` blocks, `+d host` excepts."""
-    return _each_line(chunks, maker, tally, "#", _tpl)
-
-
-def _tpl(text: str, maker: Maker, _tally: Tally) -> Iterator[Made] | None:
     found = _TPL.fullmatch(text)
     if found is None:
         return None if _SETTING.match(text) else iter([(text, RejectClass.PATTERN)])

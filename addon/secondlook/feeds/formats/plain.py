@@ -94,7 +94,7 @@ def _other(number: int, line: str, maker: Maker, tally: Tally) -> Iterator[Entry
         yield from one(number, text, maker, tally)
 
 
-def one(number: int, text: str, maker: Maker, tally: Tally, *, exception: bool = False) -> Iterator[Entry]:
+def one(number: int, text: str, maker: Maker, tally: Tally) -> Iterator[Entry]:
     """Read one data line: an indicator, a range or a digest, perhaps with a comment behind it."""
     if " " in text or "\t" in text:
         text = INLINE_COMMENT.sub("", text)
@@ -105,16 +105,14 @@ def one(number: int, text: str, maker: Maker, tally: Tally, *, exception: bool =
             tally.reject(number, RejectClass.NOT_UNDERSTOOD, text)
             return
     if ANY_DIGEST.fullmatch(text):
-        made = maker.digest(text, exception=exception)
+        made = maker.digest(text)
     elif (network := network_in(text)) is not None:
-        yield from spell_out(number, network, maker, tally, exception=exception)
+        yield from spell_out(number, network, maker, tally)
         return
     elif _ADDRESSES_FROM_TO.fullmatch(text):
         made = RejectClass.WIDE_RANGE
-    elif text.startswith("*."):
-        made = maker.indicator(text[2:], exception=exception)
     else:
-        made = maker.indicator(text, exception=exception)
+        made = maker.indicator(text.removeprefix("*."))
     yield from tally.settled(number, made, text)
 
 
@@ -137,9 +135,7 @@ def _is_one(text: str) -> bool:
     )
 
 
-def spell_out(
-    number: int, text: str, maker: Maker, tally: Tally, *, exception: bool = False
-) -> Iterator[Entry]:
+def spell_out(number: int, text: str, maker: Maker, tally: Tally) -> Iterator[Entry]:
     """Return every address of a small range; a wide one is rejected."""
     try:
         network = ip_network(text, strict=False)
@@ -151,7 +147,7 @@ def spell_out(
         return
     refused: set[RejectClass] = set()  # one line is one reject of a class, however many addresses it has
     for address in network:
-        made = maker.host(_bracketed(str(address)), exception=exception)
+        made = maker.host(_bracketed(str(address)))
         if isinstance(made, RejectClass):
             if made in refused:
                 continue
