@@ -231,7 +231,7 @@ def test_what_is_blocked_stays_blocked_when_its_page_cannot_be_made(
     def broken(*_: object) -> None:
         raise RuntimeError("injected fault in the page")
 
-    monkeypatch.setattr(Refusals, "make", broken)
+    monkeypatch.setattr(Refusals, "_make", broken)
     gatekeeper.bad.add("127.0.0.1/bad")
     done = curl(proxy, "-i", f"http://127.0.0.1:{origin.port}/bad")
     assert done.stdout.startswith(b"HTTP/1.1 403")
