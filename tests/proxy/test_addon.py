@@ -66,6 +66,13 @@ def test_each_name_that_a_request_gives_is_checked(book, gatekeeper, flow):
     assert flow.response.status_code == 403
 
 
+def test_the_name_that_tls_began_with_is_checked(book, gatekeeper, flow):
+    flow.request.scheme, flow.client_conn.sni = "https", "evil.test"
+    gatekeeper.bad.add("evil.test/page")
+    decide(book, flow)
+    assert flow.response.status_code == 403
+
+
 def test_a_request_that_was_answered_is_not_decided_again(book, gatekeeper, flow):
     gatekeeper.bad.add("site.test/page")
     decide(book, flow)

@@ -56,6 +56,29 @@ def test_every_name_is_checked(request_, canonicals, url):
     assert make_context(request_, facts, None, None).url == url
 
 
+@pytest.mark.parametrize(
+    ("request_", "sni", "canonicals"),
+    [
+        (_request("good.test", "good.test", scheme="https"), "good.test", ["good.test"]),
+        (_request("good.test", "good.test", scheme="https"), "Good.test", ["good.test"]),
+        (_request("good.test", scheme="https"), "evil.test", ["good.test", "evil.test"]),
+        (
+            _request("192.0.2.1", "good.test", scheme="https"),
+            "evil.test",
+            ["good.test", "evil.test", "192.0.2.1"],
+        ),
+        (_request("192.0.2.1", scheme="https"), "evil.test", ["evil.test", "192.0.2.1"]),
+        (_request("192.0.2.1", "good.test", scheme="https"), "good.test", ["good.test", "192.0.2.1"]),
+        (_request("good.test", "good.test", scheme="https"), None, ["good.test"]),
+        (_request("good.test", "good.test"), "proxy.test", ["good.test"]),  # TLS with the proxy itself
+    ],
+)
+def test_the_name_that_tls_began_with_is_checked(request_, sni, canonicals):
+    """By it the origin is asked and its certificate holds, whatever `Host` says afterwards."""
+    facts = read_asked(request_.data.headers.fields)
+    assert [subject.host for subject in subjects(request_, facts, FakeGatekeeper(), sni)] == canonicals
+
+
 def test_client_addresses_have_one_form():
     assert peer_text(("::ffff:192.0.2.1", 1)) == "192.0.2.1"
     assert peer_text(("fe80::1%eth0", 1)) == "fe80::1"

@@ -88,7 +88,7 @@ class SecondLookAddon(HeldBodies):
         asked = read_asked(request.data.headers.fields)
         client = peer_text(flow.client_conn.peername)
         context = make_context(request, asked, client, flow.metadata.get(USER))
-        targets = subjects(request, asked, self.gatekeeper)
+        targets = subjects(request, asked, self.gatekeeper, flow.client_conn.sni)
         state = FlowState(targets[0], context, asked)
         closed = self.access.closed(client, request.host, request.port)
         if closed is not None and not self.access.is_trusted(request.host, request.port):

@@ -1,8 +1,8 @@
 """Which URLs a request is checked by, and the circumstances of its use.
 
 The URL that is checked is built from what the proxy will really use (scheme, connection host, path). When
-the request names another host in `Host` or `:authority` (a front that hides the true site), that
-name is checked as well: origins answer by it.
+the request names another host in `Host` or `:authority`, or its TLS another one (a front that hides the true
+site), that name is checked as well: origins answer by it, and by the last one their certificates hold.
 """
 
 from functools import lru_cache
@@ -53,14 +53,24 @@ def make_context(request: http.Request, asked: Asked, client: str | None, user: 
     )
 
 
-def subjects(request: http.Request, asked: Asked, gatekeeper: Gatekeeper) -> tuple[UrlSubject, ...]:
-    """Make the subjects that must all pass: the URL as connected to, and under each other name given."""
+def subjects(
+    request: http.Request, asked: Asked, gatekeeper: Gatekeeper, sni: str | None = None
+) -> tuple[UrlSubject, ...]:
+    """Make the subjects that must all pass: the URL as connected to, and under each other name given.
+
+    `sni` is the name that the client's TLS began with, by which the origin's will.
+    """
     host = request.data.host
     path = request.data.path
     scheme = request.scheme or "http"
     first = gatekeeper.subject(scheme, host, path)
     given = asked.hosts
-    if (not given or (len(given) == 1 and _bare(given[0]) == host)) and not request.data.authority:
+    begun = sni if sni and scheme == "https" else host
+    if (
+        (not given or (len(given) == 1 and _bare(given[0]) == host))
+        and not request.data.authority
+        and begun == host
+    ):
         return (first,)
     names = dict.fromkeys((host,))
     authority = request.data.authority.decode("latin-1")
@@ -69,6 +79,7 @@ def subjects(request: http.Request, asked: Asked, gatekeeper: Gatekeeper) -> tup
     for name in given:
         if name or len(given) > 1:
             names[_bare(name)] = None
+    names[begun] = None
     if len(names) == 1:
         return (first,)
     others = [gatekeeper.subject(scheme, name, path) for name in names if name != host]
