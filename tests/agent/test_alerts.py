@@ -146,3 +146,16 @@ def test_a_disk_that_takes_nothing_stops_no_alert(tmp_path, events):
     alerts = PatternAlerts(tmp_path / "missing", events, StillClock())
     alerts.alert("k", "it is broken")
     assert alerts.in_force == {"k": "it is broken"}
+
+
+def test_the_trouble_of_a_server_is_an_alert_until_it_is_over_or_the_server_is_not_asked(alerts, events):
+    alerts.note_trouble("office", None)
+    assert (alerts.in_force, events) == ({}, [])
+    alerts.note_trouble("office", "nothing came since")
+    alerts.keep_refusals({"office"})
+    assert alerts.in_force == {"trouble office": "the lists of office: nothing came since"}
+    alerts.note_trouble("office", None)
+    assert [event.kind for event in events] == [EventKind.ERROR, EventKind.UPDATE]
+    alerts.note_trouble("office", "nothing came since")
+    alerts.keep_refusals(set())
+    assert alerts.in_force == {}

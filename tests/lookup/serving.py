@@ -35,6 +35,7 @@ class V5Server:
         self.overlaps = 0
         self.port = 0
         self.lists = {}  # name -> HashList
+        self.health = b"ok generation=000012"
         self._tls = tls
         self._server = None
         self._writers = set()
@@ -145,7 +146,7 @@ class V5Server:
         path = unquote(urlsplit(target).path)
         query = dict(parse_qsl(urlsplit(target).query))
         if path == "/healthz":
-            return b"ok generation=000012"
+            return self.health
         if path == "/v5/hashLists:batchGet":
             request = pb.BatchGetHashListsRequest.FromString(base64.urlsafe_b64decode(query["$req"]))
             return pb.BatchGetHashListsResponse(

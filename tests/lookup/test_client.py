@@ -216,6 +216,9 @@ def test_lists_their_pages_and_health(run, serve, client):
         assert [found.name for found in await own.hash_lists()] == sorted(server.lists)
         assert await own.health() == Health(serving=True, generation="000012")
         assert await own.generation() == "000012"
+        for page in (b"ok generation=12\nold\x1b\nbroken\n", b"ok generation=12; old\x1b; broken\n"):
+            server.health = page
+            assert await own.health() == Health(True, "12", "old\\u{001b}; broken")
         request = pb.BatchGetHashListsRequest.FromString(
             base64.urlsafe_b64decode(server.requests[0][0].split("$req=")[1].split("&")[0])
         )

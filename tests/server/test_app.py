@@ -274,6 +274,11 @@ def test_whole_urls_can_be_asked_about(store):
     assert ask(store, "/v5/urls:search").status_code == 400
 
 
+def test_the_health_of_a_replica_names_its_trouble_below(store):
+    settings = AppSettings(trouble=lambda: "nothing came since")
+    assert ask(store, "/healthz", settings=settings).text == "ok generation=1\nnothing came since\n"
+
+
 def test_health_metrics_and_other_paths(store, tmp_path):
     health, metrics, other = ask(store, "/healthz", "/metrics", "/v5/other")
     assert health.text == "ok generation=1\n"

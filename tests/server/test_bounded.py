@@ -96,7 +96,7 @@ def test_what_a_publisher_says_of_a_report_is_bounded_too():
     async def story():
         async with publishing() as (publisher, upstream):
             forwarded = ForwardedFindings(upstream)
-            with pytest.raises(ServiceError, match="cannot be asked: PatternError"):
+            with pytest.raises(ServiceError, match="cannot be asked: findings is longer than it may be"):
                 await forwarded.take(REPORT, "10.0.0.7")
             await forwarded.aclose()
             await publisher.gone.wait()

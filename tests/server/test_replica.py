@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from secondlook.config import UpstreamSettings
-from secondlook.ground.errors import PatternError, SecondLookError
+from secondlook.ground.errors import PatternError, SecondLookError, ServiceError
 from secondlook.ground.lock import take_lock
 from secondlook.server.http.app import AppSettings
 from secondlook.server.meter import Meter
@@ -21,6 +21,7 @@ from secondlook.server.store import store as store_module
 from secondlook.server.store.administration import rollback, status
 from secondlook.server.store.store import ServerStore
 from serverkit import full_hash, listening, make_store, out, put
+from serverkit.ports import free_port
 from serverkit.stores import HOSTS
 
 
@@ -116,6 +117,16 @@ def test_a_publisher_that_goes_back_is_followed_and_told_of(tmp_path, caplog):
             assert meter.gauges["upstream_went_back"] == 0
             assert status(copy).upstream == ()
             await replica.aclose()
+
+    asyncio.run(scene())
+
+
+def test_a_publisher_that_cannot_be_reached_is_reported_in_words(tmp_path):
+    async def scene():
+        replica = Replica(ServerStore(tmp_path), UpstreamSettings(url=f"http://127.0.0.1:{free_port()}"))
+        with pytest.raises(ServiceError, match="cannot fetch current: All connection attempts failed"):
+            await replica.pull()
+        await replica.aclose()
 
     asyncio.run(scene())
 

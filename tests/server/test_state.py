@@ -16,7 +16,7 @@ def store(tmp_path):
     return ServerStore(tmp_path)
 
 
-@pytest.mark.parametrize("state", [ReplicationState(), ReplicationState("unreachable", (3, 5))])
+@pytest.mark.parametrize("state", [ReplicationState(), ReplicationState("unreachable", (3, 5), 7.0)])
 def test_it_is_read_as_it_was_written(store, state):
     write_replication_state(store, state)
     assert read_replication_state(store) == state
@@ -41,3 +41,20 @@ def test_a_publisher_is_behind_until_it_serves_as_much_as_ever():
         "the publisher went back to generation 3 from 6",
     )
     assert ReplicationState().lines == ()
+
+
+def test_since_when_it_fails_is_known_until_it_works():
+    state = ReplicationState().failed("no route", 1_700_000_000.0).failed("refused", 1_700_000_060.0)
+    assert state.lines == ("replication fails since 2023-11-14T22:13:20.000Z, what is here stays: refused",)
+    assert state.worked() == ReplicationState()
+    began = 1_700_000_000.0
+    assert [state.trouble(began + age, 60.0) for age in (60.0, 60.5)] == [
+        None,
+        "nothing could be fetched from its publisher since 2023-11-14T22:13:20.000Z",
+    ]
+    assert ReplicationState().trouble(began, 0.0) is None
+
+
+def test_what_an_older_replica_kept_is_read(store):
+    (store.root / STATE_FILE).write_bytes(b'{"alert": "no route", "behind": [3, 5]}')
+    assert read_replication_state(store) == ReplicationState("no route", (3, 5))

@@ -20,6 +20,7 @@ from google.protobuf.message import DecodeError
 
 from secondlook.config import RemoteServer, UpstreamProxySettings
 from secondlook.core.answer import GOOGLE, MAX_EXPIRY_S, MIN_EXPIRY_S, MOST_PREFIXES
+from secondlook.core.neutralize import inert
 from secondlook.core.url.address import is_loopback
 from secondlook.ground.clock import Clock, SystemClock
 from secondlook.ground.lanes import LISTS
@@ -31,6 +32,7 @@ from secondlook.wire import safebrowsing_pb2 as pb
 MAX_SEARCH_BYTES: Final = 4 << 20
 MAX_LISTS_BYTES: Final = 512 << 20
 MAX_HEALTH_BYTES: Final = 4096
+TROUBLE_CHARS: Final = 300  # of what troubles a server
 MAX_ANSWER_BYTES: Final = 256 << 10  # to what was posted
 MAX_PAGES: Final = 100
 _LISTS_S: Final = 300.0  # for the entries of lists
@@ -49,10 +51,11 @@ _PROTOBUF_TYPES: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The answer of `/healthz`: whether the server has anything to serve, and its generation."""
+    """The answer of `/healthz`: whether the server has anything to serve, its generation, its trouble."""
 
     serving: bool
     generation: str | None
+    trouble: str | None = None
 
 
 class ServerClient:
@@ -149,20 +152,23 @@ class ServerClient:
         raise bad_answer("pages of lists without end")
 
     async def health(self, *, timeout_s: float = 5.0) -> Health:
-        """Read `/healthz`: `ok generation=000012`, or 503 while there is nothing to serve."""
+        """Read `/healthz`: `ok generation=000012` and troubles below, or 503 where nothing is served."""
         try:
             body = await self._get(b"/healthz", timeout_s=timeout_s, limit_bytes=MAX_HEALTH_BYTES, plain=True)
         except ServerFailure as failure:
             if failure.outcome == f"status {HTTPStatus.SERVICE_UNAVAILABLE.value}":
                 return Health(serving=False, generation=None)
             raise
-        words = body.decode("utf-8", "replace").split()
+        # a server of 1.0 has its trouble behind a semicolon
+        first, *troubles = body.decode("utf-8", "replace").replace("; ", "\n").strip().split("\n")
+        words = first.split()
         if not words or words[0] != "ok":
             raise bad_answer("not a health page")
         generations = [
             word.removeprefix("generation=") for word in words[1:] if word.startswith("generation=")
         ]
-        return Health(serving=True, generation=generations[0] if generations else None)
+        trouble = inert("; ".join(troubles), TROUBLE_CHARS) or None
+        return Health(serving=True, generation=generations[0] if generations else None, trouble=trouble)
 
     async def generation(self, *, timeout_s: float = 5.0) -> str | None:
         """Generation that the server serves now, None while it has nothing to serve."""

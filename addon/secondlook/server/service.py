@@ -97,6 +97,7 @@ class ServerService:
                 incomplete=frozenset(name for name, each in settings.lists.items() if not each.complete),
                 findings=self._forwarded or self._findings,
                 admin=self._admin(settings),
+                trouble=self._replication_trouble,
             ),
             meter=meter,
             access_log=self._access_log,
@@ -126,6 +127,11 @@ class ServerService:
             feeds=frozenset(feed.name for feed in settings.feeds if feed.enabled),
             publishes=settings.publish.auto,
         ).app
+
+    def _replication_trouble(self) -> str | None:
+        if self._replica is None:
+            return None
+        return self._replica.state.trouble(self._clock.now(), self._settings.publish.stale_after)
 
     async def start(self) -> None:
         """Begin to answer, to fetch and to replicate. Raises ConfigError for a damaged publisher's key."""

@@ -86,13 +86,20 @@ class PatternAlerts:
             self._highest[server] = number
             self.clear(f"back {server}")
 
+    def note_trouble(self, server: str, trouble: str | None) -> None:
+        """Raise an alert where a server reports what is wrong with its lists; it ends with that."""
+        if trouble is None:
+            self.clear(f"trouble {server}")
+        else:
+            self.alert(f"trouble {server}", f"the lists of {server}: {trouble}", server=server)
+
     def keep_refusals(self, servers: set[str]) -> None:
-        """End the alerts about lists of every server that is not among these: refused, or gone back."""
+        """End the alerts about lists of every server not among these: refused, gone back, in trouble."""
         for key in list(self.in_force):
             kind, _, place = key.partition(" ")
             server, slash, _ = place.rpartition("/")
             if (kind == "list" and slash and server not in servers) or (
-                kind == "back" and place not in servers
+                kind in {"back", "trouble"} and place not in servers
             ):
                 self.clear(key)
 

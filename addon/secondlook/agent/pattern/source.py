@@ -18,8 +18,20 @@ GOOGLE_START_S = 60.0  # the first fetch falls somewhere within this, so that cl
 GOOGLE_LEAST_S = 300.0
 
 
+class ServerHealth(Protocol):
+    """How a server is: the generation that it serves (None: nothing), and what is wrong with it, in words."""
+
+    @property
+    def generation(self) -> str | None: ...  # noqa: D102
+    @property
+    def trouble(self) -> str | None: ...  # noqa: D102
+
+
 class ListServer(Protocol):
     """What the updater asks of one server; `lookup.client.ServerClient` fits."""
+
+    async def health(self) -> ServerHealth:
+        """Return how it is."""
 
     async def generation(self) -> str | None:
         """Return the generation that is served."""

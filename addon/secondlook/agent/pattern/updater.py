@@ -222,7 +222,7 @@ class PatternUpdater:
     async def _look(self, source: UpdateSource, *, accept_shrink: bool) -> UpdateOutcome:
         """Look at one server, and take what it has."""
         try:
-            generation = "" if source.google else await source.client.generation()
+            generation = "" if source.google else await self._generation(source)
             if generation is None:
                 return UpdateOutcome(source.name, error="it has nothing to serve yet")
             stamp = self._stamp()
@@ -261,6 +261,12 @@ class PatternUpdater:
             return UpdateOutcome(source.name, error=text)
         self.alerts.settle(source.name, outcome.refused)
         return outcome
+
+    async def _generation(self, source: UpdateSource) -> str | None:
+        """Return the generation that a server serves; its trouble, if it has any, is an alert."""
+        health = await source.client.health()
+        self.alerts.note_trouble(source.name, health.trouble)
+        return health.generation
 
     async def _fetch(
         self, source: UpdateSource, stamp: Stamp, generation: str, *, accept_shrink: bool

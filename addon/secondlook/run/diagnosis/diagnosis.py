@@ -344,11 +344,15 @@ async def _servers(settings: Settings, running: dict[str, Any] | None) -> AsyncI
 
 async def _server(client: ServerClient, name: str) -> Finding:
     try:
-        generation = await client.generation(timeout_s=NETWORK_TIMEOUT_S)
+        health = await client.health(timeout_s=NETWORK_TIMEOUT_S)
     except Exception as error:  # noqa: BLE001 - whatever keeps it from answering is the finding
         remedy = "see whether it runs and whether its address and certificate are right"
         return Finding("server", "problem", f"{name} cannot be reached: {error}", remedy)
-    if generation is None:
+    if health.generation is None:
         remedy = "import lists there and publish them"
         return Finding("server", "problem", f"{name} answers, but has nothing to serve", remedy)
-    return Finding("server", "ok", f"{name} serves generation {generation}")
+    serves = f"{name} serves generation {health.generation}"
+    if health.trouble is not None:
+        remedy = "its `server status` shows more"
+        return Finding("server", "problem", f"{serves}: {health.trouble}", remedy)
+    return Finding("server", "ok", serves)

@@ -53,6 +53,7 @@ class AppSettings:
     incomplete: frozenset[str] = frozenset()  # lists of which the server knows more than it publishes
     findings: FindingTaker | None = None  # of what agents report
     admin: ASGIApp | None = None  # the administrator's page
+    trouble: Callable[[], str | None] = lambda: None  # of a replica with its publisher
 
 
 class ServerApp:
@@ -197,8 +198,8 @@ class ServerApp:
             return Response("nothing to serve\n", 503, media_type="text/plain")
         if not self.reader.readable:
             return Response(f"{self.reader.trouble}\n", 503, media_type="text/plain")
-        trouble = f"; {self.reader.trouble}" if self.reader.trouble else ""
-        return Response(f"ok generation={number}{trouble}\n", media_type="text/plain")
+        lines = (f"ok generation={number}", self.reader.trouble, self._settings.trouble())
+        return Response("".join(f"{line}\n" for line in lines if line), media_type="text/plain")
 
     async def _metrics(self, _: Request) -> Response:
         self.meter.gauges["generation"] = self.reader.number or 0

@@ -47,7 +47,9 @@ class ForwardedFindings:
                 body = await whole(answer, "findings", MAX_ANSWER_BYTES)
             return read_outcomes(body, len(report.findings))
         except (httpx.HTTPError, PatternError, ValueError) as error:
-            raise ServiceError(f"the publisher cannot be asked: {type(error).__name__}") from error
+            raise ServiceError(
+                f"the publisher cannot be asked: {str(error) or type(error).__name__}"
+            ) from error
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -11,9 +11,9 @@ import hashlib
 import logging
 import os
 import shutil
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -75,11 +75,11 @@ class Replica:
                     log.info("replicated generation %d", number)
                 if self.state.alert is not None:
                     log.warning("replication works again")
-                self._change_state(replace(self.state, alert=None))
+                self._change_state(self.state.worked())
             except (PatternError, ServiceError, OSError) as error:
                 if self.state.alert != str(error):
                     log.warning("replication failed, what is here stays: %s", error)
-                self._change_state(replace(self.state, alert=str(error)))
+                self._change_state(self.state.failed(str(error), time.time()))
             await asyncio.sleep(self._every_s)
 
     def verify(self) -> None:
@@ -211,7 +211,7 @@ class Replica:
                     raise ServiceError(f"cannot fetch {path}: status {response.status_code}")
                 yield response
         except httpx.HTTPError as error:
-            raise ServiceError(f"cannot fetch {path}: {type(error).__name__}") from error
+            raise ServiceError(f"cannot fetch {path}: {str(error) or type(error).__name__}") from error
 
     async def aclose(self) -> None:
         """Close the connections."""

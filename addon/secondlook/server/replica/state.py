@@ -1,8 +1,9 @@
 """How replication from the publisher goes: kept in its folder, so that a restart forgets nothing."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from secondlook.ground.files import write_whole
+from secondlook.ground.instant import rfc3339
 from secondlook.ground.json_text import read_json
 from secondlook.server.store.store import ServerStore, dump_json
 
@@ -15,16 +16,32 @@ class ReplicationState:
 
     alert: str | None = None
     behind: tuple[int, int] | None = None  # the generation it went back to, and the highest seen
+    since: float | None = None  # when pulls began to fail (Unix seconds)
+
+    def failed(self, why: str, now: float) -> "ReplicationState":
+        """Return what it is after a pull that failed."""
+        return replace(self, alert=why, since=now if self.since is None else self.since)
+
+    def worked(self) -> "ReplicationState":
+        """Return what it is after one that did not."""
+        return replace(self, alert=None, since=None)
 
     def seen(self, before: int | None, number: int) -> "ReplicationState":
         """Return what it is once the publisher serves `number` and this replica served `before`."""
         highest = max(before or 0, self.behind[1] if self.behind else 0)
-        return ReplicationState(self.alert, (number, highest) if number < highest else None)
+        return replace(self, behind=(number, highest) if number < highest else None)
+
+    def trouble(self, now: float, stale_after_s: float) -> str | None:
+        """Return what those who ask the replica should know: that nothing came for long."""
+        if self.since is None or now - self.since <= stale_after_s:
+            return None
+        return f"nothing could be fetched from its publisher since {rfc3339(self.since)}"
 
     @property
     def lines(self) -> tuple[str, ...]:
         """Return a line for each thing that an administrator should know."""
-        shown = [f"replication fails, what is here stays: {self.alert}"] if self.alert else []
+        since = f" since {rfc3339(self.since)}" if self.since is not None else ""
+        shown = [f"replication fails{since}, what is here stays: {self.alert}"] if self.alert else []
         if self.behind:
             shown.append("the publisher went back to generation {} from {}".format(*self.behind))
         return tuple(shown)
@@ -34,7 +51,9 @@ def read_replication_state(store: ServerStore) -> ReplicationState:
     """Read it; a folder that never replicated has none."""
     try:
         raw = read_json((store.root / STATE_FILE).read_bytes())
-        return ReplicationState(raw["alert"], tuple(raw["behind"]) if raw["behind"] else None)
+        behind = tuple(raw["behind"]) if raw["behind"] else None
+        since = raw.get("since")  # a replica of 1.0 did not keep it
+        return ReplicationState(raw["alert"], behind, float(since) if since is not None else None)
     except (OSError, ValueError, KeyError, TypeError):
         return ReplicationState()
 
