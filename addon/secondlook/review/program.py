@@ -33,45 +33,19 @@ class SettingsEditor(Protocol):
 class RunningProgram(Protocol):
     """What the running program can do beside its ledger; every answer is in the contract's words."""
 
-    @property
-    def started_at(self) -> float:
-        """Unix seconds."""
-
-    @property
-    def proxy(self) -> str:
-        """`host:port` of the proxy."""
-
-    @property
-    def first_steps(self) -> FirstSteps:
-        """What a newcomer has done."""
+    started_at: float  # Unix seconds
+    proxy: str  # `host:port`
+    first_steps: FirstSteps  # what a newcomer has done
+    assessing: bool  # nothing is enforced
+    shared_as: str | None  # its name among those that share its ledger; None where no other does
+    gateways: bool  # gateways may ask
+    passages: Lasting  # how long TLS is passed through
+    authority: Path  # the certificate of the authority (PEM)
+    editor: SettingsEditor  # changes the settings file
 
     @property
     def address_of_others(self) -> str | None:
         """`host:port` by which other devices reach the proxy; None where they do not."""
-
-    @property
-    def assessing(self) -> bool:
-        """Whether nothing is enforced."""
-
-    @property
-    def shared_as(self) -> str | None:
-        """Name of this proxy among those that share its ledger; None where no other does."""
-
-    @property
-    def gateways(self) -> bool:
-        """Whether gateways may ask."""
-
-    @property
-    def passages(self) -> Lasting:
-        """How long TLS is passed through."""
-
-    @property
-    def authority(self) -> Path:
-        """The certificate of the authority (PEM)."""
-
-    @property
-    def editor(self) -> SettingsEditor:
-        """Changes the settings file."""
 
     def url_subject(self, text: str) -> UrlSubject:
         """Bring a URL into canonical form."""

@@ -23,17 +23,9 @@ CACHE_BYTES = 256 << 20
 class Reader(Protocol):
     """The reading side of a store; files and Valkey keep one contract (tests/server/test_reader.py)."""
 
-    @property
-    def number(self) -> int | None:
-        """The generation that is served, None while there is nothing to serve."""
-
-    @property
-    def lists(self) -> Mapping[str, PublishedList]:
-        """The lists of that generation."""
-
-    @property
-    def created_at(self) -> float:
-        """When that generation was published (Unix seconds), 0 while there is none."""
+    number: int | None  # the generation that is served, None while there is nothing to serve
+    lists: Mapping[str, PublishedList]  # of that generation
+    created_at: float  # when that generation was published (Unix seconds), 0 while there is none
 
     @property
     def trouble(self) -> str | None:
