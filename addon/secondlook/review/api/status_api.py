@@ -68,11 +68,13 @@ def protection_routes(api: APIRouter, operations: Operations) -> None:
 
 def data_routes(api: APIRouter, operations: Operations) -> None:
     """Add quarantine, erasing, lists, servers and set-up."""
-
-    @api.get("/quarantine")
-    async def quarantine() -> list[QuarantineItem]:
-        """Return the quarantined files."""
-        return [QuarantineItem.model_validate(item) for item in await operations.quarantine()]
+    for path, answer, shape in (
+        ("/quarantine", operations.quarantine, list[QuarantineItem]),
+        ("/lists", operations.lists, list[ListStatus]),
+        ("/feeds", operations.feeds, list[FeedStatus]),
+        ("/setup", operations.setup, SetupFacts),
+    ):
+        api.add_api_route(path, answer, response_model=shape)
 
     @api.post("/quarantine/{item_id}/restore", status_code=204)
     async def restore(item_id: Id) -> None:
@@ -89,11 +91,6 @@ def data_routes(api: APIRouter, operations: Operations) -> None:
         """Delete for good what was kept of one client; its rules stay."""
         return Erased(events=await operations.erase_client(asked.client))
 
-    @api.get("/lists")
-    async def lists() -> list[ListStatus]:
-        """Return the lists of the pattern."""
-        return [ListStatus.model_validate(item) for item in await operations.lists()]
-
     @api.post("/lists/update", status_code=202)
     async def update(force: bool = False) -> None:
         """Fetch the lists now; `force`: also what a rollback gave up."""
@@ -103,13 +100,3 @@ def data_routes(api: APIRouter, operations: Operations) -> None:
     async def servers() -> list[ServerStatus]:
         """Return the Smart Protection Servers."""
         return [ServerStatus.model_validate(item) for item in operations.program.servers()]
-
-    @api.get("/setup")
-    async def setup() -> SetupFacts:
-        """Return what is needed to use the proxy."""
-        return SetupFacts.model_validate(await operations.setup())
-
-    @api.get("/feeds")
-    async def feeds() -> list[FeedStatus]:
-        """Return the feeds of the embedded server."""
-        return [FeedStatus.model_validate(item) for item in await operations.feeds()]

@@ -216,7 +216,7 @@ class Operations:
         return self.program.authority.read_text(encoding="utf-8")
 
     async def setup(self) -> Json:
-        """Return what the set-up page needs."""
+        """Return what is needed to use the proxy."""
         others = self.program.address_of_others
         proxy = others or self.program.proxy
         host, _, port = proxy.rpartition(":")
