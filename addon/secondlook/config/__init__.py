@@ -12,12 +12,7 @@ from secondlook.config.query import (
     ServersSettings,
     UnverifiableSettings,
 )
-from secondlook.config.record import (
-    BlockPageSettings,
-    LogSettings,
-    SyslogSettings,
-    WebhookSettings,
-)
+from secondlook.config.record import BlockPageSettings, LogSettings, SyslogSettings, WebhookSettings
 from secondlook.config.scan import ClamdSettings, ScanSettings
 from secondlook.config.service import (
     FeedSettings,

@@ -8,13 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from secondlook.cli.caller import typed
-from secondlook.cli.output import (
-    plain_value,
-    print_json,
-    print_line,
-    print_marked,
-    print_table,
-)
+from secondlook.cli.output import plain_value, print_json, print_line, print_marked, print_table
 from secondlook.cli.server.context import ServerContext, with_server
 from secondlook.cli.server.entries import list_sources
 from secondlook.core.neutralize import inert

@@ -52,13 +52,7 @@ def squid(
         _check(context, proxy, icap, opens=opens)
         return
     from secondlook.ledger.queue.flag_store import JOURNAL_DEADLINE_S
-    from secondlook.setup.squid import (
-        CERTGEN,
-        CERTIFICATES,
-        SquidFacts,
-        UnfitForSquidError,
-        fragment,
-    )
+    from secondlook.setup.squid import CERTGEN, CERTIFICATES, SquidFacts, UnfitForSquidError, fragment
 
     settings = context.settings
     facts = SquidFacts(

@@ -13,14 +13,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from secondlook.core.event import (
-    EVENT_FIELDS,
-    ConfirmedEntry,
-    Event,
-    FlagEntry,
-    QuarantineRecord,
-    QueueEntry,
-)
+from secondlook.core.event import EVENT_FIELDS, ConfirmedEntry, Event, FlagEntry, QuarantineRecord, QueueEntry
 from secondlook.core.event_field import Form
 from secondlook.core.rules.rule import Pause, Rule, Scope
 from secondlook.core.subject import SubjectKind

@@ -29,12 +29,7 @@ import sqlalchemy as sa
 from secondlook.core.event import Event, FlagEntry
 from secondlook.ground.errors import LedgerError
 from secondlook.ledger.engine.database import Place, explain
-from secondlook.ledger.engine.faults import (
-    FileReplacedError,
-    StillAwayError,
-    is_collision,
-    is_engine_trouble,
-)
+from secondlook.ledger.engine.faults import FileReplacedError, StillAwayError, is_collision, is_engine_trouble
 from secondlook.ledger.engine.wakeup import Slot, Waiting, answer
 
 logger = logging.getLogger(__name__)

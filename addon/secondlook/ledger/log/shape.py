@@ -11,13 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
 from typing import Any, Final
 
-from secondlook.core.event import (
-    EVENT_FIELDS,
-    Event,
-    EventKind,
-    QuarantineRecord,
-    QueueEntry,
-)
+from secondlook.core.event import EVENT_FIELDS, Event, EventKind, QuarantineRecord, QueueEntry
 from secondlook.core.event_field import Form
 from secondlook.core.neutralize import inert_cell
 from secondlook.core.rules.rule import Pause, Rule, Scope

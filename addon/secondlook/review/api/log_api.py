@@ -19,15 +19,7 @@ from secondlook.review.api.log_records import (
 )
 from secondlook.review.api.record import Id, Limit
 from secondlook.review.export import export as exported
-from secondlook.review.filters import (
-    CURSOR,
-    LIVE_CURSOR,
-    LONGEST,
-    MOST_EXCLUDED,
-    NAMES,
-    NOT,
-    wanted_of,
-)
+from secondlook.review.filters import CURSOR, LIVE_CURSOR, LONGEST, MOST_EXCLUDED, NAMES, NOT, wanted_of
 from secondlook.review.operations.operations import QUEUE_CURSOR, Operations
 from secondlook.review.operations.refused import Missing
 

@@ -28,14 +28,7 @@ from secondlook.ledger.engine.database import find_place
 from secondlook.ledger.engine.migration import HEAD, known_revisions, migrate
 from secondlook.ledger.upkeep.copying import holds_same, is_empty, put_in, single_file
 from secondlook.run.backup.archive import BackupError, Preface, unpack
-from secondlook.run.backup.making import (
-    ASIDE,
-    FORMAT,
-    LEDGER,
-    LEFT_OUT,
-    QUARANTINE_FOLDER,
-    STATE,
-)
+from secondlook.run.backup.making import ASIDE, FORMAT, LEDGER, LEFT_OUT, QUARANTINE_FOLDER, STATE
 from secondlook.run.supervisor.runfile import (
     LEDGER_FILE,
     SERVER_FOLDER,

@@ -10,12 +10,7 @@ import numpy as np
 from secondlook.core.url.expression import Suffixes
 from secondlook.ground.files import replacing
 from secondlook.server.store.feeds_off import lists_off
-from secondlook.server.store.manual_entries import (
-    manual_hash,
-    parse_subject,
-    read_manual,
-    write_manual,
-)
+from secondlook.server.store.manual_entries import manual_hash, parse_subject, read_manual, write_manual
 from secondlook.server.store.names import import_list
 from secondlook.server.store.records import RECORD, Records, hash_bytes, open_run, write_rows
 from secondlook.server.store.store import FEEDS_FOLDER, ServerStore, Source
