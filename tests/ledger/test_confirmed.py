@@ -19,7 +19,7 @@ def identities(entries):
 
 def number(ledger):
     ledger.store.changes.stale()
-    return ledger.store.changes.counters()["confirmed"]
+    return ledger.store.changes.mark("confirmed").number
 
 
 def test_what_is_new_is_told_from_what_is_renewed_which_keeps_its_first_time(ledger, at):

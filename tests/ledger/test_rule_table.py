@@ -27,7 +27,7 @@ def at(ledger):
 
 def changes(ledger, topic):
     ledger.store.changes.stale()
-    return ledger.store.changes.counters()[topic]
+    return ledger.store.changes.mark(topic).number
 
 
 def test_a_rule_put_again_keeps_its_hits_and_nothing_else(at):

@@ -23,11 +23,11 @@ def test_an_error_of_the_engine_while_reading_is_named_as_such(tmp_path):
 
 @pytest.mark.parametrize("topic", ["rules", "pauses", "confirmed"])
 async def test_a_change_of_this_process_is_seen_at_once(ledger, topic):
-    before = ledger.store.changes.counters()[topic]
+    before = ledger.store.changes.mark(topic).number
     ledger.store.change_now(lambda connection: bump(connection, topic))
-    assert ledger.store.changes.counters()[topic] == before + 1
+    assert ledger.store.changes.mark(topic).number == before + 1
     await ledger.store.change(lambda connection: bump(connection, topic))
-    assert ledger.store.changes.counters()[topic] == before + 2
+    assert ledger.store.changes.mark(topic).number == before + 2
 
 
 def test_a_database_that_has_to_be_writable_is_read_too(postgres, open_ledger):

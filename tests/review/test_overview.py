@@ -54,10 +54,7 @@ def test_what_waits_is_counted_in_words(program, waiting, text):
 
 
 def test_the_counts_of_hours_are_data_and_their_sum_is_the_day(program):
-    hours = [
-        HourCount(at=3600.0 * n, checked=10, blocked=n, flagged=1, would_block=0, confirmed=0, errors=0)
-        for n in range(3)
-    ]
+    hours = [HourCount(at=3600.0 * n, checked=10, blocked=n, flagged=1, would_block=0) for n in range(3)]
     made = compose(
         program=program,
         alerts=program.alerts(),

@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from secondlook.config.document import Key
+from secondlook.config.document import Key, dotted
 from secondlook.ground.errors import ConfigError
 
 INDENT = 2
@@ -67,7 +67,7 @@ def _checked(text: str, key: Key, value: Any, change: Any) -> str:
             return bom + changed
     except (YAMLError, ValueError, LookupError, TypeError, RecursionError):
         pass
-    raise CannotEditError(f"{_dotted(key)} is written in a way that is not changed from here")
+    raise CannotEditError(f"{dotted(key)} is written in a way that is not changed from here")
 
 
 def _meant(values: dict[str, Any], key: Key, value: Any, *, append: bool) -> dict[str, Any]:
@@ -255,7 +255,3 @@ def _lines(value: object, column: int, lines: list[str]) -> None:
 
 def _has_keys(items: Sequence[object]) -> bool:
     return all(isinstance(item, Mapping) for item in items)
-
-
-def _dotted(key: Key) -> str:
-    return ".".join(str(part) for part in key)

@@ -93,12 +93,6 @@ class Changes:
             self._look()
             return self._file << _NUMBER_BITS | sum(self._counters.values())
 
-    def counters(self) -> dict[str, int]:
-        """Return the change counter of each topic."""
-        with self._lock:
-            self._look()
-            return dict(self._counters)
-
     def mark(self, topic: str) -> Mark:
         """Return how far a topic has come."""
         with self._lock:

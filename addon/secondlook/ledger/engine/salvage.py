@@ -76,13 +76,11 @@ def damaged(path: Path) -> bool:
 
 def check(path: Path) -> list[str]:
     """Look at every page (seconds for a big file); return SQLite's complaints, none when all is well."""
-    raw = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5.0)
-    try:
-        found = [str(row[0]) for row in raw.execute("PRAGMA quick_check(20)")]
-    except sqlite3.DatabaseError as error:
-        found = [str(error)]
-    finally:
-        raw.close()
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5.0)) as raw:
+        try:
+            found = [str(row[0]) for row in raw.execute("PRAGMA quick_check(20)")]
+        except sqlite3.DatabaseError as error:
+            found = [str(error)]
     return [] if found == ["ok"] else found
 
 
@@ -141,20 +139,18 @@ def _still_damaged(path: Path) -> bool:
         raw = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
     except sqlite3.OperationalError:
         return True
-    try:
-        raw.execute("SELECT version_num FROM alembic_version").fetchall()
-    except sqlite3.DatabaseError:
-        return True
-    finally:
-        raw.close()
+    with closing(raw):
+        try:
+            raw.execute("SELECT version_num FROM alembic_version").fetchall()
+        except sqlite3.DatabaseError:
+            return True
     return damaged(path)
 
 
 def _salvage(source: Path, target: Path) -> dict[str, int]:
     """Copy rows from the damaged file into the new one, table by table, as far as reading goes."""
     counts: dict[str, int] = {}
-    new = sqlite3.connect(target, timeout=5.0, isolation_level=None)
-    try:
+    with closing(sqlite3.connect(target, timeout=5.0, isolation_level=None)) as new:
         new.setconfig(sqlite3.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
         new.execute("PRAGMA wal_autocheckpoint=0")
         with closing(sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True)) as old:
@@ -162,8 +158,6 @@ def _salvage(source: Path, target: Path) -> dict[str, int]:
                 counts[name] = _copy(old, new, metadata.tables[name])
         new.execute("UPDATE changes SET counter = counter + 1")
         new.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the file alone is moved
-    finally:
-        new.close()
     return counts
 
 

@@ -120,7 +120,6 @@ class Writer:
         self._failures = 0
         self._dropped_since_report = 0
         self.dropped = 0
-        self.committed = 0
         self.last_error: LedgerError | None = None
         if away is not None:
             self._note_trouble(away)
@@ -269,7 +268,6 @@ class Writer:
             self._ended(True)
         finally:  # it is committed, whatever befalls who hears of it
             answer(flags)
-            self.committed += len(events)
             for job, result in zip(jobs, results, strict=True):
                 job.future.set_result(result)
 

@@ -24,19 +24,6 @@ from secondlook.ledger.log.counting import (
 
 
 @dataclass(frozen=True, slots=True)
-class HourCount:
-    """What happened in one hour that begins at `at` (Unix seconds)."""
-
-    at: float
-    checked: int
-    blocked: int
-    flagged: int
-    would_block: int
-    confirmed: int
-    errors: int
-
-
-@dataclass(frozen=True, slots=True)
 class Course:
     """Checks of one stretch of time that begins at `at` (Unix seconds)."""
 
@@ -44,6 +31,13 @@ class Course:
     checked: int
     blocked: int
     flagged: int
+
+
+@dataclass(frozen=True, slots=True)
+class HourCount(Course):
+    """Checks of one hour."""
+
+    would_block: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +180,6 @@ def _hour_count(hour: int, kinds: Mapping[EventKind, int]) -> HourCount:
         blocked=kinds.get(EventKind.BLOCKED, 0),
         flagged=kinds.get(EventKind.FLAGGED, 0),
         would_block=kinds.get(EventKind.WOULD_BLOCK, 0),
-        confirmed=kinds.get(EventKind.CONFIRMED, 0) + kinds.get(EventKind.LATE_VERDICT, 0),
-        errors=kinds.get(EventKind.ERROR, 0),
     )
 
 

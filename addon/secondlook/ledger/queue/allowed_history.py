@@ -35,13 +35,11 @@ class AllowedHistory:
         self._discretion = discretion
         self._most = store.options.history_in_memory
         self._unwritten: dict[bytes, _Visit] = {}
-        self.forgotten = 0
 
     def remember(self, entry: FlagEntry, *, yields: bool = False) -> None:
         """Note an allowed subject in memory; written in batches. One that `yields` keeps the last client."""
         known = self._unwritten.get(entry.identity)
         if known is None and len(self._unwritten) >= self._most:
-            self.forgotten += 1
             return
         visit = entry, yields
         self._unwritten[entry.identity] = visit if known is None else _joined(known, visit)

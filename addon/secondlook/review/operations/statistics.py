@@ -84,13 +84,7 @@ def _of_everybody(figures: Statistics, chosen: Range, since: float, bars: int) -
 def client_counts(figures: Statistics, step_s: int, since: float, limit: int) -> list[Json]:
     """Return clients with most checks first; blocks."""
     return [
-        {
-            "client": each.client,
-            "checked": each.checked,
-            "blocked": each.blocked,
-            "flagged": each.flagged,
-            "last_seen": rfc3339(each.last_seen),
-        }
+        {**asdict(each), "last_seen": rfc3339(each.last_seen)}
         for each in figures.clients(step_s, since, limit=limit)
     ]
 

@@ -90,13 +90,12 @@ def plan_from(raw: dict[str, Any]) -> Plan:
     return Plan(
         **raw,
         endpoints=Endpoints(
-            proxy=tuple((host, port) for host, port in endpoints["proxy"]),
-            review=tuple(endpoints["review"]) if endpoints["review"] else None,
-            embedded=endpoints["embedded"],
-            accepts=endpoints["accepts"],
-            gateway=endpoints["gateway"],
-            gateway_group=endpoints["gateway_group"],
-            icap=tuple(endpoints["icap"]) if endpoints["icap"] else None,
+            **endpoints
+            | {
+                "proxy": tuple((host, port) for host, port in endpoints["proxy"]),
+                "review": tuple(endpoints["review"]) if endpoints["review"] else None,
+                "icap": tuple(endpoints["icap"]) if endpoints["icap"] else None,
+            }
         ),
         invocation=Invocation.of(invocation),
     )
