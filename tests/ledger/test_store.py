@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 
 import pytest
 
@@ -70,3 +71,12 @@ async def test_what_deadlocks_with_another_proxy_is_done_all_the_same(postgres, 
     )
     assert sorted(done) == [1, 2]
     assert [one.trouble for one in proxies] == [None, None]
+
+
+def test_a_clock_is_held_against_that_of_the_database(ledger, place, clock):
+    clock.at = time.time() + 86_400
+    ahead_s = ledger.store.clock_ahead_s()
+    if "postgresql" in place:
+        assert ahead_s == pytest.approx(86_400, abs=60)
+    else:
+        assert ahead_s is None

@@ -8,7 +8,7 @@ from email.utils import formatdate
 import pytest
 
 from secondlook.config import Settings
-from secondlook.run.diagnosis.clock_check import CLOCK_WRONG_S, clock, date_of, from_the_future
+from secondlook.run.diagnosis.clock_check import CLOCK_WRONG_S, clock, compared, date_of, from_the_future
 
 
 async def asked(date: bytes, ask):
@@ -52,6 +52,20 @@ def test_a_server_that_gives_none(date):
 
 def test_nobody_there():
     assert asyncio.run(date_of("http://127.0.0.9:1/", None)) is None
+
+
+@pytest.mark.parametrize(
+    ("off_s", "text"),
+    [
+        (CLOCK_WRONG_S, "the clock agrees with the database"),
+        (86_400.4, "the clock is 86400 s ahead of that of the database"),
+        (-CLOCK_WRONG_S - 1, "the clock is 121 s behind that of the database"),
+    ],
+)
+def test_the_clock_is_held_against_the_databases(off_s, text):
+    found = compared(off_s, "the database")
+    assert (found.check, found.text) == ("clock", text)
+    assert (found.result == "ok") == ("agrees" in text)
 
 
 @pytest.mark.parametrize(

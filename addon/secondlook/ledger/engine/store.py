@@ -24,6 +24,7 @@ from secondlook.ledger.engine.writer import Flag, Line, Work, Writer
 from secondlook.ledger.options import LedgerOptions
 
 _READERS: Final = 4
+_SERVER_TIME: Final = sa.text("SELECT extract(epoch FROM clock_timestamp())")
 
 
 class Store:
@@ -69,6 +70,13 @@ class Store:
             prepare=partial(migrate, place),
             away=away,
         )
+
+    def clock_ahead_s(self) -> float | None:
+        """By how much our clock is ahead of the database server's; None without one. Raises LedgerError."""
+        if self.place.sqlite:
+            return None
+        there = self.read(lambda connection: connection.execute(_SERVER_TIME).scalar_one())
+        return self.clock.now() - float(there)
 
     def close(self) -> None:
         """Write what waits and close everything."""

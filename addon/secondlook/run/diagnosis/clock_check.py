@@ -32,13 +32,16 @@ async def clock(settings: Settings) -> Finding:
         if there is None:
             continue
         now = time.time()
-        off = now - min(max(now, there[0]), there[1])
-        if abs(off) > CLOCK_WRONG_S:
-            how = "ahead of" if off > 0 else "behind"
-            text = f"the clock is {abs(off):.0f} s {how} that of {httpx.URL(url).host}"
-            return Finding("clock", "problem", text, _SET_CLOCK)
-        return Finding("clock", "ok", f"the clock agrees with {httpx.URL(url).host}")
+        return compared(now - min(max(now, there[0]), there[1]), str(httpx.URL(url).host))
     return Finding("clock", "unknown", "no remote server could be asked for the time")
+
+
+def compared(off_s: float, whose: str) -> Finding:
+    """Judge a clock that is ahead of another by so much."""
+    if abs(off_s) <= CLOCK_WRONG_S:
+        return Finding("clock", "ok", f"the clock agrees with {whose}")
+    how = "ahead of" if off_s > 0 else "behind"
+    return Finding("clock", "problem", f"the clock is {abs(off_s):.0f} s {how} that of {whose}", _SET_CLOCK)
 
 
 def from_the_future(state: Path) -> float | None:

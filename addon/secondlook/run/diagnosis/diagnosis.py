@@ -22,7 +22,7 @@ from secondlook.lookup.tiered import TieredLookup
 from secondlook.run.assembly.check.naming import titles_in_force
 from secondlook.run.assembly.check.opening import open_ledger
 from secondlook.run.diagnosis import bypass
-from secondlook.run.diagnosis.clock_check import clock
+from secondlook.run.diagnosis.clock_check import clock, compared
 from secondlook.run.diagnosis.directory_check import directory
 from secondlook.run.diagnosis.engine_check import engines
 from secondlook.run.diagnosis.finding import NETWORK_TIMEOUT_S, Finding
@@ -49,7 +49,7 @@ async def diagnose(settings: Settings) -> AsyncIterator[Finding]:
         ("settings", lambda: [] if running is None else [_settings(running)]),
         ("disk", lambda: [_disk(settings)]),
         ("port", lambda: [] if running is not None else _ports(settings)),
-        ("ledger", lambda: [_ledger(settings)]),
+        ("ledger", lambda: _ledger(settings)),
         ("pattern", lambda: [_pattern(settings)]),
         ("feed", lambda: _feeds(settings)),
         ("key", lambda: damaged_keys(settings.state)),
@@ -154,21 +154,27 @@ def _ports(settings: Settings) -> Iterator[Finding]:
             yield Finding("port", "ok", f"{address} is free")
 
 
-def _ledger(settings: Settings) -> Finding:
+def _ledger(settings: Settings) -> Iterator[Finding]:
     own = settings.ledger.url == "default"
     where = settings.state / LEDGER_FILE if own else "the ledger"
     if own and not (settings.state / LEDGER_FILE).exists():
-        return Finding("ledger", "ok", "there is no ledger yet; it is made at the first start")
+        yield Finding("ledger", "ok", "there is no ledger yet; it is made at the first start")
+        return
     mend = "start the proxy: it sets the damaged file aside and carries over what can still be read"
     try:
         with contextlib.closing(open_ledger(settings, background=False)) as ledger:
             faults = ledger.upkeep.check()
+            ahead_s = ledger.store.clock_ahead_s()
     except LedgerError as error:
         reach = "see whether the database runs and `ledger.url` is right; meanwhile the proxy goes on"
-        return Finding("ledger", "problem", str(error), mend if own else reach)
+        yield Finding("ledger", "problem", str(error), mend if own else reach)
+        return
     if not faults:
-        return Finding("ledger", "ok", f"{where} is in order")
-    return Finding("ledger", "problem", f"{where} is damaged: {faults[0]}", mend)
+        yield Finding("ledger", "ok", f"{where} is in order")
+    else:
+        yield Finding("ledger", "problem", f"{where} is damaged: {faults[0]}", mend)
+    if ahead_s is not None:
+        yield compared(ahead_s, "the database")
 
 
 def _pattern(settings: Settings) -> Finding:
