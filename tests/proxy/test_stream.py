@@ -48,6 +48,7 @@ def test_no_origin_asks_for_the_password_of_the_proxy(book):
     )
     answer = book.to_client()
     assert answer.startswith(b"HTTP/1.1 502 ")
+    assert b"its answer cannot be read (it asks for a password as only a proxy may, 407)" in answer
     assert b"Proxy-Authenticate" not in answer
 
 

@@ -41,12 +41,10 @@ from secondlook.download.body.response_facts import has_body
 from secondlook.proxy.mitm.edge import Edge
 from secondlook.proxy.mitm.parting import part_with
 from secondlook.proxy.mitm.streams.request_stream import Commands, Origins, RequestStream
-from secondlook.proxy.mitm.streams.stream_events import (
-    InterimResponse,
-    StopUpload,
-)
+from secondlook.proxy.mitm.streams.stream_events import InterimResponse, StopUpload
 from secondlook.proxy.mitm.streams.websocket import WebSocketRelay
 from secondlook.proxy.mitm.tls.tunnel import RawTunnel, own_tunnel
+from secondlook.proxy.mitm.unreachable import UNREADABLE
 from secondlook.refusal.refusal import INTERNAL_HOST, passed_fields
 
 HEALTH_PATH = "/healthz"
@@ -172,8 +170,9 @@ class AnsweringStream(RequestStream):
         yield from self._refuse_answer(why)
         return True
 
-    def _refuse_answer(self, message: str) -> Commands:
+    def _refuse_answer(self, why: str) -> Commands:
         """Give an answer up whose headers cannot be taken."""
+        message = f"{UNREADABLE}{why}"
         yield SendHttp(RequestProtocolError(self.stream_id, message, ErrorCode.CANCEL), self.context.server)
         yield from self.handle_protocol_error(
             ResponseProtocolError(self.stream_id, message, ErrorCode.GENERIC_SERVER_ERROR)
@@ -296,7 +295,7 @@ class AnsweringStream(RequestStream):
         """
         request = self.flow.request
         if event.response.status_code == _PROXY_AUTHENTICATION and self.mode is not HTTPMode.transparent:
-            yield from self._refuse_answer("it asks for the password of a proxy")
+            yield from self._refuse_answer("it asks for a password as only a proxy may, 407")
             return
         if event.response.status_code == _SWITCHING_PROTOCOLS and (
             request.is_http2 or "upgrade" not in request.headers
