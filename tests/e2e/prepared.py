@@ -42,6 +42,7 @@ MODULES = (
     "secondlook",
     "secondlook.server.feeds.child",
     "secondlook.scan.compiling",
+    "e2e.coded",
 )  # the children that unpack have a limit of memory, and begin small
 FAMILY = "secondlook.run."
 CHILDLESS = frozenset(  # commands, modules and roles of children that start no module of ours
@@ -59,7 +60,12 @@ CHILDLESS = frozenset(  # commands, modules and roles of children that start no 
             "--help",
             "--version",
         ),
-        *("secondlook.run.authority", "secondlook.run.reload", "secondlook.run.supervisor_event"),
+        *(
+            "e2e.coded",
+            "secondlook.run.authority",
+            "secondlook.run.reload",
+            "secondlook.run.supervisor_event",
+        ),
         *("worker", "gate"),
     )
 )
@@ -130,7 +136,10 @@ def _alike(env: dict[str, str]) -> bool:
     """Whether Python would begin there as it did here."""
 
     def read(variables: Any) -> dict[str, str]:
-        return {name: value for name, value in variables.items() if name.startswith(LANGUAGE)}
+        names = {name for name in variables if name.startswith(LANGUAGE)} - {
+            "PYTHONPATH"
+        }  # `_become` heeds it
+        return {name: variables[name] for name in names}
 
     return read(env) == read(os.environ)
 
@@ -244,6 +253,8 @@ def _become(order: dict[str, Any], descriptors: list[int]) -> None:
     os.environ.update(order["env"])
     time.tzset()
     os.chdir(order["cwd"])
+    places = order["env"].get("PYTHONPATH", "").split(os.pathsep)
+    sys.path[:0] = [place for place in places if place and place not in sys.path]
     signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.stdin, sys.stdout, sys.stderr = (
         os.fdopen(number, mode, buffering, stream.encoding, stream.errors, closefd=False)

@@ -2,17 +2,16 @@
 
 import asyncio
 import json
-import os
 import signal
 import sqlite3
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from e2e import coded
 from ledgerkit.contract import confirm
 from ledgerkit.postgres import PostgresServer, find_binaries
 from ledgerkit.samples import START, identity_of, make_confirmed, make_event, make_flag, make_rule
@@ -182,12 +181,7 @@ asyncio.run(main())
 
 
 def start_flagger(location: str, journal: Path, who: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", FLAGGER, location, str(journal), who],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-    )
+    return coded.start(FLAGGER, location, journal, who, stdout=subprocess.PIPE)
 
 
 def read_lines(process: subprocess.Popen[str], count: int) -> list[str]:

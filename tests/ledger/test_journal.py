@@ -6,14 +6,13 @@ import resource
 import signal
 import stat
 import subprocess
-import sys
-import textwrap
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from e2e import coded
 from secondlook.ground.errors import LedgerError
 from secondlook.ledger.engine.journal import SIZE_BYTES, Journal
 
@@ -290,16 +289,7 @@ while True:
 
 def test_killed_writers_lose_nothing_that_was_acknowledged(path, tmp_path):
     Journal(path, size_bytes=1 << 22).close()
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", textwrap.dedent(WRITERS), str(path), name],
-            stdout=subprocess.PIPE,
-            env=environment,
-            text=True,
-        )
-        for name in "abc"
-    ]
+    processes = [coded.start(WRITERS, path, name, stdout=subprocess.PIPE) for name in "abc"]
     acknowledged: dict[str, int] = {}
     for name, process in zip("abc", processes, strict=True):
         for line in process.stdout:

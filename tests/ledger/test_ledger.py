@@ -1,16 +1,12 @@
 """Opening a ledger, by many at once, and all that is in it."""
 
-import multiprocessing
 import subprocess
 import sys
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from ledgerkit.samples import RULE
+from e2e import coded
 from secondlook.ground.errors import LedgerError
 from secondlook.ledger.engine.database import bare_engine, find_place
 from secondlook.ledger.ledger import Ledger, LedgerOptions
@@ -18,19 +14,35 @@ from secondlook.ledger.ledger import Ledger, LedgerOptions
 pytestmark = pytest.mark.anyio
 
 
-def open_and_count(location: str, journal: str) -> int:
-    ledger = Ledger.open(location, LedgerOptions(journal_bytes=1 << 16), journal=Path(journal))
+OPENING = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from ledgerkit import copied
+from ledgerkit.samples import RULE
+from secondlook.ledger.ledger import Ledger, LedgerOptions
+
+copied.end()
+print("ready", flush=True)
+sys.stdin.readline()
+for _ in range(2):
+    ledger = Ledger.open(sys.argv[1], LedgerOptions(journal_bytes=1 << 16), journal=Path(sys.argv[2]))
     ledger.rules.add(replace(RULE, id=""))
     ledger.close()
-    return 1
+"""
 
 
 def test_many_processes_may_open_a_new_ledger_at_once(empty_place, tmp_path):
-    with ProcessPoolExecutor(4, mp_context=multiprocessing.get_context("spawn")) as pool:
-        done = list(
-            pool.map(open_and_count, [empty_place] * 8, [str(tmp_path / "flags.journal")] * 8, timeout=120)
-        )
-    assert sum(done) == 8
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    processes = [coded.start(OPENING, empty_place, tmp_path / "flags.journal", **pipes) for _ in range(4)]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("begin\n")
+        process.stdin.flush()
+    for process in processes:
+        process.communicate(timeout=120)
+    assert [process.returncode for process in processes] == [0] * 4
     ledger = Ledger.open(empty_place, journal=tmp_path / "flags.journal")
     assert len(ledger.snapshots.rules()) == 8
     ledger.close()

@@ -3,14 +3,13 @@
 import fcntl
 import json
 import os
-import subprocess
-import sys
 import tarfile
 import threading
 from pathlib import Path
 
 import pytest
 
+from e2e import coded
 from ledgerkit.rows import put_rows
 from secondlook.config import Settings
 from secondlook.ground.errors import LedgerError
@@ -182,9 +181,8 @@ def test_a_full_disk_is_told_and_leaves_nothing(state, tmp_path):
         "except Exception as error:\n"
         "    print(type(error).__name__, error)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, state, tmp_path / "b"], capture_output=True, text=True, check=True
-    )
+    done = coded.run(code, state, tmp_path / "b")
+    assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"BackupError cannot write the backup: {tmp_path}/b: File too large")
     assert [each.name for each in tmp_path.iterdir()] == ["state"]
 
@@ -210,8 +208,8 @@ making.make_backup(Settings(state=Path(sys.argv[1])), None, Path(sys.argv[2]), p
 def test_one_that_was_killed_leaves_no_copy_of_the_ledger(state, tmp_path, at):
     folder = tmp_path / "backups"
     folder.mkdir()
-    done = subprocess.run([sys.executable, "-c", KILLED, state, folder / "b", at], check=False)
-    assert done.returncode == 9
+    done = coded.run(KILLED, state, folder / "b", at)
+    assert done.returncode == 9, done.stderr
     if at == "as it is put in":
         assert not list(folder.rglob("ledger.sqlite3"))
         return

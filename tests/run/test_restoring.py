@@ -4,12 +4,12 @@ import errno
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from e2e import coded, prepared
+from e2e.processes import SECONDLOOK
 from ledgerkit.postgres import PostgresServer, find_binaries
 from ledgerkit.rows import all_rows, put_rows
 from secondlook.config import Settings, load_settings
@@ -192,15 +192,10 @@ restoring.restore_backup(Path(sys.argv[1]), restoring.Wanted(None, Path(sys.argv
 def test_a_crash_midway_is_seen_at_the_start_and_mended_by_the_same_restore(backup, tmp_path, at):
     state = tmp_path / "here"
     fill(state, "new", range(5, 9))
-    done = subprocess.run([sys.executable, "-c", BREAK, backup, state, str(at)], check=False)
-    assert done.returncode == 9
+    done = coded.run(BREAK, backup, state, at)
+    assert done.returncode == 9, done.stderr
     assert (state / UNFINISHED_FILE).exists()
-    start = subprocess.run(
-        [sys.executable, "-m", "secondlook", "run", "--state", state],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    start = prepared.run([*SECONDLOOK, "run", "--state", str(state)])
     assert start.returncode == 1
     assert "was broken off" in start.stderr
     kept = [path for path in state.glob("before-restore-*/site.key") if path.read_text() == "new"]
