@@ -11,7 +11,15 @@ from mitmproxy.test.tflow import treq
 
 from proxykit.readers import framed, llhttp, same
 from secondlook.proxy.mitm.http.framing import Framing, HeadError
-from secondlook.proxy.mitm.http.head import glance, read_request, read_response, write_request, write_response
+from secondlook.proxy.mitm.http.head import (
+    add_via,
+    came_round,
+    glance,
+    read_request,
+    read_response,
+    write_request,
+    write_response,
+)
 from secondlook.proxy.mitm.http.head_buffer import HeadBuffer
 
 GET = treq(method=b"GET")
@@ -251,6 +259,18 @@ def test_what_goes_on_of_an_answer_is_read_alike_by_others(lines, status):
     event = client.next_event()
     assert same(event.headers, fields)
     assert framed(b"GET", event) == framing.size
+
+
+def test_a_request_that_came_by_a_proxy_again_and_again_goes_in_a_circle():
+    request = treq()
+    for _ in range(3):
+        assert not came_round(request, "here")
+        add_via(request, "here")
+        add_via(request, "there")
+    assert came_round(request, "here")
+    assert not came_round(request, "her")
+    request.headers["via"] = "1.1 a (here), 1.1, ,2.0 here:1,1.1 here, 1.1 here"
+    assert not came_round(request, "here")
 
 
 @settings(max_examples=400, deadline=None)

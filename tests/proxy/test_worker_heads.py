@@ -163,3 +163,9 @@ def test_via_is_told_where_it_is_wanted(make_proxy, make_origin, curl):
         done = curl(proxy, "-i", "--http2", f"https://127.0.0.1:{origin.port}/")
         assert (b"1.1 here" in done.stdout) == (name is not None)
         assert origin.requests[-1].header("via") == (None if name is None else "2.0 here")
+    many = len(origin.requests)
+    done = curl(
+        proxy, "-i", "-H", "Via: 1.1 here, 1.1 b, 1.1 here, 2.0 here", f"https://127.0.0.1:{origin.port}/"
+    )
+    assert b"HTTP/2 403" in done.stdout
+    assert len(origin.requests) == many

@@ -22,14 +22,14 @@ from secondlook.core.verdict import Action, Decision, SubjectClass
 from secondlook.download.asked import DICTIONARY, Asked, read_asked
 from secondlook.download.pieces import misfit
 from secondlook.ground.ulid import Identifiers
-from secondlook.proxy.access.access import Access, closed_reason
+from secondlook.proxy.access.access import IN_A_CIRCLE, Access, closed_reason
 from secondlook.proxy.access.login import USER
 from secondlook.proxy.bodies import Bodies
 from secondlook.proxy.fallback import Fallback
 from secondlook.proxy.flow_state import FLOW_STATE, FlowState, state_of
 from secondlook.proxy.held_bodies import HeldBodies
 from secondlook.proxy.mitm import unreachable
-from secondlook.proxy.mitm.http.head import add_via
+from secondlook.proxy.mitm.http.head import add_via, came_round
 from secondlook.proxy.mitm.streams.stream import ORIGIN_FORM
 from secondlook.proxy.own_site import OwnSite
 from secondlook.proxy.request import make_context, peer_text, subjects
@@ -93,6 +93,8 @@ class SecondLookAddon(HeldBodies):
         closed = self.access.closed(client, request.host, request.port)
         if closed is not None and not self.access.is_trusted(request.host, request.port):
             return self._close(flow, state, closed)
+        if self._via is not None and came_round(request, self._via):
+            return self._close(flow, state, IN_A_CIRCLE)
         for index, subject in enumerate(targets):
             decision = self.gatekeeper.now(subject, context)
             if decision is None:

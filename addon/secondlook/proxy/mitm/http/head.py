@@ -35,6 +35,7 @@ from secondlook.proxy.mitm.http.framing import (
 )
 
 AUTHORITY_MAX_BYTES = 1024  # a host has 253, beyond ASCII some times that; encoding of one takes its time
+ROUNDS = 3  # of a request that came by one proxy so often: it goes in a circle
 _SHOWN_BYTES = 40
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
@@ -150,6 +151,15 @@ def write_response(response: Response, *, closing: bool = False) -> bytes:
 def add_via(message: Request | Response, name: str) -> None:
     """Note that a message came by a proxy of this name (RFC 9110, 7.6.3)."""
     message.headers.add("Via", f"{message.http_version.removeprefix('HTTP/')} {name}")
+
+
+def came_round(request: Request, name: str) -> bool:
+    """Return whether a request came by a proxy of this name so often that it goes in a circle.
+
+    Two proxies that follow each other may have one name.
+    """
+    via = request.headers.get("via")
+    return via is not None and sum(each.split()[1:2] == [name] for each in via.split(",")) >= ROUNDS
 
 
 def glance(head: bytes) -> Request:
