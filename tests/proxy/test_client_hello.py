@@ -13,7 +13,7 @@ from secondlook.proxy.mitm.tls.tls_layers import BoundedClientTls, OriginTls
 def said(host: str = "a.test") -> bytes:
     """What a client begins TLS with."""
     out = ssl.MemoryBIO()
-    client = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), out, server_hostname=host)
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).wrap_bio(ssl.MemoryBIO(), out, server_hostname=host)
     with pytest.raises(ssl.SSLWantReadError):
         client.do_handshake()
     return out.read()

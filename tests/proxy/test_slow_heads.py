@@ -226,7 +226,9 @@ def test_a_head_that_drips_on_a_real_connection(make_proxy, make_origin):
 def test_a_client_that_begins_tls_with_the_proxy_itself_has_to_end_it(proxy, monkeypatch):
     monkeypatch.setattr(tls_layers, "HANDSHAKE_S", 0.3)
     hello = ssl.MemoryBIO()
-    shaking = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), hello, server_hostname="a.test")
+    shaking = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).wrap_bio(
+        ssl.MemoryBIO(), hello, server_hostname="a.test"
+    )
     with contextlib.suppress(ssl.SSLWantReadError):
         shaking.do_handshake()
     with socket.create_connection(("127.0.0.1", proxy.port), timeout=60) as client:

@@ -119,7 +119,7 @@ def test_passed_through_tls_is_checked_by_name(make_proxy, gatekeeper, tls_origi
     proxy = make_proxy(passthrough=["pinned.test", "127.0.0.1"])
     if listed:
         gatekeeper.bad.add("pinned.test/")
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with socket.create_connection(("127.0.0.1", proxy.port), timeout=60) as client:
         client.sendall(f"CONNECT 127.0.0.1:{tls_origin.port} HTTP/1.1\r\nHost: x\r\n\r\n".encode())

@@ -12,7 +12,7 @@ def client_hello(
 ) -> bytes:
     """A ClientHello as OpenSSL sends it."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.maximum_version = newest
     if protocols:
         context.set_alpn_protocols(list(protocols))

@@ -9,7 +9,7 @@ import time
 def tls_in_pieces(client: socket.socket, cuts: tuple[int, ...], request: bytes, *, records: int = 0) -> bytes:
     """Speak TLS with a ClientHello cut at these places (or into records of so many bytes); give an answer."""
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     tls = context.wrap_bio(incoming, outgoing, server_hostname="front.test")
     try:

@@ -30,9 +30,14 @@ ENCODERS: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
+@functools.lru_cache
+def _noise(seed: int) -> bytes:
+    return b"".join(hashlib.sha256(f"{seed}.{n}".encode()).digest() for n in range(2048))
+
+
 def program(size: int, seed: int = 0) -> bytes:
     """A body that begins like a Windows program and does not compress."""
-    block = b"".join(hashlib.sha256(f"{seed}.{n}".encode()).digest() for n in range(2048))
+    block = _noise(seed)
     return (b"MZ" + block * (size // len(block) + 1))[:size]
 
 
