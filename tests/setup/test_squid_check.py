@@ -44,16 +44,16 @@ class Squid(BaseHTTPRequestHandler):
 
 
 def answering(listening, answer):
-    """Answer each connection's first bytes with the same, until the socket is closed; b"": never."""
+    """Answer each connection's first bytes, until the socket is closed; b"": never."""
 
     def serve():
         with contextlib.suppress(OSError):
             while True:
                 client, _ = listening.accept()
                 with client:
-                    client.recv(4096)
-                    client.sendall(answer)
-                    if not answer:
+                    given = answer(client.recv(4096))
+                    client.sendall(given)
+                    if not given:
                         client.recv(1)  # until it has gone
 
     thread = threading.Thread(target=serve, daemon=True)
@@ -66,15 +66,15 @@ def steps(tmp_path):
     """Run the check against a Squid, an agent and an ICAP that answer as the test says."""
     stack = contextlib.ExitStack()
 
-    def run(squid=None, agent=b"1 OK\n", icap=OPTIONS):
+    def run(squid=None, agent=b"1 OK\n", icap=OPTIONS, *, listed=True):
         path = tmp_path / f"s{len(list(tmp_path.iterdir()))}"
         if agent is not None:
             listening = stack.enter_context(socket.socket(socket.AF_UNIX))
             listening.bind(str(path))
             listening.listen()
-            answering(listening, agent)
+            answering(listening, lambda asked: b"1 ERR\n" if listed and b"malware" in asked else agent)
         spoken = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-        answering(spoken, icap)
+        answering(spoken, lambda _: icap)
         server = ThreadingHTTPServer(("127.0.0.1", 0), Squid)
         server.answers = {
             "pages": (200, {}, b"ok\n"),
@@ -158,6 +158,14 @@ def test_a_squid_that_lets_everything_through(steps):
     assert "before the http_access rules" in found["refused"].remedy
     assert "the helper may give no answer" in found["refused"].remedy
     assert list(found)[-1] == "refused"  # what follows would only say the same in other words
+
+
+@pytest.mark.parametrize("answer", [None, (503, {"X-Squid-Error": "ERR_DNS_FAIL 0"}, b""), (200, {}, b"")])
+def test_a_test_page_that_no_list_names_is_no_fault_of_squid(steps, answer, monkeypatch):
+    monkeypatch.setattr(squid_check, "PATIENCE_S", 1.0)
+    found = steps({"refused": answer}, listed=False)
+    assert "is on no list in force here" in problem(found["refused"])
+    assert "block malware.secondlook.test --for 10m`" in found["refused"].remedy
 
 
 def test_bodies_that_are_not_asked_about(steps):

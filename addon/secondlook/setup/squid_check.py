@@ -105,11 +105,7 @@ def check(target: Target) -> Iterator[Checked]:
 
 def _agent(target: Target) -> Checked:
     try:
-        with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(PATIENCE_S)
-            sock.connect(str(target.gateway))
-            sock.sendall(f"1 127.0.0.1 - GET http://{INTERNAL_HOST}/\n".encode())
-            answer = sock.recv(4096).decode("latin-1").strip()
+        answer = _ask_agent(target, INTERNAL_HOST)
     except TimeoutError:
         text = f"all gate workers hang: none answers at {target.gateway} within {PATIENCE_S:g} s"
         return Checked("socket", "problem", text, f"{_HANGS} `{typed('status')}`")
@@ -121,6 +117,15 @@ def _agent(target: Target) -> Checked:
             "socket", "problem", f"the gate worker answers {answer or 'nothing'}", f"see `{typed('log')}`"
         )
     return Checked("socket", "ok", f"a gate worker answers at {target.gateway}")
+
+
+def _ask_agent(target: Target, host: str) -> str:
+    """Ask about a page as a helper does. Raises OSError."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(PATIENCE_S)
+        sock.connect(str(target.gateway))
+        sock.sendall(f"1 127.0.0.1 - GET http://{host}/\n".encode())
+        return sock.recv(4096).decode("latin-1").strip()
 
 
 def _icap(target: Target) -> Checked:
@@ -161,16 +166,27 @@ def _pages(target: Target) -> Checked:
 
 def _refused(target: Target) -> Checked:
     answer = _ask(target, f"http://{LISTED}/")
+    if not isinstance(answer, str) and answer.status == http.client.FORBIDDEN and answer.ours:
+        return Checked("refused", "ok", f"http://{LISTED}/ is refused with Second Look's answer")
+    if not _is_listed(target):
+        text = f"http://{LISTED}/, which should be refused now, is on no list in force here"
+        remedy = f"is `servers.embedded` off? `{typed(f'block {LISTED} --for 10m')}`, then look again"
+        return Checked("refused", "problem", text, remedy)
     if isinstance(answer, str):
         remedy = f"its helpers may hang: `squid -k reconfigure` starts others; {_SEE_LOG}"
         return Checked("refused", "problem", answer, remedy)
-    if answer.status == http.client.FORBIDDEN and answer.ours:
-        return Checked("refused", "ok", f"http://{LISTED}/ is refused with Second Look's answer")
     text = f"Squid answers http://{LISTED}/ with {answer.text}, not with Second Look's refusal"
     if answer.status == http.client.FORBIDDEN:
         return Checked("refused", "problem", text, f"the helper gives no answer to Squid: {_SEE_LOG}")
     remedy = "put the lines before the http_access rules; in the open form the helper may give no answer"
     return Checked("refused", "problem", text, f"{remedy}: {_SEE_LOG}")
+
+
+def _is_listed(target: Target) -> bool:
+    """Whether the page by which refusals are tried is refused by the agent, as far as it answers."""
+    with contextlib.suppress(OSError):
+        return not _ask_agent(target, LISTED).startswith("1 OK")
+    return True
 
 
 def _opened(target: Target) -> Checked:
@@ -216,7 +232,7 @@ def _download(target: Target, port: int) -> Checked:
     if answer.ours:
         return Checked("download", "ok", "the EICAR test file does not come through Squid")
     if answer.body == _EICAR:
-        text = "the EICAR test file comes through Squid: bodies are not asked about"
+        text = "the EICAR test file comes through Squid: bodies are not asked about, or no list names it"
         return Checked("download", "problem", text, "see the lines of icap_service and adaptation_access")
     return Checked("download", "unknown", f"the EICAR test file comes through Squid as {answer.text}")
 
