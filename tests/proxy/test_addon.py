@@ -73,6 +73,17 @@ def test_the_name_that_tls_began_with_is_checked(book, gatekeeper, flow):
     assert flow.response.status_code == 403
 
 
+@pytest.mark.parametrize(("sni", "status"), [("evil.test", 421), ("other.test", 421), ("SITE.test", 403)])
+def test_a_browser_is_sent_to_a_connection_of_its_own_for_what_another_name_would_close(
+    book, gatekeeper, flow, sni, status
+):
+    """It asks for every name of a certificate over one connection, and again over another one after a 421."""
+    flow.request.scheme, flow.request.http_version, flow.client_conn.sni = "https", "HTTP/2.0", sni
+    gatekeeper.bad.add("evil.test/page" if sni == "evil.test" else "site.test/page")
+    decide(book, flow)
+    assert flow.response.status_code == status
+
+
 def test_a_request_that_was_answered_is_not_decided_again(book, gatekeeper, flow):
     gatekeeper.bad.add("site.test/page")
     decide(book, flow)

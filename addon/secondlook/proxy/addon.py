@@ -32,12 +32,15 @@ from secondlook.proxy.mitm import unreachable
 from secondlook.proxy.mitm.http.head import add_via, came_round
 from secondlook.proxy.mitm.streams.stream import ORIGIN_FORM
 from secondlook.proxy.own_site import OwnSite
-from secondlook.proxy.request import make_context, peer_text, subjects
+from secondlook.proxy.request import begun_elsewhere, make_context, peer_text, subjects
+from secondlook.proxy.response import plain_answer
 from secondlook.refusal.language import phrase
 from secondlook.refusal.refusal import FAULT, STATUS, Refusals, is_internal, passed_fields
 from secondlook.site.internal_site import FORM_MAX_BYTES, Visitor
 
 logger = logging.getLogger(__name__)
+
+_MISDIRECTED = 421  # RFC 9110, 15.5.20
 
 
 class SecondLookAddon(HeldBodies):
@@ -148,6 +151,10 @@ class SecondLookAddon(HeldBodies):
             self._block(flow, state, state.refusal)
 
     def _block(self, flow: http.HTTPFlow, state: FlowState, decision: Decision) -> None:
+        if flow.request.is_http2 and begun_elsewhere(flow.request, flow.client_conn.sni):
+            # the other name may be all that is bad: a browser asks again, over a connection of its own
+            flow.response = plain_answer(_MISDIRECTED, "this connection is another host's")
+            return
         flow.response = self._refusal(flow, state.asked, state.context, decision)
 
     def _refusal(

@@ -87,6 +87,17 @@ def subjects(
     return tuple({subject.identity: subject for subject in reversed(ordered)}.values())[::-1]
 
 
+def begun_elsewhere(request: http.Request, sni: str | None) -> bool:
+    """Return whether the TLS that a request came by began with another name than the request gives.
+
+    Browsers do so: a connection serves every name that its certificate holds and that leads to one address
+    (RFC 9113, 9.1.1).
+    """
+    if not sni or request.scheme != "https":
+        return False
+    return request.pretty_host.lower().removesuffix(".") != sni.lower().removesuffix(".")
+
+
 def peer_text(address: tuple[str, int] | None) -> str | None:
     """Return a client's IP address in its shortest form: no zone, IPv4 as IPv4."""
     if address is None:
