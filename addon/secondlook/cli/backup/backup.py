@@ -40,12 +40,7 @@ def backup(
             signal.signal(number, lambda number, _: sys.exit(128 + number))
     own = None if context.config is None or _is_shipped(context.config) else context.config
     made = make_backup(
-        context.settings,
-        own,
-        file.absolute(),
-        passphrase=passphrase,
-        quarantine=quarantine,
-        replace=replace,
+        context.settings, own, file.absolute(), passphrase=passphrase, quarantine=quarantine, replace=replace
     )
     record = {
         "file": made.path,

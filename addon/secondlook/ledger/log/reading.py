@@ -120,13 +120,7 @@ class LogReader:
         return kept[::-1] if newest_first else kept
 
     def _walk(
-        self,
-        connection: sa.Connection,
-        plan: _Plan,
-        limit: int,
-        give_up_at: float,
-        *,
-        newest_first: bool,
+        self, connection: sa.Connection, plan: _Plan, limit: int, give_up_at: float, *, newest_first: bool
     ) -> tuple[list[Any], int, bool]:
         """Matching rows of one stretch; where to go on; whether there is more of it."""
         found: list[Any] = []
@@ -147,14 +141,7 @@ class LogReader:
         return found, at, more
 
     def _by_window(
-        self,
-        connection: sa.Connection,
-        plan: _Plan,
-        at: int,
-        window: int,
-        limit: int,
-        *,
-        newest_first: bool,
+        self, connection: sa.Connection, plan: _Plan, at: int, window: int, limit: int, *, newest_first: bool
     ) -> tuple[list[Any], int, bool]:
         """Matching rows of the next window; where to go on; whether there is more."""
         if newest_first:

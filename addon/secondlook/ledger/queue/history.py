@@ -20,13 +20,7 @@ from secondlook.ledger.engine.tables import history
 from secondlook.ledger.queue.sighting import add_digests, is_stricter
 
 LET_THROUGH: Final = tuple(
-    str(kind)
-    for kind in (
-        EventKind.CHECK,
-        EventKind.FLAGGED,
-        EventKind.WOULD_BLOCK,
-        EventKind.PAUSED,
-    )
+    str(kind) for kind in (EventKind.CHECK, EventKind.FLAGGED, EventKind.WOULD_BLOCK, EventKind.PAUSED)
 )
 """Kinds of events that stand for a request, and so, unless they blocked it, of a visit."""
 

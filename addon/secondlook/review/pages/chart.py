@@ -24,12 +24,7 @@ def chart(bars: Sequence[Json]) -> Json:
     """
     top = _round_up(max((bar["checked"] for bar in bars), default=0))
     drawn = [{"x": at * BAR_STEP, "bar": bar, "parts": _parts(bar, top)} for at, bar in enumerate(bars)]
-    return {
-        "bars": drawn,
-        "top": top,
-        "quarter": top // 4 or None,
-        "width": len(bars) * BAR_STEP,
-    }
+    return {"bars": drawn, "top": top, "quarter": top // 4 or None, "width": len(bars) * BAR_STEP}
 
 
 def _parts(bar: Json, top: int) -> list[Json]:

@@ -36,13 +36,7 @@ class SettingsPages(Handlers):
                 request, "settings.html", facts=None, why=str(error), what="", typed={}, tried=None
             )
         return await self.frame.show(
-            request,
-            "settings.html",
-            facts=facts,
-            what=what,
-            typed=typed,
-            faults=faults,
-            tried=tried,
+            request, "settings.html", facts=facts, what=what, typed=typed, faults=faults, tried=tried
         )
 
     async def try_feed(self, request: Request) -> Response:

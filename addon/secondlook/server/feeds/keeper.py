@@ -148,10 +148,9 @@ class FeedKeeper:
         """Publish; what fails for a reason that may pass is owed until it succeeds."""
         try:
             await self.publish()
-        except (ChildFailedError, OSError) as error:
-            self._report(PUBLISHING, "failed", _reason(error))
         except Exception as error:
-            log.exception("what the feeds brought is not published")
+            if not isinstance(error, ChildFailedError | OSError):
+                log.exception("what the feeds brought is not published")
             self._report(PUBLISHING, "failed", _reason(error))
         else:
             self._owe(owed=False)

@@ -28,13 +28,7 @@ DAY_S = 86_400.0
 _WORD = re.compile(r"[A-Za-z0-9-]{1,63}")
 HOSTS_SHOWN = 20
 VISITS = tuple(
-    str(kind)
-    for kind in (
-        EventKind.CHECK,
-        EventKind.BLOCKED,
-        EventKind.FLAGGED,
-        EventKind.WOULD_BLOCK,
-    )
+    str(kind) for kind in (EventKind.CHECK, EventKind.BLOCKED, EventKind.FLAGGED, EventKind.WOULD_BLOCK)
 )
 
 

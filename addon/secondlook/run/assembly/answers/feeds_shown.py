@@ -6,7 +6,7 @@ from secondlook.config import FeedSettings
 from secondlook.config.service import RULES
 from secondlook.ground.instant import rfc3339
 from secondlook.review.program import Json
-from secondlook.server.feeds.feed_state import FeedState, read_state
+from secondlook.server.feeds.feed_state import read_state
 from secondlook.server.feeds.rule_versions import current_rules, rules_folder
 from secondlook.server.publish.held_back import read_held_back
 from secondlook.server.store.feed_alerts import not_published_yet, state_of_off
@@ -28,14 +28,15 @@ def _on(store: ServerStore, feeds: Sequence[FeedSettings]) -> Iterator[Json]:
         state = read_state(folder, feed.name)
         rules = current_rules(rules_folder(folder, feed.name)) if feed.format == RULES else None
         good = "rolled back" if rules is not None and rules.given_up else "fresh"
-        yield _shown(
-            feed.name,
-            state,
-            licence=feed.licence,
-            count=state.entries if rules is None else rules.count,
-            shown=state.error or (good if state.good_at else "not fetched yet"),
-            held_back=held_back.get(feed.name, 0),
-        )
+        yield {
+            "name": feed.name,
+            "licence": feed.licence,
+            "count": state.entries if rules is None else rules.count,
+            "fetched_at": rfc3339(state.good_at or None),
+            "state": state.error or (good if state.good_at else "not fetched yet"),
+            "held_back": held_back.get(feed.name, 0),
+            "off": False,
+        }
 
 
 def _off(store: ServerStore, feeds: Sequence[FeedSettings]) -> Iterator[Json]:
@@ -44,26 +45,12 @@ def _off(store: ServerStore, feeds: Sequence[FeedSettings]) -> Iterator[Json]:
     for name, off in sorted(read_off(store.root).items()):
         state = read_state(store.root / FEEDS_FOLDER, name)
         if state.good_at:
-            shown = state_of_off(name, off, waiting)
-            yield _shown(name, state, licence=licences.get(name), count=state.entries, shown=shown, off=True)
-
-
-def _shown(
-    name: str,
-    state: FeedState,
-    *,
-    licence: str | None,
-    count: int,
-    shown: str,
-    held_back: int = 0,
-    off: bool = False,
-) -> Json:
-    return {
-        "name": name,
-        "licence": licence,
-        "count": count,
-        "fetched_at": rfc3339(state.good_at or None),
-        "state": shown,
-        "held_back": held_back,
-        "off": off,
-    }
+            yield {
+                "name": name,
+                "licence": licences.get(name),
+                "count": state.entries,
+                "fetched_at": rfc3339(state.good_at),
+                "state": state_of_off(name, off, waiting),
+                "held_back": 0,
+                "off": True,
+            }

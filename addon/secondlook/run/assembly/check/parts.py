@@ -113,17 +113,7 @@ class Parts:
             history=settings.recheck.history > 0,
             elsewhere_s=elsewhere_s(settings),
         )
-        return cls(
-            settings,
-            clock,
-            suffixes,
-            ledger,
-            view,
-            lookup,
-            cache,
-            checker,
-            gatekeeper,
-        )
+        return cls(settings, clock, suffixes, ledger, view, lookup, cache, checker, gatekeeper)
 
     def override_s(self, client: str | None, user: str | None) -> float | None:
         """Return how long an exception lasts that this client makes for itself; None: it may make none."""
