@@ -14,16 +14,17 @@ from secondlook.cli.output import (
     duration_text,
     fail,
     generation_text,
-    print_json,
+    plain_value,
     print_line,
+    print_list,
     print_marked,
-    print_table,
     working,
 )
 from secondlook.ground.errors import PatternError
 from secondlook.ground.instant import rfc3339
 
 if TYPE_CHECKING:
+    from secondlook.agent.pattern.change import ListStatus
     from secondlook.agent.pattern.source import UpdateOutcome
 
 app = typer.Typer(add_completion=False, help="The local lists: what is in force, how old, from where.")
@@ -40,38 +41,30 @@ def status(context: CommandContext) -> None:
 
     now = time.time()
     found = change.status(context.state, now=now, title=context.list_title)
+    titles = {} if context.as_json else context.list_titles()
+
+    def record(each: "ListStatus") -> dict[str, object]:
+        return {
+            "list": each.name,
+            "entries": each.entries,
+            "generation": each.generation,
+            "tier": each.tier,
+            "server": each.server,
+            "confirmed": rfc3339(now - each.age_s),
+            "age_s": round(each.age_s, 3),
+            "file": each.file,
+            "sha256": each.sha256,
+        }
+
+    def row(each: "ListStatus") -> tuple[object, ...]:
+        ago = f"{duration_text(each.age_s)} ago"
+        title = titles.get(each.name)
+        return title, each.name, each.entries, each.generation, each.tier, each.server, ago
+
+    empty = f"no lists yet; they come when a server is reached (`{typed('pattern update')}`)"
+    print_list(found.lists, record, COLUMNS, row, as_json=context.as_json, empty=empty)
     if context.as_json:
-        for each in found.lists:
-            print_json(
-                {
-                    "list": each.name,
-                    "entries": each.entries,
-                    "generation": each.generation,
-                    "tier": each.tier,
-                    "server": each.server,
-                    "confirmed": rfc3339(now - each.age_s),
-                    "age_s": round(each.age_s, 3),
-                    "file": each.file,
-                    "sha256": each.sha256,
-                }
-            )
         return
-    titles = context.list_titles()
-    rows = (
-        (
-            titles.get(each.name),
-            each.name,
-            each.entries,
-            each.generation,
-            each.tier,
-            each.server,
-            f"{duration_text(each.age_s)} ago",
-        )
-        for each in found.lists
-    )
-    print_table(
-        COLUMNS, rows, empty=f"no lists yet; they come when a server is reached (`{typed('pattern update')}`)"
-    )
     if found.lists:
         print_line(f"{found.entries:,} entries, {generation_text(found.generation)}")
     of_rules = (rule_versions.rollback_text(name, folder) for name, folder in context.settings.rule_feeds)
@@ -106,23 +99,15 @@ def update(
         rule_keeper.ask_for_look(context.state)
     with working("asking the servers for their lists"):
         outcomes = asyncio.run(_update(context, accept_shrink=accept_shrink))
-    if context.as_json:
-        for each in outcomes:
-            print_json(each)
-    else:
-        rows = (
-            (
-                each.server,
-                each.generation,
-                "; ".join(f"{name} {count:,}" for name, count in each.taken.items()) or "nothing new",
-                "; ".join(f"{name}: {why}" for name, why in each.refused.items()),
-                each.error,
-            )
-            for each in outcomes
-        )
-        print_table(
-            ("server", "generation", "taken", "refused", "error"), rows, empty="there is no server to ask"
-        )
+
+    def row(each: "UpdateOutcome") -> tuple[object, ...]:
+        taken = "; ".join(f"{name} {count:,}" for name, count in each.taken.items()) or "nothing new"
+        refused = "; ".join(f"{name}: {why}" for name, why in each.refused.items())
+        return each.server, each.generation, taken, refused, each.error
+
+    columns, empty = ("server", "generation", "taken", "refused", "error"), "there is no server to ask"
+    print_list(outcomes, plain_value, columns, row, as_json=context.as_json, empty=empty)
+    if not context.as_json:
         _mention_rollback(context)
     if any(each.error or each.refused for each in outcomes):
         sys.exit(1)
