@@ -9,7 +9,7 @@ import ipaddress
 import re
 import socket
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import suppress
 
 from pydantic import BaseModel
 
@@ -50,7 +50,8 @@ def _machines(value: object) -> Iterator[str]:
         case RemoteServer() | UpstreamSettings() | UpstreamProxySettings():
             yield from _named(value.url)
         case TlsFiles():
-            yield from _certified(value.cert)
+            with suppress(OSError, ValueError):  # reported by whoever serves with it
+                yield from certified_names(value.cert.read_bytes())
         case Address():
             yield value.host
         case _:
@@ -80,15 +81,13 @@ def _outside(host: str) -> str | None:
     return None if is_loopback(name) or address.is_unspecified else name
 
 
-def _certified(path: Path) -> Iterator[str]:
-    """Yield the names in a certificate; one that cannot be read is reported by whoever serves with it."""
+def certified_names(pem: bytes) -> list[str]:
+    """Return the names and addresses that a certificate is for. Raises ValueError where it is none."""
     from cryptography import x509  # noqa: PLC0415 - slow to import, and only what serves TLS needs it
 
+    extensions = x509.load_pem_x509_certificate(pem).extensions
     try:
-        names = x509.load_pem_x509_certificate(path.read_bytes()).extensions.get_extension_for_class(
-            x509.SubjectAlternativeName
-        )
-    except (OSError, ValueError, x509.ExtensionNotFound):
-        return
-    yield from names.value.get_values_for_type(x509.DNSName)
-    yield from map(str, names.value.get_values_for_type(x509.IPAddress))
+        found = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    return [*found.get_values_for_type(x509.DNSName), *map(str, found.get_values_for_type(x509.IPAddress))]

@@ -1,11 +1,9 @@
 """The review page as one ASGI application."""
 
 import asyncio
-import contextlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from cryptography import x509
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
@@ -16,6 +14,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from secondlook.agent.signin import RefusedPasswords
+from secondlook.config.own_hosts import certified_names
 from secondlook.ground.clock import Clock
 from secondlook.ground.errors import LedgerError
 from secondlook.review.access import ANY_ADDRESS, HEALTH_PATH, Gate
@@ -48,22 +47,10 @@ def host_names(host: str, port: int, certificate: bytes | None = None) -> list[s
     if host in EVERY_ADDRESS:
         names.add(ANY_ADDRESS)
     if certificate is not None:
-        names.update(_certified(certificate))
+        names.update(f"[{name}]" if ":" in name else name for name in certified_names(certificate))
     with_port = [f"{name}:{port}" for name in sorted(names)]
     # Browsers leave the usual port out.
     return with_port + sorted(names) if port == (80 if certificate is None else 443) else with_port
-
-
-def _certified(certificate: bytes) -> Iterator[str]:
-    with contextlib.suppress(x509.ExtensionNotFound):
-        found = (
-            x509.load_pem_x509_certificate(certificate)
-            .extensions.get_extension_for_class(x509.SubjectAlternativeName)
-            .value
-        )
-        yield from found.get_values_for_type(x509.DNSName)
-        for address in found.get_values_for_type(x509.IPAddress):
-            yield f"[{address}]" if address.version == 6 else str(address)  # noqa: PLR2004 (IPv6)
 
 
 def create_app(
