@@ -86,6 +86,32 @@ def test_what_the_last_service_compiled_is_not_compiled_again(place, compiled):
     assert len(compiled) == 1
 
 
+def test_who_goes_back_to_files_of_before_has_their_rules_without_compiling_them_again(place, compiled):
+    """That is what a rollback does; the next service knows them too."""
+    one, two = GOOD, GOOD + "\nrule another { condition: false }"
+    place.write("a.yar", one)
+    first = place.look()
+    place.write("a.yar", two)
+    second = place.look()
+    place.write("a.yar", one)
+    assert place.look() == first
+    assert place.in_force.current.version == first.version
+    place.restart()
+    place.write("a.yar", two)
+    assert (place.look(), second.count) == (second, 3)
+    assert place.in_force.current.count == 3
+    assert len(compiled) == 2
+
+
+def test_the_sets_that_were_in_force_last_are_known(place, compiled, monkeypatch):
+    monkeypatch.setattr(rule_keeper, "_KEPT", 2)
+    texts = [GOOD + f"\nrule r{number} {{ condition: false }}" for number in range(3)]
+    for number in (0, 1, 0, 2, 0, 1):
+        place.write("a.yar", texts[number])
+        place.look()
+    assert len(compiled) == 4  # the second one made room for the third
+
+
 def test_wrong_rules_are_refused_whole_and_the_last_good_ones_stay(place, compiled):
     place.write("a.yar", GOOD)
     place.look()

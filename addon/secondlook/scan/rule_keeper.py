@@ -9,8 +9,9 @@ no files ──────► rules.json goes: our own are in force
 Nothing is compiled twice: a file that was refused is tried again when it changes. Where it is not the rules
 that are wrong (a full disk, a child that was killed) they are tried again by themselves, ever less often.
 
-The last few compiled sets stay, for who goes back to the files of one of them. Files are looked at now and
-then, and within a second where another process has changed them and asks for it (`ask_for_look`).
+The last few compiled sets stay, and `rules.json` knows how many rules each has: who goes back to the files of
+one of them, as a rollback does, has it in force at once. Files are looked at now and then, and within a
+second where another process has changed them and asks for it (`ask_for_look`).
 """
 
 import asyncio
@@ -166,10 +167,16 @@ class RuleKeeper:
         return known if known is not None else await compile_in_child(sources, path)
 
     def _compiled_before(self, path: Path) -> int | None:
-        """Return how many rules there are in what the last service compiled of the same files."""
+        """Return how many rules there are in what was compiled of the same files, by the last service too."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        known = self._last()
-        return int(str(known["count"])) if path.exists() and known.get("file") == path.name else None
+        return self._counts().get(path.name) if path.exists() else None
+
+    def _counts(self) -> dict[str, int]:
+        """Return how many rules each compiled set has."""
+        last = self._last()
+        kept = last.get("kept")
+        counts = kept if isinstance(kept, dict) else {last.get("file"): last.get("count")}
+        return {str(name): count for name, count in counts.items() if isinstance(count, int)}
 
     def _last(self) -> dict[str, object]:
         try:
@@ -192,20 +199,25 @@ class RuleKeeper:
         return sources, seen or tuple(source.path for source in sources)
 
     def _put_in_force(self, path: Path, version: str, count: int) -> None:
+        path.touch()  # the sets that were in force last stay
+        compiled = sorted(self._folder.glob("rules-*.yarc"), key=lambda each: each.stat().st_mtime)
+        olds = [each for each in compiled[:-_KEPT] if each != path]
+        counts = {**self._counts(), path.name: count}
         facts = {
             "file": path.name,
             "version": version,
             "engine": engine_version(),
             "count": count,
             "compiled_at": self._now(),
+            "kept": {
+                each.name: counts[each.name] for each in compiled if each.name in counts and each not in olds
+            },
         }
         if self._last().get("version") != version:
             write_whole(self._folder / NAME, json.dumps(facts).encode())
         (self._folder / REFUSED).unlink(missing_ok=True)
-        compiled = sorted(self._folder.glob("rules-*.yarc"), key=lambda each: each.stat().st_mtime)
-        for old in compiled[:-_KEPT]:
-            if old != path:
-                old.unlink(missing_ok=True)
+        for old in olds:
+            old.unlink(missing_ok=True)
 
     def _withdraw(self) -> RuleChange | None:
         (self._folder / REFUSED).unlink(missing_ok=True)
