@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from e2e.browser import chromium
+from e2e.browser import chromiums
 from e2e.processes import Proxy, make_certificate, needs, server_import, server_publish, wait_for
 from proxykit.nginx import Nginx, nginx
 from proxykit.samples import EICAR, program, zipped
@@ -196,13 +196,14 @@ class _Browser:
 
 def _with_chromium(proxy: Proxy, site: Nginx, folder: Path, cells: list[Cell]) -> None:
     """Chromium speaks HTTP/2 to the proxy whatever the origin speaks, unless it is told not to."""
-    for http2 in (False, True):
-        options = ("--proxy-bypass-list=<-loopback>", "--ignore-certificate-errors")
-        with chromium(*options, *([] if http2 else ["--disable-http2"])) as browser:
-            person = _Browser(proxy, site, folder, browser)
-            for cell in cells:
-                if (cell.road == "http2") == http2:
-                    _judge(cell, person.get(_url(site, cell), cell))
+    options = ("--proxy-bypass-list=<-loopback>", "--ignore-certificate-errors")
+    with chromiums() as start:
+        for http2 in (False, True):
+            with start(*options, *([] if http2 else ["--disable-http2"])) as browser:
+                person = _Browser(proxy, site, folder, browser)
+                for cell in cells:
+                    if (cell.road == "http2") == http2:
+                        _judge(cell, person.get(_url(site, cell), cell))
 
 
 def _judge(cell: Cell, got: Got) -> None:

@@ -10,7 +10,7 @@ import psutil
 import pytest
 from playwright.sync_api import Error
 
-from e2e.browser import QUIET, chromium
+from e2e.browser import QUIET, chromiums
 from e2e.processes import Proxy, command, needs, wait_for
 from secondlook.setup import browser
 
@@ -91,32 +91,15 @@ def curl_trusts(proxy):
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False).stdout == "403"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may change the system's store")
-def test_the_systems_store(proxy, home):
-    assert not curl_trusts(proxy)
-    setup(proxy, home, "ca")
-    assert curl_trusts(proxy)
-    setup(proxy, home, "off")
-    assert not curl_trusts(proxy)
-
-
-def chromium_status(proxy, home, path):
+def chromium_status(start, proxy, home, path):
     environment = {**os.environ, "HOME": str(home)}
-    with chromium(f"--proxy-server={proxy.url}", env=environment) as found:
+    with start(f"--proxy-server={proxy.url}", env=environment) as found:
         page = found.new_page()
         try:
             return page.goto(f"{HOST}{path}").status
         except Error as error:
             assert "ERR_CERT_AUTHORITY_INVALID" in str(error)  # noqa: PT017 (one outcome of two)
             return None
-
-
-def test_chromium(proxy, home):
-    assert chromium_status(proxy, home, "/before") is None
-    setup(proxy, home, "ca", check=os.geteuid() == 0)
-    assert chromium_status(proxy, home, "/trusted") == 403
-    setup(proxy, home, "off", check=os.geteuid() == 0)
-    assert chromium_status(proxy, home, "/after") is None
 
 
 def firefox(home, profile, url):
@@ -158,11 +141,20 @@ def firefox_sees(proxy, home, profile, path):
         process.wait(60)
 
 
-def test_firefox(proxy, home, profile):
-    setup(proxy, home, "ca", check=os.geteuid() == 0)
-    assert firefox_sees(proxy, home, profile, "/trusted-by-firefox")
-    setup(proxy, home, "off", check=os.geteuid() == 0)
-    assert not firefox_sees(proxy, home, profile, "/after-off")
+def test_what_is_on_this_machine_trusts_the_authority_and_no_longer_after_off(proxy, home, profile):
+    """Set up once and taken back once for all of them; only root may change the system's store."""
+    root = os.geteuid() == 0
+    with chromiums() as start:
+        assert not curl_trusts(proxy)
+        assert chromium_status(start, proxy, home, "/before") is None
+        setup(proxy, home, "ca", check=root)
+        assert curl_trusts(proxy) == root
+        assert chromium_status(start, proxy, home, "/trusted") == 403
+        assert firefox_sees(proxy, home, profile, "/trusted-by-firefox")
+        setup(proxy, home, "off", check=root)
+        assert not curl_trusts(proxy)
+        assert chromium_status(start, proxy, home, "/after") is None
+        assert not firefox_sees(proxy, home, profile, "/after-off")
 
 
 def test_setup_browser_starts_a_fresh_profile_that_is_filtered(proxy, home):
