@@ -19,12 +19,16 @@ PAGES = [
     "/settings",
     "/setup",
 ]
+BUTTONS = "button, .button, select, nav a, td.tick label, .menu summary"
+SHOWN = "each => each.filter((one) => one.checkVisibility()).map((one) => one.outerHTML.slice(0, 100))"
+SMALL = """each => each.filter((one) => one.checkVisibility() && one.getBoundingClientRect().height < 44)
+    .map((one) => one.outerHTML.slice(0, 100))"""
 EICAR = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$" + b"EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 
 
 @pytest.mark.parametrize("width", [360, 1440])
-def test_every_page_is_accessible_and_fits(page, width, complaints):
-    """In the light and in the dark; its script looks at the width, and only its style at that."""
+def test_every_page_is_accessible_and_fits_and_has_no_form_on_paper(page, width, complaints):
+    """Its script looks at the width, and only its style at light, dark and paper; on a phone a finger meets each button."""
     page.set_viewport_size({"width": width, "height": 900})
     for path in [*PAGES, f"/log/{first_event(page)}"]:
         page.goto(path)
@@ -40,6 +44,12 @@ def test_every_page_is_accessible_and_fits(page, width, complaints):
                 if fault["impact"] in ("serious", "critical")
             ]
             assert serious == [], (path, scheme)
+        if width == 360:
+            assert page.locator(BUTTONS).evaluate_all(SMALL) == [], path
+        page.emulate_media(media="print")  # in the dark
+        assert page.locator("h1").count() == 1
+        assert page.locator("nav, form, button").evaluate_all(SHOWN) == [], path
+        page.emulate_media(media="screen")
 
 
 def test_in_the_readers_own_colours_nothing_is_shown_by_a_background_alone(page):
@@ -53,17 +63,6 @@ def test_in_the_readers_own_colours_nothing_is_shown_by_a_background_alone(page)
     assert {each.evaluate(kept) for each in legend.all()} == {"none"}
 
 
-def test_on_paper_stands_what_is_known_and_no_form(page):
-    page.emulate_media(media="print", color_scheme="dark")
-    for path in PAGES:
-        page.goto(path)
-        assert page.locator("h1").count() == 1
-        shown = (
-            "each => each.filter((one) => one.checkVisibility()).map((one) => one.outerHTML.slice(0, 100))"
-        )
-        assert page.locator("nav, form, button").evaluate_all(shown) == [], path
-
-
 def test_everything_can_be_reached_by_keyboard(page):
     page.goto("/")
     page.keyboard.press("Tab")
@@ -75,18 +74,6 @@ def test_everything_can_be_reached_by_keyboard(page):
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.name || document.activeElement.textContent.trim()"))
     assert {"Overview", "Follow live", "search", "decision", "Show"} <= reached
-
-
-def test_on_a_phone_a_finger_meets_every_button(page, proxy):
-    page.set_viewport_size({"width": 360, "height": 740})
-    for path in [*PAGES, f"/log/{first_event(page)}"]:
-        page.goto(path)
-        small = page.evaluate(
-            """() => [...document.querySelectorAll("button, .button, select, nav a, td.tick label, .menu summary")]
-                .filter((each) => each.checkVisibility() && each.getBoundingClientRect().height < 44)
-                .map((each) => each.outerHTML.slice(0, 100))"""
-        )
-        assert small == [], path
 
 
 def test_it_reads_without_javascript(browser, proxy, signed_in):
