@@ -96,8 +96,11 @@ def test_links_keep_the_view_and_change_one_thing():
         "not=client%3Aann&sort=host&apart=1",
         "decision=block&sort=host&apart=1",
     ]
-    (chip,) = LogView(LogFilter(since="2026-01-31T00:00:00Z")).chips({})
-    assert (chip.text, chip.time) == ("since", "2026-01-31T00:00:00Z")
+    for given in ("2026-01-31T00:00:00Z", "2026-01-31T00:00", "2026-01-31", "2026-01-31T09:00+09:00"):
+        (chip,) = LogView(LogFilter(since=given)).chips({})
+        assert (chip.text, chip.time) == ("since", "2026-01-31T00:00:00.000Z"), given
+    (chip,) = LogView(LogFilter(until="7d")).chips({})
+    assert (chip.text, chip.time) == ("until: 7d", None)
     listed = replace(view, asked=LogFilter(list="mw-8b"))
     assert [chip.text for chip in listed.chips({"mw-8b": "URLhaus (malware)"})] == ["list: URLhaus (malware)"]
 

@@ -5,11 +5,13 @@ again and again in the same way.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
 from secondlook.core.subject import SubjectKind
+from secondlook.ground.instant import read_instant, rfc3339
 from secondlook.review import words
 from secondlook.review.filters import NAMES, NOT, LogFilter, Query, UnusableFilterError
 from secondlook.review.pages.render import query_string
@@ -99,7 +101,7 @@ class LogView:
             value = getattr(self.asked, name)
             if value:
                 asked = self.asked.having(name, "")
-                instant = value if "T" in value and name in ("since", "until") else None
+                instant = _instant(value) if name in ("since", "until") else None
                 label = name if instant else _label(name, value, titles)
                 yield Chip(label, replace(self, asked=asked).query(), instant)
         for each in self.asked.excluded:
@@ -159,6 +161,13 @@ def group(rows: Sequence[Row]) -> list[Row]:
         else:
             first.earlier.append(row)
     return grouped
+
+
+def _instant(value: str) -> str | None:
+    """Return a date as the log takes it (UTC where it names no zone): a browser would take its own zone."""
+    with suppress(ValueError):
+        return rfc3339(read_instant(value))
+    return None
 
 
 def _label(name: str, value: str, titles: Mapping[str, str]) -> str:
