@@ -269,16 +269,6 @@ def duration_text(seconds: float) -> str:
     return " ".join(parts)
 
 
-def size_text(size: int) -> str:
-    """Write a number of bytes for people."""
-    amount = float(size)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024 or unit == "GiB":  # noqa: PLR2004
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1024
-    raise AssertionError
-
-
 def _cut(cell: str) -> str:
     """Leave out the middle of what would fill a screen: an address may have thousands of characters."""
     return cell if len(cell) <= _LONGEST_CELL else f"{cell[: _LONGEST_CELL - 61]}…{cell[-60:]}"

@@ -87,6 +87,16 @@ def as_sentence(message: str) -> str:
     return f"{message[:1].upper()}{message[1:].rstrip('.')}."
 
 
+def size_text(size: float) -> str:
+    """Write a number of bytes for people."""
+    amount = float(size)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024:  # noqa: PLR2004 (the step between units)
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} TiB"
+
+
 def server_change(detail: str) -> str:
     """Return in plain words what became of a server, of the detail of its event (`opened: refused`)."""
     what, _, reason = detail.partition(": ")

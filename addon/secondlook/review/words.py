@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from secondlook.core.display import as_sentence, readable, server_change
+from secondlook.core.display import as_sentence, readable, server_change, size_text
 from secondlook.core.event import EventKind
 from secondlook.core.rules.subject import subject_of
 from secondlook.core.verdict import Action, Stage
@@ -104,14 +104,7 @@ def shorten(text: object, limit: int) -> str:
 
 def size(value: float | None) -> str:
     """Return a number of bytes in words."""
-    if value is None:
-        return ""
-    amount = float(value)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024:  # noqa: PLR2004 (the step between units)
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1024
-    return f"{amount:.1f} TiB"
+    return "" if value is None else size_text(value)
 
 
 def subject(record: Json) -> str:

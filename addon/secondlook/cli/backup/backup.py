@@ -12,7 +12,6 @@ from secondlook.cli.caller import typed
 from secondlook.cli.context import CommandContext, with_context
 from secondlook.cli.finding import find_config
 from secondlook.cli.options import flag
-from secondlook.cli.output import size_text
 
 app = typer.Typer(add_completion=False)
 
@@ -30,6 +29,7 @@ def backup(
     replace: Annotated[bool, flag("--replace", "Replace FILE where it exists.")] = False,
 ) -> None:
     """Write a backup: log, queue, rules, authority, keys, lists, configuration; the proxy may run."""
+    from secondlook.core.display import size_text
     from secondlook.run.backup.making import make_backup
 
     passphrase = None

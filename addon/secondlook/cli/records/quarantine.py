@@ -8,7 +8,7 @@ import typer
 from secondlook.cli.caller import typed
 from secondlook.cli.completion import id_argument
 from secondlook.cli.context import CommandContext, lists, with_known_context
-from secondlook.cli.output import fail, print_list, size_text, time_text
+from secondlook.cli.output import fail, print_list, time_text
 from secondlook.ground.clock import SystemClock
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ COLUMNS = ("id", "state", "file", "size", "threat", "list", "moved", "proxy", "d
 @lists(app)
 def list_files(ledger: "Ledger", *, utc: bool, as_json: bool) -> None:
     """List quarantined files, restored and deleted ones too."""
+    from secondlook.core.display import size_text
     from secondlook.ledger.log.shape import quarantine_json
 
     def row(record: "QuarantineRecord") -> tuple[object, ...]:
