@@ -154,13 +154,13 @@ def test_odd_beginnings(stand, listen):
 def test_another_name(stand):
     """TLS for a listed name inside a tunnel to a harmless address: the page behind it is not fetched."""
     before = len(stand.site.asked)
-    with stand.tunnel(stand.site.tls.port) as line:
-        context = stand.trusting()
+    for host in ("malware.secondlook.test", "127.0.0.1"):
         with (
+            stand.tunnel(stand.site.tls.port) as line,
             contextlib.suppress(OSError),
-            context.wrap_socket(line, server_hostname="malware.secondlook.test") as tls,
+            stand.trusting().wrap_socket(line, server_hostname="malware.secondlook.test") as tls,
         ):
-            tls.sendall(b"GET / HTTP/1.1\r\nHost: malware.secondlook.test\r\nConnection: close\r\n\r\n")
+            tls.sendall(f"GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
             assert b" 403 " in tls.recv(100)
     assert len(stand.site.asked) == before
 

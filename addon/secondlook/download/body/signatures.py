@@ -189,7 +189,7 @@ _PROGRAM_MARKUP = re.compile(  # scripts, consoles, installers, shortcuts, docum
 )
 # Shortcuts, themes, connections, archived pages and mails: lines that have to be there, wherever they stand.
 _PROGRAM_LINES = re.compile(
-    rb"^[ \t]*(?:\[(?:internetshortcut|desktop entry|shell|autorun|theme|oledb|defaultinstall[\w.]*)\]\s*?$"
+    rb"^[ \t]*+(?:\[(?:internetshortcut|desktop entry|shell|autorun|theme|oledb|defaultinstall[\w.]*)\]\s*?$"
     rb"|(?:alternate )?(?:full address|shell):s:|remoteapplicationprogram:s:|gatewayhostname:s:"
     rb"|mime-version:[ \t]*1|snapshot-content-location:|xlodbc\r?$|querytype=(?:oledb|text|web))",
     re.IGNORECASE | re.MULTILINE,
