@@ -29,8 +29,6 @@ def test_found_by_the_listed_hash():
     entries = ConfirmedSet([found])
     assert entries.find([C, B]) is found
     assert entries.find([A, C]) is None
-    assert entries.get(A) is found
-    assert entries.get(B) is None
     assert (len(entries), list(entries)) == (1, [found])
     assert ConfirmedSet().find([A]) is None
 

@@ -19,7 +19,7 @@ from secondlook.agent.check.request_context import classify
 from secondlook.core.rules.client import network_of
 from secondlook.core.subject import RequestContext, UrlSubject
 from secondlook.core.url.address import is_loopback
-from secondlook.core.url.canonical import canonical_host
+from secondlook.core.url.canonical import WEB_PORTS, origin_text
 from secondlook.core.verdict import SubjectClass
 from secondlook.download.asked import Asked
 from secondlook.ground.quickly import quickly_made
@@ -30,7 +30,6 @@ CONNECT = "CONNECT"
 _LONGEST_SHOWN = 200
 _AUTHORITY_END = re.compile(r"[/?#]")
 _REMEMBERED = 8_192  # hosts, and clients, each read once
-_WEB_PORTS = {"http": 80, "https": 443}
 
 type MakeSubject = Callable[[str, str, str | bytes], UrlSubject]
 
@@ -91,17 +90,15 @@ def read_request(
     else:
         scheme, authority, path = _parts(target)
     host, port = _host_and_port(authority, target)
-    port = _WEB_PORTS.get(scheme, 0) if port is None else port
+    port = WEB_PORTS.get(scheme, 0) if port is None else port
     names = tuple([_host_and_port(name, name)[0] for name in (*asked.hosts, sni) if name])
-    shown = f"[{host}]" if ":" in host else host if host.isascii() else canonical_host(host)[0]
-    at = "" if _WEB_PORTS.get(scheme) == port else f":{port}"
     cls = SubjectClass.PAGE if method == CONNECT else classify(asked.dest, asked.accept, method, path)
     context = RequestContext(
         cls=cls,
         client=_address(client),
         user=_user(user),
         method=method,
-        url=f"{scheme}://{shown}{at}{path}",
+        url=origin_text(scheme, host, port) + path,
         referrer=asked.referrer,
         gateway=gateway,
     )

@@ -27,7 +27,7 @@ from secondlook.download.body.ranges import (
     read_range,
     read_ranges,
 )
-from secondlook.download.body.response_facts import UNSATISFIABLE_STATUS, ResponseFacts
+from secondlook.download.body.response_facts import PARTIAL_STATUS, UNSATISFIABLE_STATUS, ResponseFacts
 from secondlook.download.judged_files import JudgedFile, JudgedFiles, Lead, Proof
 from secondlook.download.pieces import judge_again
 from secondlook.download.unfinished import Unfinished
@@ -37,7 +37,6 @@ from secondlook.proxy.response import make_partial
 
 logger = logging.getLogger(__name__)
 
-_PARTIAL_STATUS = 206
 _KIND_BYTES = 1024  # from the beginning of a file, encoded ones too
 _LOOK_FIRST_S = 0.02
 _LOOK_LATER_S = 0.5
@@ -174,7 +173,7 @@ class Pieces:
         proof = state.proof
         # the end of a file is asked for by the place that it had in what was judged
         shorter = response.status_code == UNSATISFIABLE_STATUS and counts_from_end(state.wanted)
-        if proof is None or not (response.status_code == _PARTIAL_STATUS or shorter):
+        if proof is None or not (response.status_code == PARTIAL_STATUS or shorter):
             state.proof = None
             return False
         if shorter or not proof.begin(facts, length):
@@ -190,7 +189,7 @@ class Pieces:
         ahead, wanted = state.ahead, state.wanted
         assert ahead is not None
         assert wanted is not None
-        if response.status_code != _PARTIAL_STATUS:
+        if response.status_code != PARTIAL_STATUS:
             return False
         if not ahead.begin(facts, wanted, length):
             return False

@@ -16,17 +16,13 @@ from secondlook.agent.check.gatekeeper import Gatekeeper
 from secondlook.agent.check.request_context import classify
 from secondlook.core.subject import RequestContext, UrlSubject
 from secondlook.core.url.address import parse_address
-from secondlook.core.url.canonical import canonical_host
+from secondlook.core.url.canonical import origin_text
 from secondlook.core.verdict import SubjectClass
 from secondlook.download.asked import Asked
-
-_WEB_PORTS = {"http": 80, "https": 443}
 
 
 def request_url(request: http.Request, asked: Asked | None = None) -> str:
     """Write the URL that the origin gets, for log and page; text with code points up to 255.
-
-    An international name stands in the form that is looked up (`xn--…`): another may look like a known one.
 
     Where only an address was connected to (SOCKS, transparent mode), the name that the request gives stands
     in its place.
@@ -35,9 +31,7 @@ def request_url(request: http.Request, asked: Asked | None = None) -> str:
     name = request.host
     if asked is not None and len(asked.hosts) == 1 and _is_address(name):
         name = _bare(asked.hosts[0]) or name
-    host = _shown(name)
-    port = "" if _WEB_PORTS.get(scheme) == request.port else f":{request.port}"
-    return f"{scheme}://{host}{port}{request.data.path.decode('latin-1')}"
+    return origin_text(scheme, name, request.port) + request.data.path.decode("latin-1")
 
 
 def make_context(request: http.Request, asked: Asked, client: str | None, user: str | None) -> RequestContext:
@@ -116,8 +110,7 @@ def tunnel_context(
     tunnel: str | None = None,
 ) -> RequestContext:
     """Describe a visit to a host whose requests are not seen (yet)."""
-    shown = _shown(host)
-    url = f"{scheme}://{shown}/" if port in {None, _WEB_PORTS.get(scheme)} else f"{scheme}://{shown}:{port}/"
+    url = f"{origin_text(scheme, host, port)}/"
     return RequestContext(SubjectClass.PAGE, client, user, "CONNECT", url, tunnel=tunnel)
 
 
@@ -125,14 +118,6 @@ def listening(client: Client) -> tuple[str, int] | None:
     """Return the address by which a client asks the proxy itself; None where it knows of no proxy."""
     known = mode_specs.RegularMode | mode_specs.UpstreamMode | mode_specs.Socks5Mode
     return client.sockname[:2] if isinstance(client.proxy_mode, known) else None
-
-
-@lru_cache(maxsize=4096)
-def _shown(host: str) -> str:
-    """Write a host as it stands in a URL."""
-    if ":" in host:
-        return f"[{host}]"
-    return host if host.isascii() else canonical_host(host)[0]
 
 
 @lru_cache(maxsize=4096)

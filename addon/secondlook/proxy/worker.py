@@ -197,11 +197,6 @@ class Worker:
         if self._running is not None:
             await self._running
 
-    async def wait(self) -> None:
-        """Wait until the master ends by itself (an error at its start)."""
-        if self._running is not None:
-            await asyncio.shield(self._running)
-
 
 def _clients(settings: Settings) -> int:
     """Return how many clients a worker may serve at a time: as set, fewer where descriptors are few."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import httpx
 
 from secondlook.core.subject import FileSubject
+from secondlook.core.url.canonical import WEB_PORTS
 from secondlook.ground.errors import SecondLookError
 from secondlook.reach import Depth, depth, get
 from secondlook.resolver import Place, Resolver
@@ -26,7 +27,6 @@ logger = logging.getLogger(__name__)
 
 type Resolve = Callable[[str], Awaitable[Sequence[Place]]]
 
-_PORTS = {"http": 80, "https": 443}
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _HEADERS = {"User-Agent": "Mozilla/5.0 (compatible)", "Accept": "*/*", "Accept-Encoding": "identity"}
 
@@ -59,7 +59,7 @@ class Refetcher:
         self._limits = limits or RefetchLimits()
         self._resolve = resolver or Resolver().places
         self._allowed = allowed or is_public
-        self._ports = ports or _PORTS
+        self._ports = ports or WEB_PORTS
         self._verify = verify
 
     async def fetch(self, url: str) -> FileSubject:

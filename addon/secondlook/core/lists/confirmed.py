@@ -32,10 +32,6 @@ class ConfirmedSet:
     def __iter__(self) -> Iterator[ConfirmedEntry]:
         return iter(self._by_identity.values())
 
-    def get(self, identity: bytes) -> ConfirmedEntry | None:
-        """The entry about one subject (32 bytes), or None."""
-        return self._by_identity.get(identity)
-
     def find(self, hashes: Sequence[bytes]) -> ConfirmedEntry | None:
         """The worst entry whose listed hash is among a subject's hashes, or None."""
         by_hit = self._by_hit

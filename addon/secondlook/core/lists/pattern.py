@@ -112,11 +112,6 @@ class Pattern:
             for digest in info.digest_kinds
         )
 
-    @property
-    def entries(self) -> int:
-        """How many entries all lists hold together."""
-        return sum(table.count for _, table in self.lists)
-
     def _holds_all(self, mirror: Mirror, kind: SubjectKind) -> bool:
         """Return whether all threats of this kind on that server are here, in entries that decide alone."""
         own = [

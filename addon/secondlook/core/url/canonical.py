@@ -24,10 +24,12 @@ from secondlook.core.url.address import ends_in_number, host_text, parse_ipv4, p
 from secondlook.core.url.expression import Suffixes, expressions
 
 __all__ = [
+    "WEB_PORTS",
     "CanonicalUrl",
     "Suffixes",
     "canonical_host",
     "canonicalize",
+    "origin_text",
     "url_subject",
     "url_subject_from_parts",
 ]
@@ -48,6 +50,7 @@ BAD_IDN = "the international host name is impossible"
 BAD_HOST = "the host name holds a forbidden character"
 BAD_PORT = "the port is not a number up to 65535"
 
+WEB_PORTS = {"http": 80, "https": 443}
 _SPECIAL = frozenset(("http", "https", "ws", "wss", "ftp"))
 _CLEAN = re.compile(
     r"(https?)://([a-z0-9_-]+(?:\.[a-z0-9_-]+)*\.[a-z][a-z0-9-]*"
@@ -88,10 +91,18 @@ class CanonicalUrl(NamedTuple):
         """The canonical URL."""
         return f"{self.scheme}://{self.host}{self.path}" if self.host else self.path
 
-    @property
-    def exact(self) -> str:
-        """The exact expression."""
-        return self.host + self.path
+
+def origin_text(scheme: str, host: str, port: int | None) -> str:
+    """Write how the URL of a request begins.
+
+    An international name stands in the form that is looked up (`xn--…`): another may look like a known one.
+    """
+    if ":" in host:
+        host = f"[{host}]"
+    elif not host.isascii():
+        host = canonical_host(host)[0]
+    at = "" if port is None or port == WEB_PORTS.get(scheme) else f":{port}"
+    return f"{scheme}://{host}{at}"
 
 
 def canonicalize(raw: str | bytes) -> CanonicalUrl:

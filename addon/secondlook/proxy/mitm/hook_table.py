@@ -71,11 +71,7 @@ class HookTable(AddonManager):
         if rest is not None:
             await rest
 
-    async def handle_lifecycle(self, event: hooks.Hook) -> None:
-        """Run the handlers of a hook; nobody here listens to `update`, so it is not sent."""
-        rest = self.start(event)
-        if rest is not None:
-            await rest
+    handle_lifecycle = trigger_event  # nobody here listens to `update`, so it is not sent
 
     def _fill(self, kind: type[hooks.Hook], event: hooks.Hook) -> tuple[str | None, tuple[Handler, ...]]:
         names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]

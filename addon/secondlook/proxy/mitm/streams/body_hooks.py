@@ -7,56 +7,38 @@ from mitmproxy.proxy import commands
 
 
 @dataclass
-class SecondlookBodyHook(commands.StartHook):
+class _BodyHook(commands.StartHook):
+    name = ""  # mitmproxy knows only those below by name
+    flow: http.HTTPFlow
+
+
+class SecondlookBodyHook(_BodyHook):
     """A body is whole and must be judged with waiting."""
 
-    flow: http.HTTPFlow
 
-
-@dataclass
-class SecondlookPumpHook(commands.StartHook):
+class SecondlookPumpHook(_BodyHook):
     """The next piece of a held body is wanted, as soon as the client has room for it."""
 
-    flow: http.HTTPFlow
 
-
-@dataclass
-class SecondlookTrickleHook(commands.StartHook):
+class SecondlookTrickleHook(_BodyHook):
     """A few bytes of a held body are wanted, for its client waits for long."""
 
-    flow: http.HTTPFlow
 
-
-@dataclass
-class SecondlookRangeHook(commands.StartHook):
+class SecondlookRangeHook(_BodyHook):
     """A file that is wanted in pieces turned out to be risky: what to ask for must be chosen."""
 
-    flow: http.HTTPFlow
 
-
-@dataclass
-class SecondlookLookHook(commands.StartHook):
+class SecondlookLookHook(_BodyHook):
     """A piece waits for the verdict of a file that another client fetches: look whether it is there."""
 
-    flow: http.HTTPFlow
 
-
-@dataclass
-class SecondlookForgetHook(commands.StartHook):
+class SecondlookForgetHook(_BodyHook):
     """A URL does not give any more what was judged."""
 
-    flow: http.HTTPFlow
 
-
-@dataclass
-class SecondlookSettleHook(commands.StartHook):
+class SecondlookSettleHook(_BodyHook):
     """The disk is behind: wait for it."""
 
-    flow: http.HTTPFlow
 
-
-@dataclass
-class SecondlookCutHook(commands.StartHook):
+class SecondlookCutHook(_BodyHook):
     """A download is about to be cut: a client that asks again meets the refusal in any worker."""
-
-    flow: http.HTTPFlow

@@ -24,6 +24,7 @@ from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
 from secondlook.core.verdict import Decision
 from secondlook.download.body.cutting import Cut
 from secondlook.download.body.ranges import Wanted
+from secondlook.download.body.response_facts import WHOLE_STATUS
 from secondlook.download.exchange import Body, release_lead
 from secondlook.proxy.flow_state import FlowState, state_of
 from secondlook.proxy.mitm.edge import Edge
@@ -33,7 +34,6 @@ from secondlook.proxy.mitm.streams.stream import AnsweringStream
 from secondlook.proxy.mitm.streams.stream_events import Withdrawn
 from secondlook.proxy.response import make_partial
 
-_WHOLE_STATUS = 200
 _OF_AN_ANSWER = ResponseData | ResponseTrailers | ResponseEndOfMessage | ResponseProtocolError
 
 
@@ -174,7 +174,7 @@ class ResponseStream(AnsweringStream):
         """Answer a range with a piece of the file that was judged whole."""
         response = self.flow.response
         windows = wanted.windows(size)
-        if response is None or response.status_code != _WHOLE_STATUS or not windows:
+        if response is None or response.status_code != WHOLE_STATUS or not windows:
             return
         self._cutter = Cut(windows, size, response.headers.get("content-type"))
         make_partial(response, self._cutter)
