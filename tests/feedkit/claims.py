@@ -16,14 +16,23 @@ type Claim = tuple[str, str]  # "entry", "like", "allow", "limit", "odd" or a cl
 _HOST = re.compile(r"(?:[a-z0-9_-]{1,63}\.)+(?:[a-z]{1,63}|xn--[a-z0-9-]{1,59})")
 _NO_TOP_LEVEL = re.compile(r"(?:[a-z0-9_-]{1,63}\.)+[a-z][a-z0-9-]{0,62}")  # a label that none ever was
 _URL = re.compile(r"(?:([a-z]+)://)?([^/?#\\]*@)?([^/?#\\@]*?)(:\d*)?([/?#\\].*)?", re.IGNORECASE | re.DOTALL)
+_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 # nothing is to be cut off, decoded, or taken for a dot in brackets
 _USUAL_URL = re.compile(rf"https?://({_HOST.pattern})(/[!\"$&')-Z\]-~]*[!\"$&')->@-Z\]-~])")
+# a row that is one of these, or a name (or its site), or an address; a rule for one of the latter
+_USUAL_ROW = re.compile(
+    rf"^(?:{_USUAL_URL.pattern}|(?:https?://)?((?!hxxp|-){_HOST.pattern})/?|((?:{_OCTET}\.){{3}}{_OCTET}))\r?$",
+    re.MULTILINE,
+)
+_USUAL_RULE = re.compile(
+    rf"^\|\|()()(?:((?!hxxp|-){_HOST.pattern})|((?:{_OCTET}\.){{3}}{_OCTET}))\^(?:\$all)?\r?$", re.MULTILINE
+)
+_LOCAL_ENDS = (".localdomain", ".localhost", ".local", ".internal", ".home.arpa")
 _SIMPLE = re.compile(r"[!-\"$-\[\]-~]*")  # no fragment, no backslash, nothing outside of ASCII
 DIGEST = re.compile(r"[0-9a-fA-F]{64}|[0-9a-fA-F]{40}|[0-9a-fA-F]{32}")
 _RANGE = re.compile(r"[0-9a-fA-F.:]+/\d+")
 _ADDRESS6 = re.compile(r"\[?[0-9a-fA-F]*:[0-9a-fA-F]*:[0-9a-fA-F:]*\]?")
 _NUMBERS = re.compile(r"[0-9.]+")
-_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _ADDRESS = re.compile(rf"((?:{_OCTET}\.){{3}}){_OCTET}")
 # with what an address begins that may not be the world's, by IANA's registry
 _SPECIAL = {f"{first}" for first in (0, 10, 100, 127, 169, 172, 192, 198, 203, *range(224, 256))}
@@ -45,14 +54,13 @@ def _lists() -> tuple[publicsuffixlist.PublicSuffixList, frozenset[str], frozens
 
 
 @cache
-def _remarkable() -> tuple[frozenset[str], frozenset[str]]:
-    """Give the names that may be more than one site's, and those whose next label below may be."""
+def _remarkable() -> tuple[frozenset[str], set[str]]:
+    """Give the names that may be more than one site's, and those below which every label is one of many."""
     raw = files(publicsuffixlist).joinpath("public_suffix_list.dat").read_text()
     suffixes = [line.removeprefix("!") for line in raw.splitlines() if line and not line.startswith("//")]
     names = {name.removeprefix("*.").encode("idna").decode() for name in suffixes}
     wild = {name.removeprefix("*.") for name in suffixes if name.startswith("*.")}
-    _, platforms, _, private = _lists()
-    return platforms | names, private | wild
+    return _lists()[1] | names, wild
 
 
 @cache
@@ -96,7 +104,7 @@ def _named(name: str, text: str, *, part: bool = False) -> Claim:
     """Judge a name of several labels."""
     if len(name) > 253:
         return "odd", text
-    if name.endswith((".localdomain", ".localhost", ".local", ".internal", ".home.arpa")):
+    if name.endswith(_LOCAL_ENDS):
         return R.LOCAL, text
     remarkable, remarkable_below = _remarkable()
     parent = name.partition(".")[2]
@@ -202,3 +210,34 @@ def address6(text: str) -> Claim:
     """Judge an IPv6 address; those of the world begin with 2 or 3."""
     address = ip_address(text)
     return ("entry", f"[{address}]/") if address.is_global and address in _WORLD else (R.LOCAL, text)
+
+
+def usual(text: str, *, rule: bool = False) -> tuple[list[str], str]:
+    """Give the entries of the rows that can only be one, all at once, and the text of the other rows.
+
+    Each is what `anything` makes of its row: those whose host or path is looked at twice are left to it.
+    """
+    parts = (_USUAL_RULE if rule else _USUAL_ROW).split(text)
+    remarkable, remarkable_below = _remarkable()
+    entries, left = [], []
+    for host, path, name, number in zip(parts[1::5], parts[2::5], parts[3::5], parts[4::5], strict=True):
+        if name:
+            if (
+                name not in remarkable
+                and name.partition(".")[2] not in remarkable_below
+                and len(name) <= 253
+                and not name.endswith(_LOCAL_ENDS)
+            ):
+                entries.append(f"{name}/")
+            else:
+                left.append(f"||{name}" if rule else name)
+        elif path:
+            if "//" not in path and "/." not in path:
+                entries.append(host + path)
+            else:
+                left.append(f"http://{host}{path}")
+        elif number.partition(".")[0] in _SPECIAL:
+            left.append(f"||{number}" if rule else number)
+        else:
+            entries.append(f"{number}/")
+    return entries, "\n".join(("".join(parts[::5]), *left))

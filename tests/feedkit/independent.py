@@ -15,9 +15,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
-from hashlib import sha256
+from itertools import repeat
 
-from feedkit.claims import DIGEST, Claim, anything, digest, host, indicator, skeleton
+from feedkit.claims import DIGEST, Claim, anything, digest, host, indicator, skeleton, usual
 from secondlook.feeds.entries.entry import RejectClass as R
 
 type Claims = Callable[[str], Iterable[Claim]]
@@ -38,7 +38,9 @@ def data_lines(text: str, comments: str = "#!;") -> Iterator[str]:
 
 def plain(text: str) -> Iterator[Claim]:
     """A thing a line; what follows a blank and a comment mark is a remark."""
-    for line in data_lines(text):
+    entries, others = usual(text)
+    yield from zip(repeat("entry"), entries)
+    for line in data_lines(others):
         yield from anything(_REMARK.split(line)[0])
 
 
@@ -65,7 +67,9 @@ def inexact(body: str) -> str:
 
 def rules(text: str) -> Iterator[Claim]:
     """Adblock: `||host^`, `||host/path` and bare hosts, for the whole page; exceptions; nothing with a wildcard."""
-    for line in data_lines(text, "!"):
+    entries, others = usual(text, rule=True)
+    yield from zip(repeat("entry"), entries)
+    for line in data_lines(others, "!"):
         yield from _rule(line)
 
 
@@ -289,15 +293,6 @@ def count(texts: Iterable[str], claims: Claims) -> Count:
     for counter, values in ((found.entries, entries), (found.like, like), (found.rejected, rejected)):
         counter.update(values)
     return found
-
-
-def full_hash(expression: str) -> bytes:
-    """The hash under which an entry is published."""
-    return (
-        sha256(expression.encode("utf-8", "surrogateescape")).digest()
-        if len(expression) != 64 or not DIGEST.fullmatch(expression)
-        else bytes.fromhex(expression)
-    )
 
 
 def doubled_scheme(row: str) -> str:

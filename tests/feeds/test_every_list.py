@@ -11,6 +11,7 @@ import lzma
 import re
 import tarfile
 from collections.abc import Iterator
+from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 
@@ -211,8 +212,9 @@ def published(store: ServerStore, source_id: str) -> set[str]:
     records = open_run(folder / "records")
     hashes = set(records["hash"].tolist())
     bare = records[(records["kind"] == KIND_FILE) & (records["text"] == NO_TEXT)]
-    lines = (folder / "texts").read_bytes().decode().splitlines()
-    named = {hashed: line for line in lines if (hashed := by.full_hash(line)) in hashes}
+    raw = (folder / "texts").read_bytes().removesuffix(b"\n")
+    found = zip([sha256(line).digest() for line in raw.split(b"\n")], raw.decode().split("\n"), strict=True)
+    named = {hashed: text for hashed, text in found if hashed in hashes}
     unnamed = set(bare["hash"].tolist())
     assert hashes == named.keys() | unnamed
     return {*named.values(), *(each.hex() for each in unnamed)}
