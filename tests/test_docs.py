@@ -183,6 +183,18 @@ def test_every_metric_is_told_and_no_other(repository: Path):
     assert {name.removesuffix("_total") for name in told} == metrics_made(repository)
 
 
+def test_every_gauge_of_a_server_is_told_and_no_other(repository: Path):
+    page = (
+        (repository / "docs/metrics.md")
+        .read_text()
+        .partition("`secondlook_server_NAME`")[2]
+        .partition("\n## ")[0]
+    )
+    sources = (repository / "addon/secondlook/server").rglob("*.py")
+    made = {name for path in sources for name in re.findall(r'\.gauges\["(\w+)"\]', path.read_text())}
+    assert set(re.findall(r"^\| `(\w+)`", page, re.MULTILINE)) == made
+
+
 def metrics_made(repository: Path) -> set[str]:
     kinds = r'(?:Counter|Gauge|Histogram)(?:MetricFamily)?\(\s*"(secondlook_\w+)"'
     paths = (repository / "addon/secondlook").rglob("*.py")

@@ -85,7 +85,7 @@ def test_what_a_feed_brought_that_is_off_is_shown_as_kept(tmp_path):
         ["no list protects any more: urlhaus is switched off, and nothing else is in force"],
     )
     shown = command("server", "status", "--state", store.root).stdout
-    assert "feed urlhaus: 1 entries" in shown
+    assert "feed urlhaus: 1 entry, last good" in shown
     assert "switched off since 2026-09-21; what it brought is kept, and not in force" in shown
     assert "attention: no list protects any more" in shown
     assert json_lines("server", "list", "--state", store.root)[0]["off"] is True

@@ -2,6 +2,8 @@
 
 import asyncio
 import gzip
+import os
+import time
 
 import pytest
 from pydantic import ValidationError
@@ -150,3 +152,27 @@ def test_a_giant_site_in_a_feed_is_never_blocked(tmp_path):
 def test_a_guard_is_no_block_list(options, told):
     with pytest.raises(ValidationError, match=told):
         FeedSettings(name="popular", path="top.csv", **options)
+
+
+def test_a_file_of_this_machine_is_due_when_it_has_changed(tmp_path):
+    (file := tmp_path / "list.txt").write_text("one.example\n")
+
+    async def scene():
+        async with keeping(tmp_path / "served", url=None, path=file, every=86_400) as (
+            keeper,
+            _,
+            clock,
+            store,
+            _,
+        ):
+            clock.at = time.time() - 100
+            assert [notice.outcome for notice in await keeper.fetch_due()] == ["taken"]
+            assert await keeper.fetch_due() == []  # by this clock it comes from the future
+            file.write_text("one.example\ntwo.example\n")
+            os.utime(file, (0, 0))  # as a copy that keeps its time has it
+            clock.at = time.time() + 5
+            assert [notice.outcome for notice in await keeper.fetch_due()] == ["taken"]
+            assert listed(store, "two.example/") == [True]
+            assert await keeper.fetch_due() == []
+
+    asyncio.run(scene())

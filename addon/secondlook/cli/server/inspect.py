@@ -190,8 +190,9 @@ def _print_published(found: "ServerStatus", stored: "InValkey | None") -> None:
 def _print_feeds(feeds: "Sequence[FeedStatus]", alerts: "Sequence[str]") -> None:
     for feed in feeds:
         good = rfc3339(feed.good_at) if feed.good_at else "never"
+        entries = "entry" if feed.entries == 1 else "entries"
         print_line(
-            f"feed {feed.name}: {feed.entries:,} entries, last good {good}"
+            f"feed {feed.name}: {feed.entries:,} {entries}, last good {good}"
             + (f"; {feed.off or feed.error}" if feed.off or feed.error else "")
         )
     for alert in alerts:

@@ -117,14 +117,18 @@ class FeedKeeper:
                 self._on_notice(notice)
 
     async def fetch_due(self, *, everything: bool = False) -> list[FeedNotice]:
-        """Fetch every due feed (`everything`: due or not), then publish once if anything changed."""
+        """Fetch every due feed (`everything`: due or not), then publish once if anything changed.
+
+        A file of this machine is due too when it has changed since.
+        """
         notices = []
         for feed in self._feeds:
             state = self._state(feed)
             now = self._clock.now()
             set_back = state.checked_at > now  # then nobody knows how long ago that was
             longest_s = max(feed.every * (1 + JITTER), MAX_RETRY_AFTER_S)
-            if everything or set_back or not now < state.due_at <= now + longest_s:
+            due = everything or set_back or not now < state.due_at <= now + longest_s
+            if due or await LISTS.run(_changed, feed, state.checked_at, now):
                 notices.append(await self._one(feed, state))
         if self._owed:
             await self._publish_what_came()
@@ -279,3 +283,12 @@ def _reason(error: Exception) -> str:
             return reason
         case _:
             return type(error).__name__
+
+
+def _changed(feed: FeedSettings, since: float, now: float) -> bool:
+    """Whether a feed's own file was written, or put in its place, after an instant."""
+    if feed.path is None:
+        return False
+    with suppress(OSError):
+        return since < feed.path.stat().st_ctime <= now
+    return False
