@@ -10,15 +10,17 @@ prepared.allow()
 
 
 @pytest.fixture(scope="session")
-def empty_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a folder in which nothing is found."""
-    return tmp_path_factory.mktemp("empty")
+def plain_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a folder with settings that say nothing."""
+    folder = tmp_path_factory.mktemp("plain")
+    (folder / "proxy.yaml").write_text("# as it is\n")
+    return folder
 
 
 @pytest.fixture(autouse=True)
-def without_settings(empty_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Begin where no settings lie: those of the repository would be read by every command, a tenth of a second."""
-    monkeypatch.chdir(empty_folder)
+def plain_settings(plain_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin where settings say nothing: each command would read the shipped ones, for 60 ms."""
+    monkeypatch.chdir(plain_folder)
 
 
 @pytest.fixture

@@ -8,11 +8,13 @@ import pytest
 from e2e.processes import command
 from secondlook.config import Settings
 from secondlook.run.assembly.check.opening import ledger_of
+from secondlook.run.backup import age
 from secondlook.run.backup.making import make_backup
 
 
 @pytest.fixture
-def backup(tmp_path):
+def backup(tmp_path, monkeypatch):
+    monkeypatch.setattr(age.Sealer.__init__, "__kwdefaults__", {"log2n": 10})  # little work for a passphrase
     with ledger_of(Settings(state=tmp_path / "old" / "state")):
         pass
     config = tmp_path / "old" / "proxy.yaml"

@@ -12,6 +12,7 @@ import pkgutil
 import sys
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from pathlib import Path
 from types import ModuleType
 
 OTHERS = (  # of others, what ours import when they first need it
@@ -61,12 +62,14 @@ def import_all() -> None:
 def _make_what_all_need() -> None:
     from secondlook import suffix
     from secondlook.config import load_settings
+    from secondlook.config.document import read_document
     from secondlook.config.source import load_server_settings
     from secondlook.server.publish.guard import guard_of
 
     guard_of(suffix.load_suffixes())
     for load in (load_settings, load_server_settings):
         load(None, overrides=["state=/nowhere"])  # pydantic makes a model's code when it is first used
+    read_document(Path(), {}, b"workers: 1")  # ruamel.yaml compiles its expressions then
     from ledgerkit import copied
 
     copied.begin()
