@@ -25,7 +25,6 @@ from typing import IO, cast
 from secondlook.download.archives import archive_ar, archive_zip
 from secondlook.download.archives.archive_stream import STEP_BYTES, Clocked, PackedStreams, Stream
 from secondlook.download.archives.archive_tar import TarHeader
-from secondlook.download.body.body_type import ZIP_END_BYTES, ends_like_zip
 from secondlook.download.body.decoding import Decoder, DecodeState
 from secondlook.download.body.signatures import (
     BEHIND_WITHIN_BYTES,
@@ -35,6 +34,7 @@ from secondlook.download.body.signatures import (
     archive_behind,
     archive_kinds,
 )
+from secondlook.download.body.zip_end import ZIP_END_BYTES, ends_like_zip
 from secondlook.ground.zstd import begin_frame
 from secondlook.scan.yara_look import YaraLook
 

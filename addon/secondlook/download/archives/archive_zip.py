@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Protocol, cast
 
-from secondlook.download.body.body_type import ZIP_END_BYTES
+from secondlook.download.body.zip_end import ZIP_END_BYTES
 from secondlook.ground.zstd import begin_frame
 
 _INPUT_BYTES = 16 << 10

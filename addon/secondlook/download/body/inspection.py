@@ -6,7 +6,7 @@ from typing import cast
 
 from secondlook.core.digest import DigestKind, file_hash, file_subject
 from secondlook.core.subject import FileSubject
-from secondlook.download.body.body_type import ZIP_END_BYTES, Declared, declared, ends_like_zip
+from secondlook.download.body.body_type import Declared, declared
 from secondlook.download.body.decoding import Decoder, DecodeState, encodings_of
 from secondlook.download.body.ranges import may_be_parts, read_first_part
 from secondlook.download.body.signatures import (
@@ -25,6 +25,7 @@ from secondlook.download.body.signatures import (
     risky_signature,
     script_signature,
 )
+from secondlook.download.body.zip_end import ZIP_END_BYTES, ends_like_zip
 
 _FIRST_MAX_BYTES = 2048  # a part of a multipart body begins after its own head
 _PART_ENOUGH_BYTES = 16
