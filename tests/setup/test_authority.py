@@ -17,16 +17,25 @@ from secondlook.setup.tool import ToolError
 ROUNDS = 5
 
 
-@pytest.fixture
-def certificate(tmp_path):
-    path = tmp_path / "ca.pem"
+def make_certificate(folder):
+    path = folder / "ca.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=mitmproxy",
-         "-keyout", tmp_path / "key.pem", "-out", path],
+         "-keyout", folder / "key.pem", "-out", path],
         check=True,
         capture_output=True,
     )  # fmt: skip
     return path
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory):
+    return make_certificate(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def certificate(made, tmp_path):
+    return Path(shutil.copy(made, tmp_path))
 
 
 @pytest.fixture
@@ -257,13 +266,8 @@ def test_what_was_trusted_before_stays_on_record_when_it_fails_again(
 
 
 def test_two_authorities_never_share_a_name(certificate, tmp_path):
-    other = tmp_path / "other.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=mitmproxy",
-         "-keyout", tmp_path / "key2.pem", "-out", other],
-        check=True,
-        capture_output=True,
-    )  # fmt: skip
+    (tmp_path / "other").mkdir()
+    other = make_certificate(tmp_path / "other")
     assert authority.nickname(certificate) != authority.nickname(other)
 
 
