@@ -210,6 +210,14 @@ def test_empty_query_gives_both_forms():
     assert subject("http://a.example/q?").expressions == ("a.example/q?", "a.example/q", "a.example/")
 
 
+@pytest.mark.parametrize("given", ["/a/..%3Fb", "/a/.%253Fb?c", "/a/b/%2E%2E/..%3F/..%3Fd", "/a/..%3F%5C"])
+def test_a_question_mark_that_was_escaped_makes_no_dot_segment_when_it_is_read_again(given):
+    once = canonical.canonicalize(f"http://a.example{given}")
+    assert once.path.startswith("/a/.")
+    assert canonical.canonicalize(once.text) == once
+    assert "a.example/a/" in subject(once.text).expressions
+
+
 def test_backslashes_are_slashes_as_in_browsers():
     assert subject("http:\\\\a.example\\b\\c").expressions[0] == "a.example/b/c"
     assert subject("http://a.example/b%5Cc").expressions[0] == "a.example/b%5Cc"

@@ -210,8 +210,12 @@ def _request(scheme: str, host: str, target: str, problem: str | None) -> Canoni
     elif not whole_query:
         query = query[: query.find("%")]
         problem = problem or TOO_MANY_ESCAPES
-    text = _UNSAFE.sub(_escape, _resolve(path) + mark + query)
-    if "\\" in text:  # one that was escaped is no slash, and must not look like one when read again
+    path = _UNSAFE.sub(_escape, _resolve(path))
+    # what was escaped is no delimiter, and must not look like one when the text is read again
+    if "?" in path and path.partition("?")[0].endswith(("/.", "/..")):
+        path = path.replace("?", "%3F")
+    text = path + mark + _UNSAFE.sub(_escape, query)
+    if "\\" in text:
         bare, mark, query = text.partition("?")
         text = bare.replace("\\", "%5C") + mark + query
     if len(text) > MAX_TARGET_CHARS:
