@@ -16,7 +16,7 @@ from secondlook.agent.check.gatekeeper import Gatekeeper
 from secondlook.agent.check.request_context import classify
 from secondlook.core.subject import RequestContext, UrlSubject
 from secondlook.core.url.address import parse_address
-from secondlook.core.url.canonical import origin_text
+from secondlook.core.url.canonical import canonical_host, origin_text
 from secondlook.core.verdict import SubjectClass
 from secondlook.download.asked import Asked
 
@@ -89,7 +89,8 @@ def begun_elsewhere(request: http.Request, sni: str | None) -> bool:
     """
     if not sni or request.scheme != "https":
         return False
-    return request.pretty_host.lower().removesuffix(".") != sni.lower().removesuffix(".")
+    # mitmproxy gives a host as `bücher.example` where TLS names `xn--bcher-kva.example`
+    return canonical_host(request.pretty_host)[0] != canonical_host(sni)[0]
 
 
 def peer_text(address: tuple[str, int] | None) -> str | None:
