@@ -126,8 +126,9 @@ def test_it_says_which_version_it_is_and_runs_from_its_own_files(installed, buil
 
 @pytest.fixture(scope="module")
 def facts(installed: Installed) -> Iterator[dict[str, str]]:
-    """A proxy as it comes, but for its ports and without public lists."""
-    words = ["run", "--listen", "127.0.0.1:0", "--review", "127.0.0.1:0", "--set", "feeds=[]"]
+    """A proxy as it comes, but for its ports, with one worker and without public lists."""
+    words = ["run", "--listen", "127.0.0.1:0", "--review", "127.0.0.1:0"]
+    words += ["--set", "feeds=[]", "--set", "workers=1"]
     log = installed.home / "log"
     with log.open("wb") as out:
         process = subprocess.Popen(
