@@ -61,14 +61,15 @@ def import_all() -> None:
 
 def _make_what_all_need() -> None:
     from secondlook import suffix
-    from secondlook.config import load_settings
+    from secondlook.config import PublishSettings, load_settings
     from secondlook.config.document import read_document
     from secondlook.config.source import load_server_settings
     from secondlook.server.publish.guard import guard_of
 
-    guard_of(suffix.load_suffixes())
+    guard_of(suffix.load_suffixes()).root_keys  # noqa: B018 - it is kept
+    PublishSettings.model_rebuild()  # pydantic makes a model's code when it is first used
     for load in (load_settings, load_server_settings):
-        load(None, overrides=["state=/nowhere"])  # pydantic makes a model's code when it is first used
+        load(None, overrides=["state=/nowhere"])
     read_document(Path(), {}, b"workers: 1")  # ruamel.yaml compiles its expressions then
     from ledgerkit import copied
 

@@ -7,7 +7,7 @@ entries. What is caught is held back and reported, unless the operator insists.
 
 import re
 from collections.abc import Iterable, Sequence
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,11 @@ class Guard:
         if more:
             self.roots = {**self.roots, **root_hashes(more, suffixes)}
             self._known_good = KnownGood(more, suffixes, self._known_good)
+
+    @cached_property
+    def root_keys(self) -> Keys:
+        """Return the sorted keys of `roots`; made once."""
+        return sorted_keys(self.roots)
 
     def offsets(self, texts: Any) -> npt.NDArray[np.uint64]:
         """Find where in a source's (mapped) text the lines stand that would block too much."""

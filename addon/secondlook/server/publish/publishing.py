@@ -29,7 +29,7 @@ from secondlook.server.publish.generation import (
     PublishedList,
     digest_of,
 )
-from secondlook.server.publish.guard import Exceptions, guard_of, lines_of, sorted_keys
+from secondlook.server.publish.guard import Exceptions, guard_of, lines_of
 from secondlook.server.publish.held_back import HELD_BACK, dump_held_back, held_back_now, read_held_back
 from secondlook.server.publish.merge import Merge, Run, lists_for
 from secondlook.server.publish.shrinking import check_shrink, switched_off, with_reduction
@@ -141,7 +141,7 @@ class _Publication:
 
     def run(self, accept_shrink: bool) -> PublishReport:
         runs = self._runs()
-        guard = sorted_keys(self._guard.roots)
+        guard = self._guard.root_keys
         good = [
             keys(np.asarray(run.records))
             for run in runs
