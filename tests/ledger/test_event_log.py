@@ -90,3 +90,12 @@ def test_an_international_host_is_found_by_its_own_letters(ledger, place, indexe
     for search in ("bücher", "BÜCHER.example", "https://bücher.example/übersicht", "übersicht bücher"):
         assert [found.id for found in ledger.events.export(EventFilter(search=search))] == [event.id], search
     assert not list(ledger.events.export(EventFilter(search="büche.example")))
+
+
+@pytest.mark.parametrize("word", ["。。。", "a\u00adb", "\u00ad" * 3])
+def test_a_word_of_which_little_is_left_in_a_host_is_looked_for_all_the_same(ledger, place, word):
+    ledger.recorder.note(make_event(EventKind.BLOCKED, START))
+    ledger.recorder.note(event := make_event(EventKind.BLOCKED, START, filename=word))
+    if "sqlite" in place:
+        ledger.store.commit_now(lambda connection: add_next(connection, 10))
+    assert [found.id for found in ledger.events.export(EventFilter(search=word))] == [event.id]

@@ -159,7 +159,7 @@ class ServerClient:
             if failure.outcome == f"status {HTTPStatus.SERVICE_UNAVAILABLE.value}":
                 return Health(serving=False, generation=None)
             raise
-        # a server of 1.0 has its trouble behind a semicolon
+        # a server of 0.1.0 has its trouble behind a semicolon
         first, *troubles = body.decode("utf-8", "replace").replace("; ", "\n").strip().split("\n")
         words = first.split()
         if not words or words[0] != "ok":

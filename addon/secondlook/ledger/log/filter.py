@@ -157,14 +157,15 @@ def words(wanted: EventFilter) -> list[str]:
 def spellings(word: str) -> tuple[str, ...]:
     """Return a word of a search, and how URLs of the log have it: a host as `xn--…`, the rest escaped.
 
-    A host's labels are found so as wholes alone.
+    A host's labels are found so as wholes alone. What too little is left of for the index is no spelling.
     """
     found = _URL.fullmatch(word)
     if word.isascii() or found is None:
         return (word,)
     scheme, host, rest = found.groups("")
     host = canonical_host(host)[0]
-    return tuple(dict.fromkeys((word, scheme + host + _escaped(rest), _escaped(word))))
+    in_urls = (scheme + host + _escaped(rest), _escaped(word))
+    return tuple(dict.fromkeys((word, *(each for each in in_urls if len(each) >= search.SHORTEST))))
 
 
 def _escaped(text: str) -> str:

@@ -52,7 +52,7 @@ def read_replication_state(store: ServerStore) -> ReplicationState:
     try:
         raw = read_json((store.root / STATE_FILE).read_bytes())
         behind = tuple(raw["behind"]) if raw["behind"] else None
-        since = raw.get("since")  # a replica of 1.0 did not keep it
+        since = raw.get("since")  # a replica of 0.1.0 did not keep it
         return ReplicationState(raw["alert"], behind, float(since) if since is not None else None)
     except (OSError, ValueError, KeyError, TypeError):
         return ReplicationState()
