@@ -70,7 +70,8 @@ NOT_QUICK_FIXTURES = {
 }
 NOT_QUICK_PARAMETERS = {"postgresql", "valkey", "cluster", "replica"}  # servers that are started
 
-# What lasts a quarter of a minute and more begins first: as the last of all it would leave the other workers idle.
+# What lasts a quarter of a minute and more. Most of it waits for processes that it started: it begins among the others,
+# which use the processor meanwhile, and early, as the last of all it would leave the other workers idle.
 LONG = (
     *("e2e", "test_promises.py", "test_every_list.py", "test_importing.py"),
     *("test_archive_child.py", "test_decoding.py", "test_file_scanner.py"),
@@ -136,8 +137,9 @@ def pytest_collection() -> Generator[None]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out tests by what they need, and begin with the long ones."""
-    items.sort(key=lambda item: not set(LONG) & set(item.path.parts))
+    """Leave out tests by what they need, and have the long ones begin where they do not wait for each other."""
+    places = _places(list(dict.fromkeys(item.path for item in items)))
+    items.sort(key=lambda item: places[item.path])
     if not config.getoption("quick"):
         return
 
@@ -150,6 +152,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept = [item for item in items if is_quick(item)]
     config.hook.pytest_deselected(items=[item for item in items if not is_quick(item)])
     items[:] = kept
+
+
+def _places(files: list[Path]) -> dict[Path, float]:
+    """Place each file: the long ones evenly among the first three quarters of the others."""
+    long = [path for path in files if set(LONG) & set(path.parts)]
+    others = [path for path in files if path not in set(long)]
+    every = 0.75 * len(others) / max(1, len(long))
+    return {path: number for number, path in enumerate(others)} | {
+        path: number * every - 0.5 for number, path in enumerate(long)
+    }
 
 
 def pytest_collection_finish() -> None:
