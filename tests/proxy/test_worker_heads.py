@@ -168,4 +168,5 @@ def test_via_is_told_where_it_is_wanted(make_proxy, make_origin, curl):
         proxy, "-i", "-H", "Via: 1.1 here, 1.1 b, 1.1 here, 2.0 here", f"https://127.0.0.1:{origin.port}/"
     )
     assert b"HTTP/2 403" in done.stdout
+    assert b"came back to this proxy again and again" in done.stdout
     assert len(origin.requests) == many

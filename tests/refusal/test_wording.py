@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, Step, Threat, Verdict
-from secondlook.refusal.wording import explanation, title
+from secondlook.refusal.wording import IN_A_CIRCLE, explanation, title
 
 FOUND = Evidence(verdict=Verdict.MALICIOUS, risk=Risk.DANGEROUS, stage=Stage.PATTERN, steps=())
 
@@ -26,6 +26,13 @@ def test_each_threat_has_words_of_its_own(threat):
 def test_what_no_list_blocked_is_not_called_harmful(stage):
     assert words(stage=stage, threat=Threat.MALWARE) == words(stage=stage, threat=None)
     assert "Reports" not in words(stage=stage)[1]
+
+
+def test_a_request_in_a_circle_is_not_called_one_to_an_address_inside():
+    own, other = words(stage=Stage.ACCESS, detail=IN_A_CIRCLE), words(stage=Stage.ACCESS)
+    assert own[0] == other[0]
+    assert "came back to this proxy again and again" in own[1]
+    assert "inside this machine" not in own[1]
 
 
 def test_where_nobody_was_asked_the_cause_lies_with_the_proxy():

@@ -22,7 +22,7 @@ from secondlook.core.verdict import Action, Decision, SubjectClass
 from secondlook.download.asked import DICTIONARY, Asked, read_asked
 from secondlook.download.pieces import misfit
 from secondlook.ground.ulid import Identifiers
-from secondlook.proxy.access.access import IN_A_CIRCLE, Access, closed_reason
+from secondlook.proxy.access.access import Access, closed_reason
 from secondlook.proxy.access.login import USER
 from secondlook.proxy.bodies import Bodies
 from secondlook.proxy.fallback import Fallback
@@ -36,6 +36,7 @@ from secondlook.proxy.request import begun_elsewhere, make_context, peer_text, s
 from secondlook.proxy.response import plain_answer
 from secondlook.refusal.language import phrase
 from secondlook.refusal.refusal import FAULT, STATUS, Refusals, is_internal, passed_fields
+from secondlook.refusal.wording import IN_A_CIRCLE
 from secondlook.site.internal_site import FORM_MAX_BYTES, Visitor
 
 logger = logging.getLogger(__name__)

@@ -3,6 +3,11 @@
 from secondlook.core.verdict import Decision, Stage, Threat
 from secondlook.refusal.language import ENGLISH, Language, phrase
 
+IN_A_CIRCLE = (
+    "this request goes in a circle: by its `Via` it came here before (see `via`, and what leads here)"
+)
+"""Why a request is refused that comes round, for the log."""
+
 _OF_STAGES = {
     Stage.ACCESS: (
         phrase("You cannot open this address here"),
@@ -30,6 +35,11 @@ _OF_STAGES = {
         phrase("Please inform the administrator of this proxy: its disk or database needs attention."),
     ),
 }
+_OF_A_CIRCLE = (
+    _OF_STAGES[Stage.ACCESS][0],
+    phrase("The request came back to this proxy again and again and cannot reach its site."),
+    _OF_STAGES[Stage.ACCESS][2],
+)
 _REPORTS = phrase("Reports can be wrong, but most are not.")
 _OF_THREATS = {
     Threat.MALWARE: (
@@ -76,6 +86,7 @@ def explanation(decision: Decision, language: Language = ENGLISH) -> str:
             language.say("The proxy itself could not check it: %(cause)s.", cause=evidence.unverifiable),
             language.say("It may be harmless; ask the administrator of this proxy."),
         )
-    if (found := _OF_STAGES.get(evidence.stage)) is not None:
+    found = _OF_A_CIRCLE if evidence.detail == IN_A_CIRCLE else _OF_STAGES.get(evidence.stage)
+    if found is not None:
         return language.joined(*map(language.say, found[1:]))
     return language.joined(language.say(_OF_THREATS[evidence.threat][1]), language.say(_REPORTS))

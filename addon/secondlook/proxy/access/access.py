@@ -32,9 +32,6 @@ _CLOSED_TO_OTHERS = _HERE | {AddressClass.LINK_LOCAL, AddressClass.METADATA}
 _REMEMBERED_S = 30.0  # interfaces come and go
 
 OWN = "the proxy does not lead to its own pages and servers"
-IN_A_CIRCLE = (
-    "this request goes in a circle: by its `Via` it came here before (see `via`, and what leads here)"
-)
 CLOSED = "this address is not open through the proxy from another machine"
 
 
