@@ -15,7 +15,7 @@ from secondlook.review.session import Doorkeeper
 
 @pytest.fixture
 def ledger(tmp_path):
-    patient = LedgerOptions(keeper=True, background=False, deadline_s=60.0)
+    patient = LedgerOptions(keeper=True, background=False, deadline_s=60.0, journal_bytes=1 << 18)
     ledger = Ledger.open(make_ledger(tmp_path / "ledger.sqlite3"), patient)
     yield ledger
     ledger.close()

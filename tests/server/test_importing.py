@@ -44,12 +44,13 @@ def test_many_real_files_import_into_one_store_or_are_refused_with_a_reason(tmp_
     ]
     reports = take(store, *paths)
     assert len(reports) == len(paths) > 30
+    sources = {each.id: each for each in store.sources()}
     for report in reports:
         if report.refused:
             assert report.source is None
             assert report.refused.split(":")[0].strip()
             continue
-        source = next(each for each in store.sources() if each.id == report.source)
+        source = sources[report.source]
         assert (
             report.distinct
             == sum(source.counts.values())
