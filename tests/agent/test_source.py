@@ -7,6 +7,7 @@ import pytest
 from secondlook.agent.pattern.source import (
     GOOGLE_LEAST_S,
     GOOGLE_LISTS,
+    GOOGLE_MOST_S,
     UpdateOutcome,
     UpdateSchedule,
     UpdateSource,
@@ -57,6 +58,7 @@ def source(*lists, google=False):
         (False, 0.0, 30.0, 130.0),
         (False, 999.0, 30.0, 130.0),  # own servers are only polled
         (True, 0.0, 30.0, 100.0 + GOOGLE_LEAST_S),
+        (True, float(1 << 62), 30.0, 100.0 + GOOGLE_MOST_S),
         (True, 1800.0, 30.0, 1900.0),
         (True, 1800.0, 3600.0, 3700.0),
     ],

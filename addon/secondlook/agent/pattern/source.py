@@ -16,6 +16,7 @@ GOOGLE_LISTS = ("mw-4b", "se-4b", "uws-4b")
 RETRY = Backoff(first_s=30.0, cap_s=3600.0)
 GOOGLE_START_S = 60.0  # the first fetch falls somewhere within this, so that clients do not come in step
 GOOGLE_LEAST_S = 300.0
+GOOGLE_MOST_S = 86_400.0  # whatever an answer says: a wrong one shall not end the updates
 
 
 class ServerHealth(Protocol):
@@ -99,7 +100,7 @@ class UpdateSchedule:
         if not failed:
             self.failures = 0
             # Google's lists are not fetched again before it allows it; own servers are only polled.
-            wait_s = max(GOOGLE_LEAST_S, self.wait_s) if source.google else 0.0
+            wait_s = min(max(GOOGLE_LEAST_S, self.wait_s), GOOGLE_MOST_S) if source.google else 0.0
             self.due_at = now + max(poll_s, wait_s)
             return
         self.failures += 1
