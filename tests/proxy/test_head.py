@@ -273,6 +273,14 @@ def test_a_request_that_came_by_a_proxy_again_and_again_goes_in_a_circle():
     assert not came_round(request, "here")
 
 
+def test_of_a_long_via_only_what_was_added_last_is_read():
+    request = treq()
+    request.headers["via"] = ",1.1 here" * 3 + "," * 60_000
+    assert not came_round(request, "here")
+    request.headers["via"] = "," * 60_000 + ",1.1 there,1.1 here" * 3
+    assert came_round(request, "here")
+
+
 @settings(max_examples=400, deadline=None)
 @given(
     lines=lines_of(b"Host: a"), target=st.sampled_from([b"/", b"/\xc3\xa4", b"http://a/?#", b"*", b"/a%00"])

@@ -36,6 +36,7 @@ from secondlook.proxy.mitm.http.framing import (
 
 AUTHORITY_MAX_BYTES = 1024  # a host has 253, beyond ASCII some times that; encoding of one takes its time
 ROUNDS = 3  # of a request that came by one proxy so often: it goes in a circle
+_PROXIES = 100  # that a `Via` is read for: a client may write tens of thousands before them
 _SHOWN_BYTES = 40
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
@@ -158,8 +159,10 @@ def came_round(request: Request, name: str) -> bool:
 
     Two proxies that follow each other may have one name.
     """
-    via = request.headers.get("via")
-    return via is not None and sum(each.split()[1:2] == [name] for each in via.split(",")) >= ROUNDS
+    via: str | None = request.headers.get("via")
+    if via is None:
+        return False
+    return sum(each.split(maxsplit=2)[1:2] == [name] for each in via.rsplit(",", _PROXIES)) >= ROUNDS
 
 
 def glance(head: bytes) -> Request:
