@@ -6,7 +6,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from mitmproxy.certs import CertStore
 
-from secondlook.ground.trust import trust
+from secondlook.ground.trust import trust, trust_for
 
 
 @pytest.fixture
@@ -45,3 +45,10 @@ def test_a_file_that_is_no_certificate_is_refused(tmp_path):
         trust(str(path))
     with pytest.raises(FileNotFoundError):
         trust(str(tmp_path / "missing.pem"))
+
+
+def test_for_a_url_without_tls_nothing_is_read_and_nobody_believed(own, tmp_path):
+    context = trust_for("http://a.test", str(tmp_path / "missing.pem"))
+    assert (context.get_ca_certs(), context.verify_mode) == ([], ssl.CERT_REQUIRED)
+    path, certificate = own
+    assert trust_for("https://a.test", str(path), only=True).get_ca_certs(binary_form=True) == [certificate]

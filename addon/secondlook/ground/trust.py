@@ -1,6 +1,7 @@
 """Which certificate authorities a TLS client of ours believes."""
 
 import ssl
+from urllib.parse import urlsplit
 
 import certifi
 
@@ -19,3 +20,10 @@ def trust(*authorities: str | None, only: bool = False) -> ssl.SSLContext:
         if path is not None:
             context.load_verify_locations(path)
     return context
+
+
+def trust_for(url: str, *authorities: str | None, only: bool = False) -> ssl.SSLContext:
+    """Make what `trust` makes where a URL has TLS; else no authority is read, and none believed."""
+    if urlsplit(url).scheme == "https":
+        return trust(*authorities, only=only)
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -12,7 +12,7 @@ import httpx
 
 from secondlook.config import UpstreamProxySettings
 from secondlook.core.url.address import is_loopback
-from secondlook.ground.trust import trust
+from secondlook.ground.trust import trust, trust_for
 
 KEEPALIVE_S: Final = 60.0
 
@@ -51,9 +51,7 @@ def make_transport(
     proxy_ca = str(proxied.ca) if proxied is not None and proxied.ca is not None else None
     secure = parts.scheme == "https"
     return Transport(
-        verify=trust(ca, proxy_ca, only=ca is not None)
-        if secure
-        else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+        verify=trust_for(url, ca, proxy_ca, only=ca is not None),
         http2=secure,
         limits=httpx.Limits(
             max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=KEEPALIVE_S

@@ -9,7 +9,7 @@ import httpx
 
 from secondlook.config import UpstreamSettings
 from secondlook.ground.errors import PatternError, ServiceError
-from secondlook.ground.trust import trust
+from secondlook.ground.trust import trust_for
 from secondlook.server.replica.bounded import PLAIN, whole, within
 from secondlook.wire.finding import Outcome, Report, dump_report, read_outcomes
 
@@ -26,7 +26,7 @@ class ForwardedFindings:
         self._url = f"{upstream.url}/findings"
         self._client = httpx.AsyncClient(
             headers=PLAIN | ({"Authorization": f"Bearer {upstream.token}"} if upstream.token else {}),
-            verify=trust(str(upstream.ca) if upstream.ca else None),
+            verify=trust_for(upstream.url, str(upstream.ca) if upstream.ca else None),
             trust_env=False,
             timeout=TIMEOUT_S,
         )

@@ -24,7 +24,7 @@ from secondlook.config import PublishSettings, UpstreamSettings
 from secondlook.ground.errors import PatternError, ServiceError
 from secondlook.ground.json_text import read_json
 from secondlook.ground.lanes import LISTS
-from secondlook.ground.trust import trust
+from secondlook.ground.trust import trust_for
 from secondlook.server.meter import Meter
 from secondlook.server.publish.generation import FORMAT, MANIFEST, SIGNATURE, Generation, digest_of
 from secondlook.server.replica.bounded import PLAIN, pieces, whole, within
@@ -58,7 +58,7 @@ class Replica:
         self._client = httpx.AsyncClient(
             base_url=f"{upstream.url}/published/",
             headers=headers,
-            verify=trust(str(upstream.ca) if upstream.ca else None),
+            verify=trust_for(upstream.url, str(upstream.ca) if upstream.ca else None),
             trust_env=False,
             limits=httpx.Limits(keepalive_expiry=1.0),  # pulls are rare, a kept connection would be closed
             timeout=TIMEOUT_S,
