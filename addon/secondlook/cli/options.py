@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from stat import S_ISDIR
 from typing import Annotated, Any
 
 import typer
@@ -121,11 +122,14 @@ def enterable_state(state: Path) -> None:
     """Check that a state folder that is there is open to this user. Raises UnusableStateError."""
     as_this_user = os.access in os.supports_effective_ids
     try:
-        if not state.is_dir() or os.access(state, os.R_OK | os.X_OK, effective_ids=as_this_user):
+        is_folder = S_ISDIR(state.stat().st_mode)  # from Python 3.14 on is_dir() is False in a closed folder
+        if not is_folder or os.access(state, os.R_OK | os.X_OK, effective_ids=as_this_user):
             return
         owner = state.owner()
     except PermissionError:
         owner = "root"  # it lies within a folder that is closed too
+    except OSError:
+        return
     except KeyError:
         owner = f"user {state.stat().st_uid}"
     raise UnusableStateError(
