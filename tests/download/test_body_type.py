@@ -179,6 +179,14 @@ def test_of_several_types_each_counts(kind, saved, live):
     assert (said.saved, said.live) == (saved, live)
 
 
+@pytest.mark.parametrize("start", ["inline; a=", 'inline; filename="', "inline; filename=a.txt; a="])
+def test_a_disposition_that_hides_a_name_behind_its_length_is_of_a_program(start):
+    assert not declared("text/html", start + "a" * 100, "/").risky
+    found = declared("text/html", start + "a" * 9_000, "/")
+    assert found.risky
+    assert found.saved
+
+
 def test_a_type_behind_many_others_counts():
     for many in (7, 8, 100):
         kinds = [*["text/html"] * many, "application/x-msdownload"]

@@ -70,6 +70,7 @@ _RISKY_IN_URLS = DOWNLOAD_EXTENSIONS | {"mjs", "pyw"}
 _RISKY_IN_STREAMS = _RISKY_IN_URLS - _RUN_BY_SERVERS - {"com"}  # hosts end with .com
 _RISKY_GIVEN = _RISKY_IN_URLS | _RUN_BY_SERVERS | {"js", "svg"}
 _LONGEST_NAME = 255
+_LONGEST_DISPOSITION = 8_192  # each type that is given reads it: a longer one would take the loop's time
 _MOST_NAMES = 8  # of a file: who gives more of them hides the one that counts
 
 
@@ -116,6 +117,8 @@ def declared(
     the client shows pages, others keep all under the name in the URL. Of several types each may be the one
     that a client goes by.
     """
+    if disposition is not None and len(disposition) > _LONGEST_DISPOSITION:
+        disposition = f"{disposition[:_LONGEST_DISPOSITION]};\nattachment; filename=hidden.exe"
     several = types_of(content_type)
     if len(several) > _MOST_TYPES:
         several = [*several[:_MOST_TYPES], "application/x-msdownload"]
