@@ -209,12 +209,21 @@ def test_a_type_behind_many_others_counts():
         "filename*=UTF-8''evil%252ehta",
         "filename*=UTF-8''evil.hta%C2%A0",
         'filename="evil.hta\xe3\x80\x80"',
+        "filename*=UTF-8''evil.hta%0A",
+        "filename*=UTF-8''evil.hta" + "%20" * 300,
+        "filename*=UTF-8''%01%00evil.hta" + "%01" * 300,
     ],
 )
 def test_each_name_that_a_client_may_read_counts(name):
     assert declared("image/gif", f"attachment; {name}", "/thing").risky
     harmless = name.replace("hta", "gif").replace("odGE", "naWY")
     assert not declared("image/gif", f"attachment; {harmless}", "/thing").risky
+
+
+@pytest.mark.parametrize("name", ["evil.h%01t%00a%C2%85", "evil.hta" + "%20" * 2_000])
+def test_what_a_client_leaves_out_of_a_name_hides_no_ending(name):
+    """Firefox leaves controls out, and spaces at the end."""
+    assert declared("image/gif", f"attachment; filename*=UTF-8''{name}", "/thing").risky
 
 
 @pytest.mark.parametrize("kind", ["attachment", "inline"])

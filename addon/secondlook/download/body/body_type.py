@@ -70,6 +70,8 @@ _RISKY_IN_URLS = DOWNLOAD_EXTENSIONS | {"mjs", "pyw"}
 _RISKY_IN_STREAMS = _RISKY_IN_URLS - _RUN_BY_SERVERS - {"com"}  # hosts end with .com
 _RISKY_GIVEN = _RISKY_IN_URLS | _RUN_BY_SERVERS | {"js", "svg"}
 _LONGEST_NAME = 255
+_LONGEST_WRITTEN = 1_024  # of a name with its escapes: who writes a longer one hides what it ends with
+_CONTROLS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029])
 _LONGEST_DISPOSITION = 8_192  # each type that is given reads it: a longer one would take the loop's time
 _MOST_NAMES = 8  # of a file: who gives more of them hides the one that counts
 
@@ -181,8 +183,12 @@ def _stated(content_type: str | None) -> _Stated:
 
 
 def _has_ending(name: str, endings: frozenset[str]) -> bool:
-    """Return whether a name has one of these endings, read up to its first parameter or in its last."""
-    return extension_of(name) in endings or extension_of(name.rpartition(";")[2]) in endings
+    """Return whether a name has one of these endings, read up to its first parameter or in its last.
+
+    Firefox leaves out what is no part of a text.
+    """
+    readings = (name,) if name.isprintable() else (name, name.translate(_CONTROLS))
+    return any(extension_of(part) in endings for one in readings for part in (one, one.rpartition(";")[2]))
 
 
 def _is_attached(disposition: str) -> bool:
@@ -216,10 +222,12 @@ def _names_of(disposition: str) -> list[str]:
     found = [star[2] for star in islice(_NAME_STAR.finditer(disposition), _MOST_NAMES)]
     plain = islice(_NAME.finditer(disposition), _MOST_NAMES)
     found += [each[1] if each[1] is not None else each[2] for each in plain]
-    hidden = len(found) >= _MOST_NAMES or _NAME_IN_PIECES.search(disposition) is not None
+    longest = max(map(len, found), default=0)
+    hidden = len(found) >= _MOST_NAMES or longest > _LONGEST_WRITTEN
+    hidden = hidden or _NAME_IN_PIECES.search(disposition) is not None
     names = ["hidden.exe"] if hidden else []
     for raw in found:
-        name = raw[-_LONGEST_NAME:].strip(" \t'\"")
+        name = raw[-_LONGEST_WRITTEN:].strip(" \t'\"")
         if "=?" in name:
             with suppress(HeaderParseError, LookupError, ValueError):
                 parts = decode_header(name)
