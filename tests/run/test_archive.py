@@ -47,13 +47,6 @@ def test_what_is_put_in_comes_out_for_its_owner_alone(tmp_path, passphrase):
     assert read(path) == preface  # without a folder it is only read
 
 
-def test_when_it_was_made_is_written_as_every_time_is(tmp_path):
-    facts = FACTS | {"settings": False, "made_at": "2026-11-30T20:21:34+00:00"}
-    with writing(tmp_path / "b", facts, None, replace=False):
-        pass
-    assert read(tmp_path / "b").facts["made_at"] == "2026-11-30T20:21:34.000Z"
-
-
 def test_tar_opens_one_that_is_not_encrypted(tmp_path):
     make(tmp_path / "b")
     with tarfile.open(tmp_path / "b") as tar:

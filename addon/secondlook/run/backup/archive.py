@@ -25,7 +25,6 @@ from typing import IO, Any, BinaryIO, Final, NamedTuple
 
 from secondlook.ground.errors import SecondLookError
 from secondlook.ground.files import replacing, sync_folder
-from secondlook.ground.instant import read_instant, rfc3339
 from secondlook.ground.json_text import read_json
 from secondlook.run.backup.age import MAGIC, Opened, Sealer, SealError
 
@@ -169,8 +168,6 @@ def unpack(path: Path, ask: Callable[[], str], place: Callable[[Preface], Path |
 def _read(tar: tarfile.TarFile, place: Callable[[Preface], Path | None]) -> Preface:
     found: dict[str, tuple[int, str]] = {}
     facts = _json(_small(_next(tar, FACTS), found))
-    if "made_at" in facts:  # the first versions wrote +00:00 for Z
-        facts["made_at"] = rfc3339(read_instant(facts["made_at"]))
     configuration = _small(_next(tar, SETTINGS), found) if facts["settings"] else None
     preface = Preface(facts, configuration)
     folder = place(preface)
