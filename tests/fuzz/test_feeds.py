@@ -1,6 +1,7 @@
 """Public lists, as real ones begin and as strangers may continue them."""
 
 import re
+import unicodedata
 from hashlib import sha256
 
 from hypothesis import strategies as st
@@ -55,6 +56,7 @@ PIECES = [
 def names(entry, data):
     """Tell whether the text names an entry: its host's labels, or its digest, are in it."""
     said = data.decode("utf-8", "replace").lower().replace('"', "")  # a cell in quotes may go on behind them
+    said = unicodedata.normalize("NFKC", said)  # what a host's letters are mapped to (UTS 46)
     if entry.kind not in {EntryKind.HOST, EntryKind.URL}:
         return entry.text in said
     host = entry.text.partition("/")[0]
