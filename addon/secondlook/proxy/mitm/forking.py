@@ -11,9 +11,9 @@ from mitmproxy.proxy.layers.http import HttpClient, RegisterHttpConnection
 from mitmproxy.proxy.layers.http._base import HttpConnection
 from mitmproxy.proxy.layers.tls import ServerTLSLayer
 
+from secondlook.proxy.mitm.handling import Commands
 from secondlook.proxy.mitm.tls.tls_layers import OriginTls
 
-type Commands = layer.CommandGenerator[None]
 type OriginSide = Callable[[Context], HttpConnection]
 """Makes what speaks to an origin that is connected to."""
 

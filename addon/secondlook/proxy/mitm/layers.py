@@ -32,6 +32,7 @@ from mitmproxy.proxy.mode_specs import UpstreamMode
 
 from secondlook.proxy.mitm.edge import Edge
 from secondlook.proxy.mitm.forking import SettledOptions, adopt, fork
+from secondlook.proxy.mitm.handling import Commands
 from secondlook.proxy.mitm.http.http1 import Http1ClientSide
 from secondlook.proxy.mitm.http.http1_origin import Http1OriginSide
 from secondlook.proxy.mitm.http.http2 import Acknowledge, Http2ClientSide, Upload
@@ -41,8 +42,6 @@ from secondlook.proxy.mitm.streams.response_stream import ResponseStream
 from secondlook.proxy.mitm.tls.recognizer import Recognizer
 from secondlook.proxy.mitm.tls.tls_layers import BoundedClientTls
 from secondlook.proxy.mitm.tls.tunnel import RawTunnel, own_top
-
-type Commands = layer.CommandGenerator[None]
 
 HELD_MAX_BYTES = 1 << 20  # of one stream whose client does not read, before its origin is paused
 

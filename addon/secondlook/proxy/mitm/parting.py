@@ -7,8 +7,10 @@ them took a twentieth of the time of a request, and halted all others meanwhile.
 
 from mitmproxy.proxy import events
 from mitmproxy.proxy.context import Context
-from mitmproxy.proxy.layer import CommandGenerator, Layer
+from mitmproxy.proxy.layer import Layer
 from mitmproxy.proxy.layers.http import HttpStream
+
+from secondlook.proxy.mitm.handling import Commands
 
 
 def part_with(stream: HttpStream) -> None:
@@ -19,7 +21,7 @@ def part_with(stream: HttpStream) -> None:
         stream.client_state = stream.server_state = _over
 
 
-def _over(_: events.Event) -> CommandGenerator[None]:
+def _over(_: events.Event) -> Commands:
     yield from ()
 
 

@@ -38,6 +38,7 @@ from mitmproxy.proxy.layers.http._http1 import Http1Connection, Http1Server
 from mitmproxy.utils import human
 
 from secondlook.config import TrafficLimitsSettings
+from secondlook.proxy.mitm.handling import Commands
 from secondlook.proxy.mitm.http.chunks import ChunkReader
 from secondlook.proxy.mitm.http.framing import REQUEST_TIMEOUT, SWITCHING_PROTOCOLS, HeadError
 from secondlook.proxy.mitm.http.head import glance, read_request, write_response
@@ -45,7 +46,6 @@ from secondlook.proxy.mitm.http.head_buffer import HeadBuffer
 from secondlook.proxy.mitm.streams.stream import LINGER_S
 from secondlook.proxy.mitm.streams.stream_events import InterimResponse, StopUpload
 
-type Commands = layer.CommandGenerator[None]
 type Explain = Callable[[Request, int, str], Response]
 """Makes the answer with the reason why there is no other one: to a request, with a status, in a sentence."""
 

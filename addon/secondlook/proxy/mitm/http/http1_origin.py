@@ -9,7 +9,7 @@
 
 from h11._readers import Http10Reader
 from mitmproxy.connection import ConnectionState
-from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layers.http._base import HttpEvent, ReceiveHttp
 from mitmproxy.proxy.layers.http._events import (
     ErrorCode,
@@ -24,13 +24,12 @@ from mitmproxy.proxy.layers.http._events import (
 )
 from mitmproxy.proxy.layers.http._http1 import Http1Client
 
+from secondlook.proxy.mitm.handling import Commands
 from secondlook.proxy.mitm.http.framing import SWITCHING_PROTOCOLS, HeadError
 from secondlook.proxy.mitm.http.head import host_of, read_response, write_request
 from secondlook.proxy.mitm.http.http1 import AHEAD_MAX_BYTES, FINAL, Side
 from secondlook.proxy.mitm.streams.stream_events import InterimResponse, StopUpload, Unanswered, Withdrawn
 from secondlook.proxy.mitm.unreachable import UNREADABLE
-
-type Commands = layer.CommandGenerator[None]
 
 BROKEN = "secondlook_broken"  # attribute of a server connection that did not end but broke
 

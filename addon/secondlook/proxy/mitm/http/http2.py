@@ -32,6 +32,7 @@ from mitmproxy.proxy.layers.http._http2 import Http2Connection as MitmHttp2Conne
 from mitmproxy.proxy.layers.http._http2 import Http2Server, StreamState
 
 from secondlook.config import TrafficLimitsSettings
+from secondlook.proxy.mitm.handling import Commands
 from secondlook.proxy.mitm.http.head import as_headers
 from secondlook.proxy.mitm.http.http2_connection import HeadTooLarge, Http2Connection, StreamFailed
 from secondlook.proxy.mitm.http.http2_head import split_authority
@@ -39,8 +40,6 @@ from secondlook.proxy.mitm.streams.stream_events import (
     InterimResponse,
     StopUpload,
 )
-
-type Commands = layer.CommandGenerator[None]
 
 WINDOW_BYTES = 2 << 20  # what a peer may send of a stream unacknowledged
 STEP_S = 0.005  # of handling frames, before others have their turn

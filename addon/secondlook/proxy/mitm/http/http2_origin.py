@@ -24,6 +24,7 @@ from mitmproxy.proxy.layers.http._events import (
 from mitmproxy.proxy.layers.http._http2 import Http2Client, StreamState
 
 from secondlook.config import TrafficLimitsSettings
+from secondlook.proxy.mitm.handling import Commands
 from secondlook.proxy.mitm.http.head import named
 from secondlook.proxy.mitm.http.http2 import Acknowledge, Side, Streams
 from secondlook.proxy.mitm.http.http2_connection import StreamFailed
@@ -36,8 +37,6 @@ from secondlook.proxy.mitm.streams.stream_events import (
     Unprocessed,
     Withdrawn,
 )
-
-type Commands = layer.CommandGenerator[None]
 
 UNSENT_MAX_BYTES = 1 << 20  # of an upload that waits for its origin, before its client is paused
 

@@ -11,9 +11,9 @@ from mitmproxy.proxy.layers.http._events import (
 from secondlook.download.exchange import release_lead
 from secondlook.download.gate.trickle import EVERY_S
 from secondlook.proxy.ahead import Ahead
+from secondlook.proxy.mitm.handling import Commands
 from secondlook.proxy.mitm.streams.body_hooks import SecondlookLookHook
 from secondlook.proxy.mitm.streams.proved import ProvedStream
-from secondlook.proxy.mitm.streams.request_stream import Commands
 
 
 class AheadStream(ProvedStream):

@@ -35,13 +35,13 @@ from secondlook.download.gate.spool import PIECE_BYTES
 from secondlook.download.judging import fail
 from secondlook.proxy.flow_state import state_of
 from secondlook.proxy.mitm.edge import Edge
+from secondlook.proxy.mitm.handling import Commands
 from secondlook.proxy.mitm.streams.ahead_stream import AheadStream
 from secondlook.proxy.mitm.streams.body_hooks import (
     SecondlookCutHook,
     SecondlookPumpHook,
     SecondlookSettleHook,
 )
-from secondlook.proxy.mitm.streams.request_stream import Commands
 from secondlook.proxy.mitm.streams.response_stream import BackPressure
 
 

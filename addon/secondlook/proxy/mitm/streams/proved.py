@@ -3,9 +3,9 @@
 from mitmproxy.proxy import events
 from mitmproxy.proxy.layers.http._events import ResponseData, ResponseEndOfMessage
 
+from secondlook.proxy.mitm.handling import Commands
 from secondlook.proxy.mitm.streams.body_hooks import SecondlookForgetHook
 from secondlook.proxy.mitm.streams.patience import PatientStream
-from secondlook.proxy.mitm.streams.request_stream import Commands
 
 
 class ProvedStream(PatientStream):

@@ -21,10 +21,9 @@ from mitmproxy.proxy.layers.http._events import (
     ResponseProtocolError,
 )
 
+from secondlook.proxy.mitm.handling import Commands
 from secondlook.proxy.mitm.streams.stream_events import GOING_AWAY, Unanswered, Unprocessed
 from secondlook.proxy.mitm.unreachable import FAILURES, ORIGIN_FAILED
-
-type Commands = layer.CommandGenerator[None]
 
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})  # RFC 9110, 9.2.2
 REPEATS_MAX = 5  # of a request that origins report not to have looked at

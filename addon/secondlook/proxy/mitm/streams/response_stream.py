@@ -28,8 +28,9 @@ from secondlook.download.body.response_facts import WHOLE_STATUS
 from secondlook.download.exchange import Body, release_lead
 from secondlook.proxy.flow_state import FlowState, state_of
 from secondlook.proxy.mitm.edge import Edge
+from secondlook.proxy.mitm.handling import Commands
 from secondlook.proxy.mitm.streams.body_hooks import SecondlookRangeHook, SecondlookSettleHook
-from secondlook.proxy.mitm.streams.request_stream import Commands, Origins
+from secondlook.proxy.mitm.streams.request_stream import Origins
 from secondlook.proxy.mitm.streams.stream import AnsweringStream
 from secondlook.proxy.mitm.streams.stream_events import Withdrawn
 from secondlook.proxy.response import make_partial

@@ -39,8 +39,9 @@ from mitmproxy.proxy.layers.http._hooks import (
 from secondlook.core.neutralize import inert
 from secondlook.download.body.response_facts import has_body
 from secondlook.proxy.mitm.edge import Edge
+from secondlook.proxy.mitm.handling import Commands
 from secondlook.proxy.mitm.parting import part_with
-from secondlook.proxy.mitm.streams.request_stream import Commands, Origins, RequestStream
+from secondlook.proxy.mitm.streams.request_stream import Origins, RequestStream
 from secondlook.proxy.mitm.streams.stream_events import InterimResponse, StopUpload
 from secondlook.proxy.mitm.streams.websocket import WebSocketRelay
 from secondlook.proxy.mitm.tls.tunnel import RawTunnel, own_tunnel
