@@ -115,7 +115,7 @@ def test_back_to_the_pattern_before_and_not_to_this_one_again(folder):
     put(folder, 1)
     put(folder, 2)
     put(folder, 2)  # another stamp with the same lists
-    restored = rollback(folder.parent, now=9.0)
+    restored = rollback(folder.parent, now=9.0, keep=14)
     assert restored.lists[0].version == "01"
     assert restored.held == {"office/mw-8b": "02"}
     assert (restored.servers[0].whole, restored.servers[0].generation) == (False, "")
@@ -125,18 +125,18 @@ def test_back_to_the_pattern_before_and_not_to_this_one_again(folder):
 def test_back_again_is_further_back_and_what_was_given_up_first_stays_away(folder):
     for number in (1, 2, 3, 4):
         put(folder, number)
-    went = [rollback(folder.parent, now=9.0) for _ in range(3)]
+    went = [rollback(folder.parent, now=9.0, keep=14) for _ in range(3)]
     assert [stamp.lists[0].version for stamp in went] == ["03", "02", "01"]
     assert [stamp.held for stamp in went] == [{"office/mw-8b": "04"}] * 3, "which is what the server has"
     with pytest.raises(PatternError, match="no earlier pattern"):
-        rollback(folder.parent)
+        rollback(folder.parent, now=9.0, keep=14)
 
 
 def test_a_rollback_is_told_until_it_is_forgotten(folder):
     for number in (1, 2):
         put(folder, number)
     assert status(folder.parent, now=3.0).alerts == ()
-    restored = rollback(folder.parent, now=9.0)
+    restored = rollback(folder.parent, now=9.0, keep=14)
     told = held_text(restored)
     assert told is not None
     assert "(mw-8b of office)" in told
@@ -155,14 +155,14 @@ def test_back_past_what_is_damaged(folder):
         put(folder, number)
     (folder / f"mw-8b.{2:016x}.slh").write_bytes(b"damaged")
     (folder / PAST / "000009.json").write_bytes(b"{")
-    assert rollback(folder.parent, now=9.0).lists[0].version == "01"
+    assert rollback(folder.parent, now=9.0, keep=14).lists[0].version == "01"
 
 
 def test_where_there_is_nothing_to_go_back_to_nothing_changes(folder):
     with pytest.raises(PatternError, match="no pattern to roll back"):
-        rollback(folder.parent)
+        rollback(folder.parent, now=9.0, keep=14)
     put(folder, 1)
     before = (folder / STAMP).read_bytes()
     with pytest.raises(PatternError, match="no earlier pattern"):
-        rollback(folder.parent)
+        rollback(folder.parent, now=9.0, keep=14)
     assert (folder / STAMP).read_bytes() == before

@@ -117,7 +117,7 @@ async def test_what_a_command_sweeps_away_meanwhile_is_not_put_in_force(tmp_path
         async def meanwhile(*arguments, **options):
             taken = await take(*arguments, **options)
             if taken.changed:
-                rollback(world.state)
+                rollback(world.state, now=1.0, keep=14)
                 assert not (world.updater.folder / taken.file).exists()
             return taken
 
@@ -172,7 +172,7 @@ async def test_rollback_holds_until_another_version_comes(world):
     await world.publish([*HOSTS, "new.example"])
     await world.updater.update_now()
     assert world.blocks("new.example/")
-    rollback(world.state)
+    rollback(world.state, now=1.0, keep=14)
     assert not world.blocks("new.example/")
     await world.updater.update_now()
     assert not world.blocks("new.example/")
@@ -201,7 +201,7 @@ async def test_refusals_that_last_use_up_none_of_the_past(world):
     for _ in range(4):
         assert (await updater.update_now())[0].refused
     assert world.blocks("new.example/")
-    rollback(world.state)
+    rollback(world.state, now=1.0, keep=14)
     assert world.blocks("evil1.example/")
     assert not world.blocks("new.example/")
 
@@ -210,7 +210,7 @@ async def test_what_a_rollback_gave_up_is_taken_after_all_on_request(world):
     assert not forget_rollback(world.state, now=1.0, keep=14)
     await world.publish([*HOSTS, "new.example"])
     await world.updater.update_now()
-    rollback(world.state)
+    rollback(world.state, now=1.0, keep=14)
     await world.updater.update_now()
     assert not world.blocks("new.example/")
     assert forget_rollback(world.state, now=2.0, keep=14)

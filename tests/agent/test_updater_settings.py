@@ -76,7 +76,7 @@ async def test_what_was_rolled_back_of_a_server_that_is_given_up_is_no_alert_any
         await world.updater.update_now()
         await world.publish([*HOSTS, "more.example"])
         await world.updater.update_now()
-        rollback(world.state)
+        rollback(world.state, now=1.0, keep=14)
         assert read_stamp(world.updater.folder).held
         later = PatternUpdater(
             [], world.state, world.events, SystemClock(), PatternSettings(), servers=ServersSettings()
@@ -87,7 +87,7 @@ async def test_what_was_rolled_back_of_a_server_that_is_given_up_is_no_alert_any
 
 async def test_what_was_rolled_back_before_a_server_came_is_no_alert_once_it_is_given_up(both):
     world, _, own = both
-    rollback(world.state)
+    rollback(world.state, now=1.0, keep=14)
     assert [each.server for each in read_stamp(world.updater.folder).servers] == ["embedded"]
     assert status(world.state, now=0).alerts
     office = {"url": "http://127.0.0.1:9/", "name": "office"}
@@ -103,8 +103,8 @@ async def test_after_a_server_was_given_up_there_is_still_a_way_back(both):
     await other.publish(["own.example", "bad.example"])
     await updater.update_now()
     assert not world.blocks("evil1.example/")
-    rollback(world.state)
+    rollback(world.state, now=1.0, keep=14)
     await updater.update_now()
     assert [world.blocks(f"{name}.example/") for name in ("own", "bad", "evil1")] == [True, False, False]
     with pytest.raises(PatternError, match="no earlier pattern"):
-        rollback(world.state)
+        rollback(world.state, now=1.0, keep=14)

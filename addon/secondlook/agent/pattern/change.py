@@ -1,7 +1,6 @@
 """Changing what is in force: stamps, their past, whole verification, rollback."""
 
 import re
-import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -225,7 +224,7 @@ def verify(state_dir: Path) -> dict[StampedList, str]:
     return verify_folder(state_dir / FOLDER)
 
 
-def rollback(state_dir: Path, *, now: float | None = None, keep: int = 14) -> Stamp:
+def rollback(state_dir: Path, *, now: float, keep: int) -> Stamp:
     """Put the stamp before this one back in force, until a server offers another version of its lists.
 
     Raise PatternError when there is no earlier one whose lists are all in order.
@@ -246,7 +245,7 @@ def rollback(state_dir: Path, *, now: float | None = None, keep: int = 14) -> St
             held = dict(given_up.items() - kept)
             servers = tuple(replace(each, generation="", whole=False) for each in stamp.servers)
             restored = replace(stamp, servers=servers, held={**stamp.held, **held})
-            return put_stamp(folder, restored, now=time.time() if now is None else now, keep=keep)
+            return put_stamp(folder, restored, now=now, keep=keep)
     raise PatternError("there is no earlier pattern whose lists are in order")
 
 

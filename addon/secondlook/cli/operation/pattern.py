@@ -168,7 +168,7 @@ def rollback(
     if of_rules is not None:
         _roll_back_rules(context, of_rules)
         return
-    stamp = change.rollback(context.state, keep=context.settings.pattern.keep)
+    stamp = change.rollback(context.state, now=time.time(), keep=context.settings.pattern.keep)
     if not stamp.lists:
         fail("there is no earlier pattern")
     kept_back = change.kept_text(stamp, context.list_title) or "nothing is kept back"
