@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from secondlook.core.url.address import (
     AddressClass,
+    bracketed,
     classify,
     counted_address,
     host_text,
@@ -15,6 +16,7 @@ from secondlook.core.url.address import (
     parse_address,
     parse_ipv4,
     parse_ipv6,
+    with_port,
 )
 
 GO = json.loads(
@@ -134,3 +136,11 @@ def test_an_ipv6_address_counts_as_its_network(host, counted):
 )  # fmt: skip
 def test_which_hosts_are_this_machine(host, here):
     assert is_loopback(host) is here
+
+
+@pytest.mark.parametrize(
+    ("host", "in_url", "with_its_port"),
+    [("example.test", "example.test", "example.test:80"), ("::1", "[::1]", "[::1]:80")],
+)
+def test_an_ipv6_address_stands_in_brackets(host, in_url, with_its_port):
+    assert (bracketed(host), with_port(host, 80)) == (in_url, with_its_port)

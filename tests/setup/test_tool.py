@@ -56,6 +56,5 @@ def test_windows_is_there_only_with_its_tools(program, monkeypatch):
     assert tool.windows() == "Debian"
 
 
-def test_a_command_and_an_address_are_written_as_a_person_types_them():
+def test_a_command_is_written_as_a_person_types_it():
     assert tool.shown(["a", "b c"]) == 'a "b c"'
-    assert (tool.at("::1", 80), tool.at("h", 80)) == ("[::1]:80", "h:80")

@@ -18,6 +18,7 @@ from secondlook.config import TrafficLimitsSettings
 from secondlook.core.display import shown_host
 from secondlook.core.event import Event
 from secondlook.core.subject import RequestContext, UrlSubject
+from secondlook.core.url.address import with_port
 from secondlook.core.verdict import Action, Decision, SubjectClass
 from secondlook.download.asked import DICTIONARY, Asked, read_asked
 from secondlook.download.pieces import misfit
@@ -221,10 +222,9 @@ class SecondLookAddon(HeldBodies):
     async def _answer_own_site(self, flow: http.HTTPFlow, body: bytes) -> None:
         try:
             host, port = flow.client_conn.sockname[:2]
-            address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
             client = peer_text(flow.client_conn.peername)
             visitor = Visitor(client, flow.metadata.get(USER))
-            flow.response = await self.site.answer(flow.request, visitor, address, body)
+            flow.response = await self.site.answer(flow.request, visitor, with_port(host, port), body)
         except Exception:
             logger.exception("the internal site failed")
             text = phrase("the proxy failed at this page; the reason is in its own output")

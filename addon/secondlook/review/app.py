@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from secondlook.agent.signin import RefusedPasswords
 from secondlook.config.own_hosts import certified_names
+from secondlook.core.url.address import bracketed
 from secondlook.ground.clock import Clock
 from secondlook.ground.errors import LedgerError
 from secondlook.review.access import ANY_ADDRESS, HEALTH_PATH, Gate
@@ -43,11 +44,11 @@ def host_names(host: str, port: int, certificate: bytes | None = None) -> list[s
     address (`access.ANY_ADDRESS`): a rebound name is a name, never an address.
     """
     names = {"127.0.0.1", "[::1]", "localhost"} if host in ("127.0.0.1", "::1", "localhost") else set()
-    names.add(f"[{host}]" if ":" in host else host)
+    names.add(bracketed(host))
     if host in EVERY_ADDRESS:
         names.add(ANY_ADDRESS)
     if certificate is not None:
-        names.update(f"[{name}]" if ":" in name else name for name in certified_names(certificate))
+        names.update(map(bracketed, certified_names(certificate)))
     with_port = [f"{name}:{port}" for name in sorted(names)]
     # Browsers leave the usual port out.
     return with_port + sorted(names) if port == (80 if certificate is None else 443) else with_port

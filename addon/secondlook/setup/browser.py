@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from secondlook.core.url.address import with_port
 from secondlook.setup import profile, tool
 from secondlook.setup.authority import NssStore
 
@@ -45,7 +46,7 @@ def command(program: str, folder: Path, host: str, port: int, url: str) -> list[
     return [
         program,
         f"--user-data-dir={folder}",
-        f"--proxy-server=http://{tool.at(host, port)}",
+        f"--proxy-server=http://{with_port(host, port)}",
         "--proxy-bypass-list=<-loopback>",
         "--disable-quic",
         "--disable-features=DnsOverHttps",

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Mapping
 from typing import ClassVar, Protocol
 
+from secondlook.core.url.address import with_port
 from secondlook.ground.json_text import read_json
 from secondlook.setup import tool
 from secondlook.setup.journal import Change, Journal, Outcome
@@ -109,7 +110,7 @@ class Kde:
 
     def wanted(self, host: str, port: int) -> dict[str, str]:
         """Return a manual proxy (type 1) for HTTP and HTTPS."""
-        address = f"http://{tool.at(host, port).removesuffix(f':{port}')} {port}"
+        address = f"http://{with_port(host, port).removesuffix(f':{port}')} {port}"
         return {"ProxyType": "1", "httpProxy": address, "httpsProxy": address, "NoProxyFor": ",".join(LOCAL)}
 
 
@@ -198,7 +199,7 @@ class Windows:
         """Return one proxy for all protocols, and no PAC file."""
         return {
             "ProxyEnable": "0x1",
-            "ProxyServer": tool.at(host, port),
+            "ProxyServer": with_port(host, port),
             "ProxyOverride": "localhost;127.*;<local>",
             "AutoConfigURL": "",
         }
@@ -218,7 +219,7 @@ def switch_on(host: str, port: int, journal: Journal) -> list[Outcome]:
         except tool.ToolError as error:
             outcomes.append(Outcome(done=False, text=f"{desktop.name}: {error}"))
         else:
-            outcomes.append(Outcome(done=True, text=f"{desktop.name}: goes through {tool.at(host, port)}"))
+            outcomes.append(Outcome(done=True, text=f"{desktop.name}: goes through {with_port(host, port)}"))
     return outcomes
 
 

@@ -50,8 +50,3 @@ def run(*command: str) -> str:
 def shown(command: Sequence[str]) -> str:
     """Write a command the way a person types it."""
     return " ".join(f'"{word}"' if " " in word else word for word in command)
-
-
-def at(host: str, port: int) -> str:
-    """Write an address with its port; one of IPv6 stands in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

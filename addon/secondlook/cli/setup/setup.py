@@ -17,6 +17,7 @@ from secondlook.cli.options import JsonOption, Text, Texts, flag, option, writab
 from secondlook.cli.output import fail, print_facts, print_json, print_line
 from secondlook.cli.setup.squid import squid
 from secondlook.core.pac import pac_text
+from secondlook.core.url.address import with_port
 from secondlook.ground.instant import rfc3339
 from secondlook.run.supervisor.authority_files import whole
 from secondlook.run.supervisor.runfile import read_run_file
@@ -46,7 +47,7 @@ Switch = Annotated[
 def setup(context: CommandContext) -> None:
     """Show what is set up on this computer and what can be."""
     host, port = _proxy(context)
-    proxy = f"http://{tool.at(host, port)}"
+    proxy = f"http://{with_port(host, port)}"
     changes = Journal(context.state).changes()
     if context.as_json:
         print_json(
@@ -174,7 +175,7 @@ def set_system_proxy(context: CommandContext, switch: Switch) -> None:
         return
     host, port = _proxy(context)
     outcomes = system_proxy.switch_on(host, port, journal)
-    address = f"http://{tool.at(host, port)}"
+    address = f"http://{with_port(host, port)}"
     hint = f"set http_proxy={address} and https_proxy={address}, or the proxy in your programs' settings"
     _finish(context, outcomes, nothing="found no desktop whose settings we know", hint=hint)
 

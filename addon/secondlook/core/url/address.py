@@ -118,6 +118,16 @@ def host_text(address: IPv4Address | IPv6Address) -> str:
     return f"[{':'.join(groups[:start])}::{':'.join(groups[start + length :])}]"
 
 
+def bracketed(host: str) -> str:
+    """Write a host the way URLs have it; an address of IPv6 stands in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
+def with_port(host: str, port: int) -> str:
+    """Write a host with its port."""
+    return f"{bracketed(host)}:{port}"
+
+
 def parse_address(text: str) -> IPv4Address | IPv6Address | None:
     """Read an address in any notation, with or without brackets; None for a name."""
     if ":" in text:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from ipaddress import ip_network
 
-from secondlook.core.url.address import network_in
+from secondlook.core.url.address import bracketed, network_in
 from secondlook.feeds.entries.entry import Entry, RejectClass
 from secondlook.feeds.entries.maker import ANY_DIGEST, CLEAN_HOST, QUAD, WEB_URL, Maker
 from secondlook.feeds.entries.tally import Tally
@@ -147,16 +147,12 @@ def spell_out(number: int, text: str, maker: Maker, tally: Tally) -> Iterator[En
         return
     refused: set[RejectClass] = set()  # one line is one reject of a class, however many addresses it has
     for address in network:
-        made = maker.host(_bracketed(str(address)))
+        made = maker.host(bracketed(str(address)))
         if isinstance(made, RejectClass):
             if made in refused:
                 continue
             refused.add(made)
         yield from tally.settled(number, made, text)
-
-
-def _bracketed(address: str) -> str:
-    return f"[{address}]" if ":" in address else address
 
 
 def is_sink(text: str) -> bool:

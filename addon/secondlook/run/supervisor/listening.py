@@ -8,6 +8,7 @@ import socket
 import stat
 from collections.abc import Iterable, Mapping, Sequence
 
+from secondlook.core.url.address import with_port
 from secondlook.ground.tcp import BACKLOG, listen_on
 from secondlook.run.supervisor.plan import Plan
 
@@ -37,7 +38,7 @@ def listen(
     With `accepts` off it only keeps the port for whoever listens there. `beside` are sockets of before that
     may have the port too, until they are closed. Raises CannotListenError.
     """
-    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    address = with_port(host, port)
     try:
         return listen_on(host, port, accepts=accepts, beside=beside)
     except socket.gaierror as error:
@@ -129,7 +130,7 @@ def inherited(descriptor: int) -> socket.socket:
 def address_of(sock: socket.socket) -> str:
     """Return `host:port` of a listening socket, as it really is."""
     host, port = sock.getsockname()[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return with_port(host, port)
 
 
 def visited(address: str) -> str:
