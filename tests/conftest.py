@@ -24,6 +24,7 @@ settings.register_profile(
     derandomize="CI"
     in os.environ,  # the same inputs each time; new ones are drawn elsewhere, and by `make fuzz`
 )
+settings.register_profile("quick", settings.get_profile("project"), max_examples=20)
 settings.load_profile("project")
 
 TESTS = Path(__file__).resolve().parent
@@ -41,11 +42,23 @@ NOT_QUICK_PLACES = {
     "setup/test_windows.py": "programs that stand for those of Windows",
     "ledger/test_failure.py": "processes that are killed",
     "ledger/test_ledger.py": "processes that open one ledger at the same time",
+    "agent/test_promises.py": "whole histories of checks, by the hundred",
     "agent/test_updater.py": "a child for each list that is built",
+    "agent/test_updater_lies.py": "a child for each list that is built",
+    "agent/test_updater_members.py": "a child for each list that is built",
+    "download/test_gate_machine.py": "whole histories of bodies, by the hundred",
+    "core/test_hashlist.py": "every bit of a list, flipped",
+    "feeds/test_archive.py": "archives of every kind, and bombs",
+    "ledger/test_migration.py": "ledgers of every release",
+    "ledger/test_reading.py": "every filter of the log against a plain scan",
+    "ledger/test_salvage.py": "a ledger damaged at every page",
     "review/test_api.py": "a thousand requests that are made up from a document",
     "run/test_age.py": "keys of passphrases, which are costly by intention",
     **dict.fromkeys(
-        ("run/test_entry.py", "run/test_making.py", "run/test_restoring.py", "run/test_supervisor.py"),
+        (
+            *("run/test_entry.py", "run/test_making.py", "run/test_restoring.py"),
+            *("run/test_shortage.py", "run/test_supervisor.py"),
+        ),
         "a family of processes",
     ),
     **dict.fromkeys(
@@ -56,10 +69,15 @@ NOT_QUICK_PLACES = {
         ),
         "a child for each feed that is taken in",
     ),
+    "server/test_importing.py": "real lists, whole",
     "server/test_loading.py": "database servers, and tables of a hundred thousand rows",
     "server/test_publisher.py": "a database server",
     "server/test_reader.py": "database servers",
+    "server/test_replica.py": "a publisher for each replica",
+    "server/test_updates.py": "every version that a client may hold",
     "server/test_valkey_reader.py": "database servers",
+    "test_bench.py": "benchmarks, each begun",
+    "test_bytecode.py": "every module, compiled",
     "test_site.py": "the documents as a site",
 }
 NOT_QUICK_FIXTURES = {
@@ -86,6 +104,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--quick", action="store_true", help="leave out what starts processes or reads whole lists"
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Draw a fifth of the inputs where a hundred are usual, for who waits."""
+    if config.getoption("quick"):
+        settings.load_profile("quick")
 
 
 @pytest.hookimpl(optionalhook=True)
