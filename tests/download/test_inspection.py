@@ -8,8 +8,6 @@ from proxykit.samples import gzipped
 from secondlook.download.body.body_type import declared
 from secondlook.download.body.inspection import BodyLook
 
-VOLUME_AT = 0x8001
-
 BODY = b"MZ" + bytes(5000)
 
 
@@ -42,9 +40,23 @@ def test_each_digest_is_taken_once(encoding, monkeypatch):
 
 
 @pytest.mark.parametrize("size", [1, 7, 2048, 40_000])
-@pytest.mark.parametrize(("mark", "holds"), [(b"CD001", True), (b"BEA01", True), (b"CD002", False)])
-def test_a_disk_image_is_one_whatever_stands_before_its_volumes(mark, holds, size):
-    body = b"Q" * VOLUME_AT + mark + bytes(2000)
+@pytest.mark.parametrize(
+    ("at", "mark", "holds"),
+    [
+        (0x8001, b"CD001", True),
+        (0x8001, b"BEA01", True),
+        (0x8001, b"CD002", False),
+        (1024, b"H+\0\4", True),
+        (1024, b"HX\0\5", True),
+        (1024, b"H+\0\5", False),
+        (5000, b"koly\0\0\0\4" + bytes(504), True),
+        (5000, b"koly\0\0\0\4" + bytes(505), False),
+        (5000, b"conectix" + bytes(504), True),
+        (5000, b"cdsaencr", True),
+    ],
+)
+def test_a_disk_image_is_one_whatever_it_begins_with(at, mark, holds, size):
+    body = b"Q" * at + mark + (bytes(2000) if len(mark) < 8 else b"")
     look = BodyLook(
         declared("application/octet-stream", None, "/x"),
         None,

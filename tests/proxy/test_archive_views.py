@@ -11,6 +11,7 @@ import io
 import lzma
 import struct
 import zipfile
+import zlib
 
 import pytest
 
@@ -21,6 +22,8 @@ from secondlook.download.archives.archive import ArchiveLimits, Report, look_ins
 from secondlook.download.body.signatures import UNREAD_ARCHIVES
 
 LIMITS = ArchiveLimits(depth=3, members=100, max_bytes=5 << 20, time_s=5.0)
+RAR = b"Rar!\x1a\x07\x01\x00" + struct.pack("<I", zlib.crc32(b"\2\1\0")) + b"\2\1\0" + bytes(100)
+DMG_END = b"koly\0\0\0\4" + bytes(504)
 ISO = bytes(32768) + b"\x01CD001\x01\x00" + bytes(2000)
 
 
@@ -44,6 +47,14 @@ TOLD = {
     "a link with content": lambda: typed(b"1"),
     "an image of a disk": lambda: zipped({"a.iso": ISO}),
     "a rar inside": lambda: zipped({"a.rar": SAMPLES["rar"]() + bytes(100)}),
+    "a rar behind a tar": lambda: tarred(FILES) + RAR,
+    "a rar in the head of a gzip": lambda: _with_extra(gzip.compress(b"hi"), RAR),
+    "a rar in a frame that readers of zstd skip": lambda: (
+        b"\x50\x2a\x4d\x18" + struct.pack("<I", len(RAR)) + RAR
+    ),
+    "a rar behind empty lines in a library": lambda: b"!<arch>\n" + b"\n" * 60 + RAR,
+    "a disk image of Apple's in a zip": lambda: zipped({"a.dmg": b"x" * 3000 + DMG_END}),
+    "a volume of Apple's in a zip": lambda: zipped({"a.dmg": bytes(1024) + b"H+\0\4" + bytes(2000)}),
     "a cab in a tar": lambda: tarred({"a.cab": SAMPLES["cab"]() + bytes(100)}),
     "a directory in its comment": lambda: _commented(zipped({"b": EICAR})),
 }
@@ -64,6 +75,12 @@ def _commented(comment: bytes) -> bytes:
         archive.writestr("a", b"b")
         archive.comment = comment
     return buffer.getvalue()
+
+
+def _with_extra(packed: bytes, extra: bytes) -> bytes:
+    """A gzip with a field in its head that readers pass over (RFC 1952, 2.3.1.1)."""
+    field = struct.pack("<HH", len(extra) + 4, 0) + struct.pack("<H", len(extra)) + extra
+    return packed[:3] + b"\4" + packed[4:10] + field + packed[10:]
 
 
 @pytest.mark.parametrize("kind", TOLD)

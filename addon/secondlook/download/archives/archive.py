@@ -25,16 +25,8 @@ from typing import IO, cast
 from secondlook.download.archives import archive_ar, archive_zip
 from secondlook.download.archives.archive_stream import STEP_BYTES, Clocked, PackedStreams, Stream
 from secondlook.download.archives.archive_tar import TarHeader
+from secondlook.download.archives.kinds import BEHIND, behind, kinds_of
 from secondlook.download.body.decoding import Decoder, DecodeState
-from secondlook.download.body.signatures import (
-    BEHIND_WITHIN_BYTES,
-    VOLUME_AT,
-    VOLUME_BYTES,
-    VOLUMES,
-    archive_behind,
-    archive_kinds,
-)
-from secondlook.download.body.zip_end import ZIP_END_BYTES, ends_like_zip
 from secondlook.ground.zstd import begin_frame
 from secondlook.scan.yara_look import YaraLook
 
@@ -42,9 +34,7 @@ RATIO = 1000  # of what is unpacked, beyond the first megabytes: a few bytes of 
 RATIO_FROM_BYTES = 16 << 20
 MEMORY_BYTES = 4 << 20
 LABEL_CHARS = 200
-BEHIND = "7z behind"  # other bytes
 _PROBLEM_CHARS = 300
-_LOOK_BYTES = 2048
 _ENCODED_STEP_BYTES = 16 << 10
 _TAR_SIZE_MOST = 8 << 30  # beyond it a header has no room for a size
 
@@ -98,37 +88,13 @@ def look_inside(
                 walk.show(plain, None)
                 if archive:
                     walk.archive(plain, "", 1)
-        elif archive or (archive is None and set(_kinds(file)) - {"blank"}):
+        elif archive or (archive is None and set(kinds_of(file)) - {"blank"}):
             walk.archive(file, "", 1)
     except Exception as error:  # noqa: BLE001 - readers of hostile formats raise whatever they like
         walk.note(error)
     if look is not None and walk.report.problem is not None and look.fault is None:
         look.fault = walk.report.problem  # it was not shown all of it
     return walk.report
-
-
-def _kinds(file: IO[bytes]) -> tuple[str, ...]:
-    """Name the kinds of archive that a file may be taken for."""
-    file.seek(0)
-    kinds = archive_kinds(file.read(_LOOK_BYTES))
-    file.seek(VOLUME_AT)
-    if "disk image" not in kinds and file.read(VOLUME_BYTES) in VOLUMES:
-        kinds = (*kinds, "disk image")
-    if "zip" not in kinds:
-        size = file.seek(0, io.SEEK_END)
-        file.seek(max(0, size - ZIP_END_BYTES))
-        if ends_like_zip(file.read(), size):  # a self-extracting one, or with a picture before it
-            kinds = (*kinds, "zip")
-    if set(kinds) <= {"blank", "zip"} and (found := _behind(file)) is not None:
-        kinds = (*kinds, BEHIND if found[0] == "7z" else found[0])
-    return kinds
-
-
-def _behind(file: IO[bytes]) -> tuple[str, int] | None:
-    """Find an archive that other bytes stand before."""
-    file.seek(0)
-    found = archive_behind(file.read(BEHIND_WITHIN_BYTES))
-    return found if found is not None and found[1] else None
 
 
 class _Walk:
@@ -147,7 +113,7 @@ class _Walk:
 
     def archive(self, file: IO[bytes], label: str, level: int) -> None:
         """Look into one archive, as each of the kinds that it may be taken for."""
-        kinds = _kinds(file)
+        kinds = kinds_of(file)
         if not kinds:
             raise UnreadableError("not an archive that can be read")
         for kind in kinds:
@@ -249,7 +215,7 @@ class _Walk:
                     self.member(member, f"{label}/{info.name}", level, counted=counted)
 
     def _7z_behind(self, file: IO[bytes], label: str, level: int) -> None:
-        found = _behind(file)
+        found = behind(file)
         assert found is not None
         with tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES) as alone:
             file.seek(found[1])
@@ -277,7 +243,7 @@ class _Walk:
                 self._one_more()
                 self._done(member.digest, f"{label}/{name}")
                 self.show(member.content(), f"{label}/{name}")
-                if set(_kinds(member.content())) - {"blank"}:
+                if set(kinds_of(member.content())) - {"blank"}:
                     self._nested(member.content(), f"{label}/{name}", level)
 
     def _packed(self, stream: Stream, label: str, level: int) -> None:
@@ -311,7 +277,7 @@ class _Walk:
             if size or broken is None:
                 self._done(digest.digest(), label)
                 self.show(cast("IO[bytes]", copy), label)
-            if size and set(_kinds(copy)) - {"blank"}:
+            if size and set(kinds_of(copy)) - {"blank"}:
                 self._nested(copy, label, level)
             if broken is not None:
                 raise broken

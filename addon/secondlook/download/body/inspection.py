@@ -14,10 +14,9 @@ from secondlook.download.body.signatures import (
     BEHIND_WITHIN_BYTES,
     MEDIA_ENOUGH_BYTES,
     SIGNATURE_BYTES,
-    VOLUME_AT,
-    VOLUME_BYTES,
     VOLUMES,
     archive_behind,
+    image_at_end,
     is_binary,
     is_media,
     is_page,
@@ -113,15 +112,12 @@ class BodyLook:
         return self._decoder is not None and not self._first
 
     @property
-    def ends_like_zip(self) -> bool:
-        """Return whether a zip's directory stands at the end of what came (of the decoded form)."""
-        size = self._decoder.out_bytes if self._decoder is not None else self.size
-        return ends_like_zip(b"".join(self._last), size)
-
-    @property
     def holds_archive(self) -> bool:
-        """Return whether unpackers find an archive in what came, whatever stands before it."""
-        return self.behind_other is not None or self.ends_like_zip
+        """Return whether unpackers find an archive in what came (of the decoded form)."""
+        if self.behind_other is not None:
+            return True
+        last, size = b"".join(self._last), self.size if self._decoder is None else self._decoder.out_bytes
+        return ends_like_zip(last, size) or image_at_end(last) is not None
 
     @property
     def behind(self) -> bool:
@@ -290,11 +286,11 @@ class BodyLook:
         """Look for an archive that begins in the middle."""
         self._scanned += len(data)
         data = self._seam + data
-        volume = VOLUME_AT - (self._scanned - len(data))
+        begin = self._scanned - len(data)
         found = archive_behind(data)
         if found is not None:
             self.behind_other = found[0]
-        elif volume >= 0 and data[volume : volume + VOLUME_BYTES] in VOLUMES:
+        elif any(at >= begin and data.startswith(marks, at - begin) for at, marks in VOLUMES):
             self.behind_other = "disk image"
         self._seam = data[-BEHIND_HEAD_BYTES:]
 

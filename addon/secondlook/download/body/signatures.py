@@ -79,6 +79,9 @@ SIGNATURES: tuple[tuple[int, bytes, str], ...] = (  # where, what, name
     (0, b"WLPWM\x00\x00\x00", "wim"),
     (0, b"encrcdsa", "dmg"),
     (0, b"koly\x00\x00\x00\x04", "dmg"),
+    (0, b"ER\x02\x00", "disk image"),  # Apple's map of partitions
+    (32, b"NXSB", "disk image"),  # APFS
+    (0, b"\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x00", "disk image"),  # sectors of a CD as they are
     (0, b"hsqs", "squashfs"),
     (0, b"sqsh", "squashfs"),
     (0, b"FWS", "flash"),
@@ -131,9 +134,15 @@ UNREAD_ARCHIVES = frozenset(
 # Archives that unpackers find behind other bytes (self-extracting ones behind a program): where 7-Zip looks.
 BEHIND_WITHIN_BYTES = 8 << 20
 BEHIND_HEAD_BYTES = 64  # of such an archive, with at least one member in it
-VOLUME_AT, VOLUME_BYTES = 0x8001, 5
-VOLUMES = frozenset(  # ISO 9660 (ECMA-119), UDF (ECMA-167): nobody who opens them looks at what stands before
-    {b"CD001", b"BEA01", b"NSR02", b"NSR03", b"CDROM"}
+VOLUME_BYTES = 5
+VOLUMES = (  # nobody who opens them looks at what stands before
+    (0x8001, (b"CD001", b"BEA01", b"NSR02", b"NSR03", b"CDROM")),  # ISO 9660 (ECMA-119), UDF (ECMA-167)
+    (1024, (b"H+\x00\x04", b"HX\x00\x05")),  # HFS Plus
+)
+_AT_END = (  # how far from it the marks stand by which those are known that begin with any bytes
+    (512, b"koly\x00\x00\x00\x04", "dmg"),
+    (8, b"cdsaencr", "dmg"),
+    (512, b"conectix", "vhd"),
 )
 _BEHIND = {b"7z\xbc\xaf\x27\x1c\x00": "7z", b"Rar!\x1a\x07\x00": "rar", b"Rar!\x1a\x07\x01\x00": "rar"}
 
@@ -264,6 +273,14 @@ def _is_rar(head: bytes) -> bool:
 
 
 _HEADS = {"7z": _is_7z, "rar": _is_rar}
+
+
+def image_at_end(last: bytes) -> str | None:
+    """Name the kind of disk image that a file is by its last bytes."""
+    for distance, mark, kind in _AT_END:
+        if last[-distance:].startswith(mark) and len(last) >= distance:
+            return kind
+    return None
 
 
 def _mark(first: bytes) -> str | None:
