@@ -1,13 +1,18 @@
 """Archives that readers take differently, and what other programs unpack from one."""
 
+import bz2
+import gzip
+import io
 import lzma
 import os
 import struct
 import subprocess
+import tarfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import py7zr
 import zstandard
 
 from proxykit.samples import EICAR, seven, tarred, zipped
@@ -61,6 +66,38 @@ def deb() -> bytes:
     return out
 
 
+def _sparse() -> bytes:
+    """A file behind a hole, told in an extended header, which busybox does not read."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        info = tarfile.TarInfo("eicar.com")
+        info.size = len(EICAR)
+        told = {"size": str(10_000 + len(EICAR)), "numblocks": "1", "map": f"10000,{len(EICAR)}"}
+        info.pax_headers = {f"GNU.sparse.{name}": value for name, value in told.items()}
+        archive.addfile(info, io.BytesIO(EICAR))
+    return buffer.getvalue()
+
+
+def typed(kind: bytes) -> bytes:
+    data = bytearray(tarred({"eicar.com": EICAR}))
+    data[156:157] = kind
+    data[148:156] = b" " * 8
+    data[148:156] = b"%06o\0 " % sum(data[:512])
+    return bytes(data)
+
+
+def streamed() -> bytes:
+    machine = zlib.compressobj(wbits=-15)
+    packed = machine.compress(EICAR) + machine.flush()
+    head = header(b"x", b"", packed=0, size=0, check=0, flags=8, method=8)
+    return (
+        head
+        + packed
+        + struct.pack("<4s3I", b"PK\7\x08", zlib.crc32(EICAR), len(packed), len(EICAR))
+        + zipped({"a": b"b"})
+    )
+
+
 READ = {
     "a tar whose first name is a program's mark": lambda: tarred({"MZ": b"x", **FILES}),
     "a tar whose first name is ELF's mark": lambda: tarred({"\x7fELF": b"x", **FILES}),
@@ -82,24 +119,52 @@ READ = {
     "a header that the directory does not name": lambda: header(b"x", EICAR) + EICAR + zipped({"a": b"b"}),
     "headers without a directory": lambda: header(b"x", EICAR) + EICAR,
     "deflated, of unknown length": lambda: header(b"", b"") + streamed(),
+    "a header behind the end of what is deflated": lambda: _longer(b"hello", _packed(b"hello"), 8, _member()),
+    "a header behind what was stored, whose length stands there": lambda: _longer(b"hi", b"hi", 0, _member()),
+    "stored, up to its length behind it": lambda: _longer(EICAR, EICAR, 0, b"more"),
+    "a header of a later version": lambda: _member(b"\xff") + zipped({"a": b"b"}),
+    "a header with a tab in its name": lambda: _member(name=b"a\tb") + zipped({"a": b"b"}),
+    "a header with a name that is longer than a path": lambda: (
+        _member(name=b"a" + b"/" * 5000 + b"b") + zipped({"a": b"b"})
+    ),
+    "a 7z of a folder with content": lambda: _typed_7z(0x10),
+    "a 7z of a socket with content": lambda: _typed_7z(0xC1FF8000),
+    "a 7z behind another archive": lambda: gzip.compress(b"a") + seven(FILES),
+    "a file of which some leave out the holes": _sparse,
+    "the first of two gzips": lambda: gzip.compress(EICAR) + gzip.compress(b"more"),
+    "the first of two streams of xz": lambda: lzma.compress(EICAR) + lzma.compress(b"more"),
+    "the first of two streams of bzip2": lambda: bz2.compress(EICAR) + bz2.compress(b"more"),
+    "the first of two frames of zstd": lambda: (
+        zstandard.ZstdCompressor().compress(EICAR) + zstandard.ZstdCompressor().compress(b"more")
+    ),
 }
 
 
-def typed(kind: bytes) -> bytes:
-    data = bytearray(tarred({"eicar.com": EICAR}))
-    data[156:157] = kind
-    data[148:156] = b" " * 8
-    data[148:156] = b"%06o\0 " % sum(data[:512])
-    return bytes(data)
-
-
-def streamed() -> bytes:
+def _packed(content: bytes) -> bytes:
     machine = zlib.compressobj(wbits=-15)
-    packed = machine.compress(EICAR) + machine.flush()
-    head = header(b"x", b"", packed=0, size=0, check=0, flags=8, method=8)
-    return (
-        head
-        + packed
-        + struct.pack("<4s3I", b"PK\7\x08", zlib.crc32(EICAR), len(packed), len(EICAR))
-        + zipped({"a": b"b"})
-    )
+    return machine.compress(content) + machine.flush()
+
+
+def _member(version: bytes = b"\x14", name: bytes = b"eicar.com") -> bytes:
+    head = bytearray(header(name, EICAR))
+    head[4:5] = version
+    return bytes(head) + EICAR
+
+
+def _longer(content: bytes, packed: bytes, method: int, behind: bytes) -> bytes:
+    """A zip whose directory counts to a member what stands behind it, where `jar x` and a pipe into bsdtar go on."""
+    data = header(b"a", b"", packed=0, size=0, check=0, flags=8, method=method) + packed
+    data += struct.pack("<4s3I", b"PK\7\x08", zlib.crc32(content), len(packed), len(content)) + behind
+    whole = content if method else data[31:]
+    told = struct.pack("<3I", zlib.crc32(whole), len(data) - 31, len(whole))
+    listed = struct.pack("<4s6H", b"PK\1\2", 20, 20, 8, method, 0, 0) + told
+    listed += struct.pack("<5H2I", 1, 0, 0, 0, 0, 0, 0) + b"a"
+    return data + listed + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, len(listed), len(data), 0)
+
+
+def _typed_7z(attributes: int) -> bytes:
+    buffer = io.BytesIO()
+    with py7zr.SevenZipFile(buffer, "w", filters=[{"id": py7zr.FILTER_COPY}]) as archive:
+        archive.writestr(EICAR, "eicar.com")
+        archive.header.files_info.files[0]["attributes"] = attributes
+    return buffer.getvalue()

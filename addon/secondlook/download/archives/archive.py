@@ -10,22 +10,29 @@ Nothing is ever written under a member's name.
 
 import bz2
 import contextlib
-import gzip
-import hashlib
 import io
 import lzma
 import shutil
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import IO, cast
 
 from secondlook.download.archives import archive_ar, archive_zip
-from secondlook.download.archives.archive_stream import STEP_BYTES, Clocked, PackedStreams, Stream
+from secondlook.download.archives.archive_stream import (
+    GZIP,
+    STEP_BYTES,
+    Clocked,
+    Inflated,
+    PackedStreams,
+    Stream,
+)
 from secondlook.download.archives.archive_tar import TarHeader
 from secondlook.download.archives.kinds import BEHIND, behind, kinds_of
+from secondlook.download.archives.member_forms import MemberForms, without_holes
 from secondlook.download.body.decoding import Decoder, DecodeState
 from secondlook.ground.zstd import begin_frame
 from secondlook.scan.yara_look import YaraLook
@@ -136,8 +143,7 @@ class _Walk:
                     self._one_more()
                     self.member(member, f"{label}/{name}", level)
             case "gzip":
-                with gzip.GzipFile(fileobj=file, mode="rb") as stream:
-                    self._packed(stream, label, level)
+                self._packed(PackedStreams(file, partial(Inflated, GZIP)), label, level)
             case "bzip2":
                 self._packed(PackedStreams(file, bz2.BZ2Decompressor), label, level)
             case "xz" | "lzma":
@@ -180,22 +186,23 @@ class _Walk:
             if why is not None:
                 self.note(UnreadableError(why))
             for entry in entries:
-                ends[entry.header] = entry.start + (entry.packed or 0)
-                self._zip_member(file, entry, label, level)
+                ends[entry.header] = self._zip_member(file, entry, label, level)
         for entry, header in archive_zip.unlisted(file, ends):
             ends[header] = self._zip_member(file, entry, label, level)
 
     def _zip_member(self, file: IO[bytes], entry: archive_zip.Entry, label: str, level: int) -> int:
-        """Look at one member; return where its data end."""
+        """Look at one member; return from where on other headers may stand."""
         self._one_more()
-        ends = [entry.start + (entry.packed or 0)]
-        if entry.is_dir:
-            return ends[0]
-        with self._going_on():
-            unpacked = archive_zip.Unpacked(file, entry)
-            self.member(unpacked, f"{label}/{entry.name}", level, stated=entry.size)
-            ends.append(unpacked.end)
-        return max(ends)
+        end = entry.searched_from
+        if not entry.is_dir:
+            with self._going_on():
+                unpacked = archive_zip.Unpacked(file, entry)
+                self.member(unpacked, f"{label}/{entry.name}", level, stated=entry.size)
+                end = unpacked.end if entry.packed is None else min(end, unpacked.end)
+                for shorter in archive_zip.ended_behind(file, entry):
+                    self._one_more()
+                    self.member(archive_zip.Unpacked(file, shorter), f"{label}/{entry.name}", level)
+        return end
 
     def _tar(self, file: IO[bytes], label: str, level: int) -> None:
         """Look into a tar, past blocks that are no headers too: some readers stop there, others go on."""
@@ -212,7 +219,8 @@ class _Walk:
                 member = archive.extractfile(info)
                 if member is not None:  # its bytes were counted with the tar, if they are there
                     counted = info.sparse is None
-                    self.member(member, f"{label}/{info.name}", level, counted=counted)
+                    parts = cast("Sequence[tuple[int, int]]", info.sparse or ())
+                    self.member(member, f"{label}/{info.name}", level, counted=counted, parts=parts)
 
     def _7z_behind(self, file: IO[bytes], label: str, level: int) -> None:
         found = behind(file)
@@ -238,6 +246,9 @@ class _Walk:
                 raise UnreadableError("it is encrypted")
             if len(archive.files) > self._limits.members:
                 raise OverLimitError(f"more than {self._limits.members} members")
+            for told in archive.header.files_info.files:
+                if not told["emptystream"]:  # of a folder or a socket py7zr leaves the content out
+                    told.pop("attributes", None)
             archive.extractall(factory=factory)  # noqa: S202 - into our own receivers
             for name, member in factory.members:
                 self._one_more()
@@ -246,38 +257,44 @@ class _Walk:
                 if set(kinds_of(member.content())) - {"blank"}:
                     self._nested(member.content(), f"{label}/{name}", level)
 
-    def _packed(self, stream: Stream, label: str, level: int) -> None:
-        """Look into what one packed stream holds: one file, or a tar (which is no level of its own)."""
+    def _packed(self, stream: PackedStreams, label: str, level: int) -> None:
+        """Look into what packed streams hold: one file, or a tar (which is no level of its own)."""
         self.member(stream, f"{label}/unpacked", level - 1)
 
     def member(
-        self, stream: Stream, label: str, level: int, *, counted: bool = False, stated: int | None = None
+        self,
+        stream: Stream,
+        label: str,
+        level: int,
+        *,
+        counted: bool = False,
+        stated: int | None = None,
+        parts: Sequence[tuple[int, int]] = (),
     ) -> None:
         """Hash one member of an archive at a level, and look into it when it is an archive.
 
-        `stated` is the size that its header gives: some readers go no further.
+        `stated` is the size that its header gives: some readers go no further. `parts` are where what is in
+        the archive stands in it, with holes between: some leave those out.
         """
-        digest, size = hashlib.sha256(), 0
+        forms = MemberForms(stated)
         with tempfile.SpooledTemporaryFile(max_size=MEMORY_BYTES) as copy:
             broken: Exception | None = None
             try:
                 while piece := stream.read(STEP_BYTES):
                     self.add_bytes(0 if counted else len(piece))
-                    if stated is not None and size <= stated < size + len(piece):
-                        shorter = digest.copy()
-                        shorter.update(piece[: stated - size])
-                        self._done(shorter.digest(), f"{label} (as long as declared)")
-                    size += len(piece)
-                    digest.update(piece)
+                    for digest, what in forms.take(piece, getattr(stream, "number", 1)):
+                        self._done(digest, f"{label} ({what})")
                     copy.write(piece)
             except OverLimitError:
                 raise
             except Exception as error:  # noqa: BLE001 - what came of it is what some readers leave
                 broken = error
-            if size or broken is None:
-                self._done(digest.digest(), label)
+            if forms.size or broken is None:
+                self._done(forms.whole, label)
                 self.show(cast("IO[bytes]", copy), label)
-            if size and set(kinds_of(copy)) - {"blank"}:
+            if parts:
+                self._done(without_holes(cast("IO[bytes]", copy), parts), f"{label} (without holes)")
+            if forms.size and set(kinds_of(copy)) - {"blank"}:
                 self._nested(copy, label, level)
             if broken is not None:
                 raise broken

@@ -15,9 +15,10 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, Protocol, cast
 
+from secondlook.download.archives.archive_stream import RAW, Inflated
 from secondlook.download.body.zip_end import ZIP_END_BYTES
 from secondlook.ground.zstd import begin_frame
 
@@ -26,10 +27,9 @@ _SCAN_BYTES = 1 << 20
 _HEADER = struct.Struct("<4s5H3I2H")
 _MARK = b"PK\x03\x04"
 _LISTED_MARK = b"PK\x01\x02"
+_BEHIND_MARK = b"PK\x07\x08"
 _STORED, _DEFLATED, _DEFLATED64, _BZIP2, _LZMA, _ZSTD, _XZ = 0, 8, 9, 12, 14, 93, 95
 _METHODS = frozenset({_STORED, _DEFLATED, _DEFLATED64, _BZIP2, _LZMA, _ZSTD, _XZ, 98, 99, *range(1, 7)})
-_VERSION_MOST = 63
-_NAME_MOST = 4096
 _ENCRYPTED, _SIZES_BEHIND = 1, 8  # flags
 _ZIP64 = 0xFFFFFFFF
 
@@ -53,7 +53,10 @@ class _Machine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One member: where its header and its data stand, and what is recorded about them (None: nothing)."""
+    """One member: where its header and its data stand, and what is recorded about them (None: nothing).
+
+    `open_ended`: by its header, how long it is stands behind its data.
+    """
 
     name: str
     method: int
@@ -63,6 +66,16 @@ class Entry:
     packed: int | None
     size: int | None
     check: int | None
+    open_ended: bool = False
+
+    @property
+    def searched_from(self) -> int:
+        """From where on other headers may stand, as far as its own header tells.
+
+        What is stored and open-ended some look through for a length that stands behind it.
+        """
+        unsure = self.open_ended and self.method == _STORED
+        return self.start if unsure else self.start + (self.packed or 0)
 
     @property
     def is_dir(self) -> bool:
@@ -75,26 +88,6 @@ class _Stored:
 
     def decompress(self, data: bytes, max_length: int = -1) -> bytes:  # noqa: ARG002 - data are few
         return data
-
-
-class _Deflated:
-    def __init__(self) -> None:
-        self._machine = zlib.decompressobj(-15)
-
-    @property
-    def eof(self) -> bool:
-        return self._machine.eof
-
-    @property
-    def needs_input(self) -> bool:
-        return not self._machine.eof and not self._machine.unconsumed_tail
-
-    @property
-    def unused_data(self) -> bytes:
-        return self._machine.unused_data
-
-    def decompress(self, data: bytes, max_length: int = -1) -> bytes:
-        return self._machine.decompress(self._machine.unconsumed_tail + data, max_length)
 
 
 class Unpacked:
@@ -112,7 +105,7 @@ class Unpacked:
 
     @property
     def end(self) -> int:
-        """Where its data ended, once all is read."""
+        """Where its data ended, once all is read: that may be before what is recorded."""
         return self._at - len(self._machine.unused_data)
 
     def read(self, count: int) -> bytes:
@@ -153,7 +146,7 @@ class Unpacked:
             case 0 if self._left is not None:
                 return _Stored()
             case 8:
-                return _Deflated()
+                return Inflated(RAW)
             case 12:
                 return bz2.BZ2Decompressor()
             case 14:
@@ -210,6 +203,7 @@ def listed(file: IO[bytes], most: int) -> tuple[list[Entry], str | None]:
                 info.compress_size,
                 info.file_size,
                 info.CRC,
+                here.open_ended,
             )
             entries.append(entry)
     return entries, why
@@ -231,53 +225,66 @@ def _disagrees(here: Entry, info: zipfile.ZipInfo) -> bool:
 
 
 def unlisted(file: IO[bytes], ends: dict[int, int]) -> Iterator[tuple[Entry, int]]:
-    """Find the headers that no directory leads to; `ends` maps headers to where the data of known ones end.
+    """Find the headers that no directory leads to; `ends` maps known ones to where others may stand.
 
-    It may be added to while this runs: where the data of an entry given here end.
+    It may be added to while this runs: for an entry given here.
     """
-    at, marks = 0, _Marks(file)
+    at, marks = 0, _Marks(file, _MARK)
     while (found := marks.find(at)) is not None:
         if found in ends:
             at = max(ends[found], found + 4)
             continue
-        entry = _read_header(file, found)
-        if entry is None or entry.method not in _METHODS:
+        entry = _read_header(file, found, _METHODS)
+        if entry is None:
             at = found + 4
             continue
         yield entry, found
         at = max(ends.get(found, 0), found + 4)
 
 
-class _Marks:
-    """Finds the marks of headers from the beginning on; each block of the file is read once."""
+def ended_behind(file: IO[bytes], entry: Entry) -> Iterator[Entry]:
+    """Give what some take for all of a stored member: up to where its own length stands (4.3.9)."""
+    if not (entry.open_ended and entry.method == _STORED and entry.packed):
+        return
+    at, marks = entry.start, _Marks(file, _BEHIND_MARK)
+    while (at_mark := marks.find(at)) is not None and at_mark < entry.start + entry.packed:
+        file.seek(at_mark + 8)
+        sizes, count = file.read(16), at_mark - entry.start
+        if sizes.startswith(struct.pack("<II", count, count)) or sizes == struct.pack("<QQ", count, count):
+            yield replace(entry, packed=count, size=None, check=None)
+        at = at_mark + 4
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
+
+class _Marks:
+    """Finds marks from a place on; each block of the file is read once."""
+
+    def __init__(self, file: IO[bytes], mark: bytes) -> None:
+        self._file, self._mark = file, mark
         self._start, self._data = 0, b""
 
     def find(self, at: int) -> int | None:
         """Return where the next mark is from a place on, which is none before the last one."""
-        while (found := self._data.find(_MARK, at - self._start)) < 0:
-            at = max(at, self._start + len(self._data) - len(_MARK) + 1)
+        while (found := self._data.find(self._mark, at - self._start)) < 0:
+            at = max(at, self._start + len(self._data) - len(self._mark) + 1)
             self._file.seek(at)
             self._start, self._data = at, self._file.read(_SCAN_BYTES)
-            if len(self._data) < len(_MARK):
+            if len(self._data) < len(self._mark):
                 return None
         return self._start + found
 
 
-def _read_header(file: IO[bytes], at: int) -> Entry | None:
-    """Read the header before a member; None where there is none."""
+def _read_header(file: IO[bytes], at: int, methods: frozenset[int] | None = None) -> Entry | None:
+    """Read the header before a member; None where there is none, or none of one of some methods."""
     file.seek(at)
     head = file.read(_HEADER.size)
     if len(head) < _HEADER.size:
         return None
-    mark, version, flags, method, _, _, check, packed, size, name_size, extra_size = _HEADER.unpack(head)
-    if mark != _MARK or version & 0xFF > _VERSION_MOST or not 0 < name_size <= _NAME_MOST:
+    mark, _, flags, method, _, _, check, packed, size, name_size, extra_size = _HEADER.unpack(head)
+    if mark != _MARK or not name_size or (methods is not None and method not in methods):
         return None
     name = file.read(name_size)
     extra = file.read(extra_size)
-    if len(name) < name_size or any(byte < 0x20 for byte in name):  # noqa: PLR2004 - control characters
+    if len(name) < name_size:
         return None
     stated: tuple[int | None, int | None, int | None] = (packed, size, check)
     if flags & _SIZES_BEHIND:
@@ -288,7 +295,8 @@ def _read_header(file: IO[bytes], at: int) -> Entry | None:
     start = at + _HEADER.size + name_size + extra_size
     if stated[0] == _ZIP64 or stated[1] == _ZIP64:
         stated = (None, None, stated[2])
-    return Entry(text, method, bool(flags & _ENCRYPTED), at, start, *stated)
+    open_ended = bool(flags & _SIZES_BEHIND)
+    return Entry(text, method, bool(flags & _ENCRYPTED), at, start, *stated, open_ended)
 
 
 def _long_sizes(extra: bytes, packed: int, size: int) -> tuple[int | None, int | None]:
