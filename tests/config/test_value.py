@@ -3,8 +3,10 @@
 import pytest
 from pydantic_core import PydanticCustomError
 
-from secondlook.config.query import PolicySettings
-from secondlook.config.traffic import ClientsSettings, GroupPolicy, PassthroughSettings
+from secondlook.config.query import PolicySettings, Reference, RemoteServer
+from secondlook.config.record import WebhookSettings
+from secondlook.config.service import FeedSettings, UpstreamSettings
+from secondlook.config.traffic import ClientsSettings, GroupPolicy, PassthroughSettings, UpstreamProxySettings
 from secondlook.config.value import Address, parse_address, parse_duration, parse_size
 
 
@@ -75,6 +77,15 @@ def test_hosts_are_made_plain():
         "*.xn--bcher-kva.example",
         "10.0.0.1",
     )
+
+
+def test_an_address_of_a_file_is_as_it_was_written_and_that_of_a_server_has_no_slash_at_its_end():
+    for address in ("https://lists.example/text/", "https://lists.example/get?dir=/", "https://lists.example"):
+        assert FeedSettings(name="a", url=address).url == address
+        assert WebhookSettings(url=address).url == address
+        assert Reference(url=address).url == address
+    for section in (RemoteServer, UpstreamSettings, UpstreamProxySettings):
+        assert section(url="https://sps.example/second/").url == "https://sps.example/second"
 
 
 def test_group_of_a_client():

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from secondlook.config.value import (
     AuthorityFile,
+    BaseUrl,
     Bytes,
     Count,
     Host,
@@ -39,7 +40,7 @@ _SWITCHED = short_for("enabled", bool, str)
 class RemoteServer(Section):
     """One Smart Protection Server: an own one, or Google Safe Browsing v5 (`kind: google`)."""
 
-    url: HttpUrl
+    url: BaseUrl
     name: Text | None = None  # shown in log and status; default: host and port of the URL
     kind: Literal["second_look", "google"] | None = None  # default: google for Google's host
     key: Secret | None = (

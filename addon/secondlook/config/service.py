@@ -11,6 +11,7 @@ from secondlook.config.query import RemoteServer
 from secondlook.config.traffic import TlsFiles
 from secondlook.config.value import (
     AuthorityFile,
+    BaseUrl,
     Bytes,
     Count,
     FilePath,
@@ -143,7 +144,7 @@ class LimitsSettings(Section):
 class UpstreamSettings(Section):
     """The publisher whose generations this replica serves: another server, or a static web server."""
 
-    url: HttpUrl
+    url: BaseUrl
     key: Secret | None = None
     token: Secret | None = None
     ca: AuthorityFile | None = None

@@ -10,11 +10,11 @@ from secondlook.config.query import Level, Mode, PolicySettings, UnverifiableSet
 from secondlook.config.value import (
     MAX_PORT,
     AuthorityFile,
+    BaseUrl,
     Bytes,
     Count,
     FilePath,
     Host,
-    HttpUrl,
     Listen,
     Network,
     PasswordHash,
@@ -297,7 +297,7 @@ def review_from(raw: object) -> object:
 class UpstreamProxySettings(Section):
     """A proxy for our own queries, feeds and notices."""
 
-    url: HttpUrl
+    url: BaseUrl
     user: Text | None = None
     password: Secret | None = None
     ca: AuthorityFile | None = None

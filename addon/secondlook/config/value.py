@@ -280,7 +280,12 @@ def _http_url(raw: object) -> str:
     text = raw.strip()
     if not re.fullmatch(r"https?://[^\s/?#@]+(?:/[^\s]*)?", text, re.IGNORECASE):
         raise expected(what)
-    return text.rstrip("/")
+    return text
+
+
+def _without_slash(url: str) -> str:
+    """Paths are put behind it, and two ways to write it are one server."""
+    return url.rstrip("/")
 
 
 def _token(raw: str) -> str:
@@ -305,7 +310,8 @@ type Network = Annotated[str, BeforeValidator(_network)]
 type FilePath = Annotated[Path, BeforeValidator(_path)]
 type AuthorityFile = Annotated[FilePath, AfterValidator(_authority)]
 type Host = Annotated[str, BeforeValidator(_host)]
-type HttpUrl = Annotated[str, BeforeValidator(_http_url)]
+type HttpUrl = Annotated[str, BeforeValidator(_http_url)]  # as it was written: a file's may end in a slash
+type BaseUrl = Annotated[HttpUrl, AfterValidator(_without_slash)]
 type Count = Annotated[int, BeforeValidator(_number), Field(ge=0)]
 type Positive = Annotated[int, BeforeValidator(_number), Field(ge=1)]
 type Share = Annotated[float, BeforeValidator(_number), Field(ge=0, le=1)]
