@@ -41,7 +41,13 @@ def test_a_subject_is_read_by_its_form(suffixes, typed, scope, text):
     assert parse_subject(typed, suffixes) == (scope, text)
 
 
-@pytest.mark.parametrize("typed", ["", "/regex/", "=evil.example", "*.evil.example", "com", "http://"])
+@pytest.mark.parametrize(
+    "typed",
+    [
+        *("", "/regex/", "=evil.example", "*.evil.example", "com", "http://"),
+        *("two words", "10.0.0.0/8", "ab" * 31, "sha256:" + "ab" * 33),
+    ],
+)
 def test_what_no_list_can_hold_is_refused(suffixes, typed):
     with pytest.raises(ValueError, match=r"cannot hold|not a host|suffix of a registry"):
         parse_subject(typed, suffixes)

@@ -33,6 +33,11 @@ def digest_kind(text: str) -> DigestKind | None:
     return next((kind for kind, length in HEX_LENGTH.items() if len(text) == length), None)
 
 
+def is_meant_as_digest(text: str) -> bool:
+    """Return whether who writes this means a digest, be it of a wrong length: no host is called so."""
+    return len(text) >= min(HEX_LENGTH.values()) and _HEX.fullmatch(text) is not None
+
+
 def file_hash(kind: DigestKind, digest: str) -> bytes:
     """The full hash (32 bytes) that stands for a file's digest given in hexadecimal.
 

@@ -14,12 +14,14 @@ Scheme and port may be written and take no part. It is the canonical form whose 
 
 What would be read as something narrower or wider than its writer meant is refused with what to write instead:
 a network (`10.0.0.0/8` is a path on a host), a star, the beginning of an address (`10.9.8` is 10.9.0.8), the
-suffix of a registry (`com` and all that is below it). A star in a URL is written `%2A`.
+suffix of a registry (`com` and all that is below it), a digest that is no SHA-256 (an MD5 is a word like any
+host). A star in a URL is written `%2A`.
 """
 
 import re
 from typing import Final
 
+from secondlook.core.digest import is_meant_as_digest
 from secondlook.core.rules.regex import RegexError, check_regex
 from secondlook.core.rules.rule import Scope
 from secondlook.core.url.address import network_in
@@ -27,6 +29,7 @@ from secondlook.core.url.canonical import canonicalize
 from secondlook.core.url.expression import Suffixes
 
 _SHA256: Final = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
+_KIND_OF_DIGEST: Final = re.compile(r"(?:sha-?\d+|md5):", re.ASCII | re.IGNORECASE)
 _NOT_IN_HOST: Final = re.compile(r"[\s/?#@]")
 _PART_OF_ADDRESS: Final = re.compile(r"[0-9]+(?:\.[0-9]+){0,2}\.?", re.ASCII)
 
@@ -42,6 +45,10 @@ def parse_subject(text: str, suffixes: Suffixes) -> tuple[Scope, str]:
         raise RuleSubjectError("a rule needs a subject: a host, a URL, /a regular expression/ or a SHA-256")
     if _SHA256.fullmatch(text):
         return Scope.SHA256, text.lower()
+    if is_meant_as_digest(_KIND_OF_DIGEST.sub("", text, count=1)):
+        raise RuleSubjectError(
+            f"a file is named by its SHA-256, 64 hexadecimal digits and nothing else: not {text[:200]!r}"
+        )
     if len(text) > 2 and text[0] == text[-1] == "/" and text[1] != "/":  # noqa: PLR2004 (both slashes)
         try:
             check_regex(text[1:-1])

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from secondlook.core.digest import file_hash, sha256
+from secondlook.core.digest import file_hash, is_meant_as_digest, sha256
 from secondlook.core.lists.name import ListName, Role
 from secondlook.core.subject import SubjectKind
+from secondlook.core.url.address import network_in
 from secondlook.core.url.canonical import url_subject
 from secondlook.core.url.expression import Suffixes, listing_expression
 from secondlook.feeds.entries.maker import EMPTY_DIGESTS
@@ -66,9 +67,17 @@ def parse_subject(subject: str, suffixes: Suffixes) -> tuple[ManualScope, str]:
         return "file", digest if kind == "sha256" else f"{kind}:{digest}"
     if text.startswith("=") or (text.startswith("/") and text.endswith("/")):
         raise ValueError(f"a list cannot hold {subject!r}: expected a host, a URL or a digest")
+    if is_meant_as_digest(digest):
+        raise ValueError(
+            f"a list cannot hold {subject!r}: no digest of a file has {len(digest)} hexadecimal digits"
+        )
+    if network_in(text) is not None:
+        raise ValueError(f"a list cannot hold a network: {subject!r}; add each address")
     parsed = url_subject(text, suffixes)
     if parsed.problem or not parsed.host:
         raise ValueError(f"not a host, URL or digest: {subject!r}: {parsed.problem or 'no host'}")
+    if "%" in parsed.host:
+        raise ValueError(f"not a host, URL or digest: {subject!r}")
     if "*" in parsed.host:
         raise ValueError(
             f"a list cannot hold {subject!r}: a host stands for its subdomains too, without a star"

@@ -6,7 +6,7 @@ from typing import Any
 
 from secondlook.agent.check.checker import Checker
 from secondlook.agent.check.request_context import classify
-from secondlook.core.digest import digest_kind, file_hash, file_subject
+from secondlook.core.digest import HEX_LENGTH, digest_kind, file_hash, file_subject, is_meant_as_digest
 from secondlook.core.subject import FileSubject, RequestContext, Subject, UrlSubject
 from secondlook.core.url.canonical import Suffixes, url_subject
 from secondlook.core.verdict import Decision, Step, SubjectClass
@@ -25,6 +25,13 @@ def subject_from(text: str, suffixes: Suffixes) -> UrlSubject | FileSubject:
         raise NoSubjectError(f"expected a URL or a digest, got {text!r}")
     kind = digest_kind(text)
     if kind is None:
+        if is_meant_as_digest(text):
+            lengths = ", ".join(f"{length} ({name})" for name, length in HEX_LENGTH.items())
+            raise NoSubjectError(
+                f"a digest has {lengths} hexadecimal digits, and {text[:80]} has {len(text)}"
+            )
+        if not any(letter.isalnum() for letter in text):
+            raise NoSubjectError(f"expected a URL or a digest, got {text!r}")
         return url_subject(text, suffixes)
     return FileSubject((file_hash(kind, text),), labels=(kind,))
 
