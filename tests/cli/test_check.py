@@ -1,6 +1,7 @@
 """A URL, digest or file checked without a running proxy."""
 
 import json
+import os
 
 import pytest
 
@@ -78,7 +79,26 @@ def test_what_is_neither_a_url_nor_a_file_is_not_allowed(state, tmp_path):
     assert "ALLOW" not in done.stdout
     for text in ("http://a.example/two words", "a.example/two words"):
         assert command("check", text, "--state", state, "--offline", check=False).returncode != 2
+    for text, why in (
+        ("-", "standard input is not read, got '-'"),
+        (".", "expected a URL or a digest, got '.'"),
+        ("ab" * 33, "a digest has 64 (sha256), 40 (sha1), 32 (md5) hexadecimal digits"),
+    ):
+        done = command("check", text, "--state", state, "--offline", check=False, cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert why in done.stderr
     names = ("mistyped.exe", "xn--bcher-kva.example")
     shown = command("check", *names, "--state", state, "--offline", check=False).stdout
     assert "taken for  a host; no file here has this name" in shown
     assert "reads as   bücher.example" in shown
+    (tmp_path / "folder").mkdir()
+    shown = command("check", "folder", "--state", state, "--offline", check=False, cwd=tmp_path).stdout
+    assert "taken for  a host; the folder of this name here: secondlook scan folder" in shown
+
+
+def test_a_pipe_is_not_waited_for(state, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("./pipe", "pipe"):
+        done = command("check", name, "--file", "--state", state, "--offline", check=False, cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert f"cannot read the file {name}: it is a pipe or a device" in done.stderr

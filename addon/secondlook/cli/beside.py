@@ -102,7 +102,7 @@ def answered(words: Sequence[str]) -> int | None:
 
 def _names_a_file(words: Sequence[str]) -> bool:
     # unlike Path's, this never raises
-    return words[0] == "check" and any("://" not in word and os.path.isfile(word) for word in words[1:])  # noqa: PTH113
+    return words[0] == "check" and any("://" not in word and os.path.exists(word) for word in words[1:])  # noqa: PTH110
 
 
 def _ask(asked: Asked) -> dict[str, Any] | None:

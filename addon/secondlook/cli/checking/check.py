@@ -115,6 +115,8 @@ async def _check_one(parts: "Parts", text: str, *, as_file: bool, client: str | 
         return await explained(parts.checker, text, subject, client)
     from secondlook.run.assembly.answers.file_check import FileCheck
 
+    if _is_endless(path):
+        fail(f"cannot read the file {text}: it is a pipe or a device; write what comes from it to a file")
     async with aclosing(FileCheck.of(parts)) as files:
         try:
             found = await files.check(path, client)
@@ -126,6 +128,11 @@ async def _check_one(parts: "Parts", text: str, *, as_file: bool, client: str | 
 def _subject(text: str) -> str:
     if not text.strip():
         fail("expected a URL, the path of a file or a digest, got nothing", status=2)
+    if text == "-":
+        fail(
+            "standard input is not read, got '-': write it to a file; of addresses: xargs secondlook check",
+            status=2,
+        )
     return text
 
 
@@ -136,6 +143,10 @@ def _is_file(path: Path) -> bool:
         return False
 
 
+def _is_endless(path: Path) -> bool:
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
 def _list_text(name: str | None, titles: Mapping[str, str]) -> str | None:
     return f"{titles[name]}, {name}" if name is not None and name in titles else name
 
@@ -143,6 +154,12 @@ def _list_text(name: str | None, titles: Mapping[str, str]) -> str | None:
 def _is_bare(one: "Json") -> bool:
     """Return whether a subject is a name alone: whoever meant a file is to see that none was found."""
     return one["canonical"] is not None and "/" not in one["subject"]
+
+
+def _taken_for(name: str) -> str:
+    if Path(name).is_dir():
+        return f"a host; the folder of this name here: secondlook scan {name}"
+    return "a host; no file here has this name"
 
 
 def print_check(one: "Json", titles: Mapping[str, str] = NO_TITLES) -> None:
@@ -161,7 +178,7 @@ def print_check(one: "Json", titles: Mapping[str, str] = NO_TITLES) -> None:
         ("list age", duration_text(one["list_age_s"]) if one["list_age_s"] is not None else None),
         ("server", one["server"]),
         ("detail", one["detail"]),
-        ("taken for", "a host; no file here has this name" if _is_bare(one) else None),
+        ("taken for", _taken_for(one["subject"]) if _is_bare(one) else None),
         ("canonical", one["canonical"]),
         ("reads as", readable(one["canonical"]) or None),
         ("took", f"{one['elapsed_ms']:.2f} ms"),
