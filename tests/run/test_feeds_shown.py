@@ -1,7 +1,7 @@
 """The feeds as the page of lists shows them: on, failing, off, no longer in the settings."""
 
 from secondlook.config import FeedSettings
-from secondlook.run.assembly.answers.feeds_shown import feeds_shown
+from secondlook.run.assembly.answers.feeds_shown import failing_text, feeds_shown
 from secondlook.server.feeds.feed_state import FeedState, write_state
 from secondlook.server.store.feeds_off import Off, write_off
 from serverkit import NOW, make_store
@@ -40,3 +40,23 @@ def test_feeds_that_are_off_come_after_those_that_are_on(tmp_path):
         ),
         ("off", "MIT", 7, True, "switched off since 2026-09-21; what it brought is kept, and not in force"),
     ]
+
+
+def test_a_feed_that_never_came_has_nothing_in_force():
+    def shown(**states):
+        return [
+            {"name": name, "fetched_at": at, "state": state, "off": off}
+            for name, (at, state, off) in states.items()
+        ]
+
+    well = shown(
+        good=(NOW, "fresh", False), back=(NOW, "rolled back", False), new=(None, "not fetched yet", False)
+    )
+    assert not failing_text([*well, *shown(off=(NOW, "switched off since 2026-09-21", True))])
+    failing = shown(
+        old=(NOW, "no connection", False), never=(None, "status 404", False), none=(None, "empty", False)
+    )
+    assert failing_text([*well, *failing]) == (
+        "What came last from old stays in force. Nothing ever came from never, none."
+    )
+    assert failing_text(failing[1:2]) == "Nothing ever came from never."

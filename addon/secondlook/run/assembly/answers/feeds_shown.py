@@ -1,6 +1,6 @@
 """The feeds of the embedded server as pages and programs see them, those that are off among them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from secondlook.config import FeedSettings
 from secondlook.config.service import RULES
@@ -13,10 +13,23 @@ from secondlook.server.store.feed_alerts import not_published_yet, state_of_off
 from secondlook.server.store.feeds_off import read_off
 from secondlook.server.store.store import FEEDS_FOLDER, ServerStore
 
+_WELL = ("fresh", "rolled back", "not fetched yet")
+
 
 def feeds_shown(store: ServerStore, feeds: Sequence[FeedSettings]) -> list[Json]:
     """Describe the feeds that are on, then those that are off and of which something is kept."""
     return [*_on(store, feeds), *_off(store, feeds)]
+
+
+def failing_text(shown: Iterable[Json]) -> str:
+    """Return what the feeds that fail mean for what is in force, or nothing where none fails."""
+    kept: list[str] = []
+    missing: list[str] = []
+    for feed in shown:
+        if feed["state"] not in _WELL and not feed["off"]:
+            (missing if feed["fetched_at"] is None else kept).append(feed["name"])
+    texts = (("What came last from {} stays in force.", kept), ("Nothing ever came from {}.", missing))
+    return " ".join(text.format(", ".join(names)) for text, names in texts if names)
 
 
 def _on(store: ServerStore, feeds: Sequence[FeedSettings]) -> Iterator[Json]:

@@ -32,7 +32,7 @@ from secondlook.review.session import Doorkeeper
 from secondlook.review.words import lost_text, plain
 from secondlook.run.assembly.answers.backtesting import DAY_S, change_from, report_json, run_backtest
 from secondlook.run.assembly.answers.explaining import explained, subject_from
-from secondlook.run.assembly.answers.feeds_shown import feeds_shown
+from secondlook.run.assembly.answers.feeds_shown import failing_text, feeds_shown
 from secondlook.run.assembly.check.naming import feeds_of, feeds_that_came, policy_words, title
 from secondlook.run.assembly.check.parts import Parts
 from secondlook.run.assembly.monitoring.metrics import exporter
@@ -222,14 +222,8 @@ class Program:
         if not Journal(self._parts.settings.state).has(CERTIFICATE):
             text = f"HTTPS pages warn until it is trusted: run `{typed('setup ca on')}`, or go on from here:"
             notes.append(_note("warn", "Certificate.", text, ("/setup", "Set-up")))
-        failing = [
-            feed["name"]
-            for feed in self.feeds()
-            if feed["state"] not in ("fresh", "rolled back", "not fetched yet") and not feed["off"]
-        ]
-        if failing:
-            text = f"{', '.join(failing)}: the last good entries stay in force."
-            notes.append(_note("warn", "Feeds fail.", text, _LISTS))
+        if failing := failing_text(self.feeds()):
+            notes.append(_note("warn", "Feeds fail.", failing, _LISTS))
         for held in self._held_back():
             if held.is_news(now):
                 text = as_sentence(f"{held.summary()}; the list may be poisoned")
