@@ -80,7 +80,11 @@ def test_hosts_are_made_plain():
 
 
 def test_an_address_of_a_file_is_as_it_was_written_and_that_of_a_server_has_no_slash_at_its_end():
-    for address in ("https://lists.example/text/", "https://lists.example/get?dir=/", "https://lists.example"):
+    for address in (
+        "https://lists.example/text/",
+        "https://lists.example/get?dir=/",
+        "https://lists.example",
+    ):
         assert FeedSettings(name="a", url=address).url == address
         assert WebhookSettings(url=address).url == address
         assert Reference(url=address).url == address

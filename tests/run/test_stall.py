@@ -99,6 +99,6 @@ def test_one_event_a_minute_that_counts_the_others():
     clock.at += stall.QUIET_S
     report(Stall(2.5, "elsewhere"))
     first, second = ledger.recorded
-    assert first.detail == "the event loop stood still for 1.5 s in h2.connection.receive_data (line 1)"
+    assert first.detail == "the event loop stood still for 1.5 s: h2.connection.receive_data (line 1)"
     assert first.extra == {"process": "worker 1"}
-    assert second.detail == "the event loop stood still for 2.5 s in elsewhere; 2 more since the last report"
+    assert second.detail == "the event loop stood still for 2.5 s: elsewhere; 2 more since the last report"

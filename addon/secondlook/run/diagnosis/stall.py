@@ -82,7 +82,7 @@ class StallWatch:
 
     def _place(self, *, busy: bool) -> str:
         if not self.places:
-            return "unknown" if busy else NOT_RUN
+            return "nobody saw where" if busy else NOT_RUN
         place, _ = self.places.most_common(1)[0]
         return place if busy else f"{place}, or {NOT_RUN}"
 
@@ -128,7 +128,7 @@ class StallReporter:
             return
         self._quiet_until = self._clock.monotonic() + QUIET_S
         before, self._unreported = self._unreported, 0
-        detail = f"the event loop stood still for {stall.lateness_s:.1f} s in {stall.place}"
+        detail = f"the event loop stood still for {stall.lateness_s:.1f} s: {stall.place}"
         if before:
             detail += f"; {before} more since the last report"
         logger.warning("%s", detail)
