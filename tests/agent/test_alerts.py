@@ -5,7 +5,7 @@ import json
 import pytest
 
 from agentkit.virtual import START, StillClock
-from secondlook.agent.pattern.alerts import ALERTS, PatternAlerts, read_alerts
+from secondlook.agent.pattern.alerts import ALERTS, GOOD_ANSWERS, PatternAlerts, read_alerts
 from secondlook.agent.pattern.files import CONFIRMED, STAMP, Stamp, StampedList, StampedServer
 from secondlook.core.event import EventKind
 from secondlook.core.rules.rule import SET_BACK_S
@@ -154,8 +154,24 @@ def test_the_trouble_of_a_server_is_an_alert_until_it_is_over_or_the_server_is_n
     alerts.note_trouble("office", "nothing came since")
     alerts.keep_refusals({"office"})
     assert alerts.in_force == {"trouble office": "the lists of office: nothing came since"}
+    for _ in range(GOOD_ANSWERS - 1):
+        alerts.note_trouble("office", None)
+    assert [event.kind for event in events] == [EventKind.ERROR]
     alerts.note_trouble("office", None)
     assert [event.kind for event in events] == [EventKind.ERROR, EventKind.UPDATE]
     alerts.note_trouble("office", "nothing came since")
     alerts.keep_refusals(set())
     assert alerts.in_force == {}
+
+
+def test_replicas_behind_one_balancer_that_answer_in_turns_raise_one_alert(alerts, events, tmp_path):
+    for trouble in ("one; two", None, "three", "two; one") * GOOD_ANSWERS:
+        alerts.note_trouble("office", trouble)
+    assert alerts.in_force == {"trouble office": "the lists of office: one; two; three"}
+    assert len(events) == 2
+    again = PatternAlerts(tmp_path, events, StillClock())
+    for _ in range(GOOD_ANSWERS - 1):
+        again.note_trouble("office", "three")
+        assert again.in_force == alerts.in_force
+    again.note_trouble("office", "three")
+    assert again.in_force == {"trouble office": "the lists of office: three"}

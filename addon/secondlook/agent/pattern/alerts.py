@@ -18,6 +18,8 @@ from secondlook.ground.ulid import make_id
 
 log = logging.getLogger(__name__)
 ALERTS = "alerts.json"
+BETWEEN = "; "  # the troubles of one server
+GOOD_ANSWERS = 20  # in a row without a trouble, before it is over: ten minutes, as polls come
 
 
 def read_alerts(folder: Path) -> dict[str, str]:
@@ -39,6 +41,7 @@ class PatternAlerts:
         self._clock = clock
         self.in_force = read_alerts(folder)
         self._highest: dict[str, int] = {}  # generation of each server since this process began
+        self._troubles: dict[str, dict[str, int]] = {}  # of a server: its answers since each was told last
 
     def alert(self, key: str, text: str, *, name: str | None = None, server: str | None = None) -> None:
         """Raise an alert; the same one again is not recorded again."""
@@ -87,11 +90,22 @@ class PatternAlerts:
             self.clear(f"back {server}")
 
     def note_trouble(self, server: str, trouble: str | None) -> None:
-        """Raise an alert where a server reports what is wrong with its lists; it ends with that."""
-        if trouble is None:
-            self.clear(f"trouble {server}")
+        """Raise an alert where a server reports what is wrong with its lists.
+
+        It ends when a row of answers had nothing of it: replicas behind one balancer are met in turn, and
+        the next one may be well, or have a trouble of its own.
+        """
+        key, start = f"trouble {server}", f"the lists of {server}: "
+        known = self._troubles.get(server)
+        if known is None:  # an earlier process may have raised it
+            known = dict.fromkeys(_each(self.in_force.get(key, "").removeprefix(start)), 0)
+        known = {each: answers + 1 for each, answers in known.items() if answers + 1 < GOOD_ANSWERS}
+        known |= dict.fromkeys(_each(trouble or ""), 0)
+        self._troubles[server] = known
+        if known:
+            self.alert(key, start + BETWEEN.join(known), server=server)
         else:
-            self.alert(f"trouble {server}", f"the lists of {server}: {trouble}", server=server)
+            self.clear(key)
 
     def keep_refusals(self, servers: set[str]) -> None:
         """End the alerts about lists of every server not among these: refused, gone back, in trouble."""
@@ -102,6 +116,7 @@ class PatternAlerts:
                 kind in {"back", "trouble"} and place not in servers
             ):
                 self.clear(key)
+        self._troubles = {each: known for each, known in self._troubles.items() if each in servers}
 
     def check_age(self, stale_after_s: float) -> None:
         """Raise an alert while lists are older than they may be; it ends by itself."""
@@ -141,3 +156,7 @@ class PatternAlerts:
     def _write(self) -> None:
         with suppress(OSError):
             write_whole(self._folder / ALERTS, json.dumps(self.in_force).encode())
+
+
+def _each(troubles: str) -> list[str]:
+    return troubles.split(BETWEEN) if troubles else []
