@@ -47,12 +47,6 @@ def test_since_when_it_fails_is_known_until_it_works():
     state = ReplicationState().failed("no route", 1_700_000_000.0).failed("refused", 1_700_000_060.0)
     assert state.lines == ("replication fails since 2023-11-14T22:13:20.000Z, what is here stays: refused",)
     assert state.worked() == ReplicationState()
-    began = 1_700_000_000.0
-    assert [state.trouble(began + age, 60.0) for age in (60.0, 60.5)] == [
-        None,
-        "nothing could be fetched from its publisher since 2023-11-14T22:13:20.000Z",
-    ]
-    assert ReplicationState().trouble(began, 0.0) is None
 
 
 def test_what_an_older_replica_kept_is_read(store):

@@ -20,6 +20,7 @@ from secondlook.config import ServerSettings
 from secondlook.config.own_hosts import own_hosts
 from secondlook.ground.clock import SystemClock
 from secondlook.ground.errors import SecondLookError
+from secondlook.ground.instant import rfc3339
 from secondlook.ground.lanes import LISTS
 from secondlook.ground.tasks import Tasks
 from secondlook.server.admin.page import AdminPage
@@ -38,7 +39,7 @@ from secondlook.server.publish.signing import check_publisher_key
 from secondlook.server.reader import FileReader, Reader
 from secondlook.server.replica.forwarding import ForwardedFindings
 from secondlook.server.replica.replica import Replica
-from secondlook.server.staleness import age_of
+from secondlook.server.staleness import stale_since
 from secondlook.server.store.store import ServerStore
 
 if TYPE_CHECKING:
@@ -98,6 +99,7 @@ class ServerService:
                 findings=self._forwarded or self._findings,
                 admin=self._admin(settings),
                 trouble=self._replication_trouble,
+                stale=lambda: self._stale_since() is not None,
             ),
             meter=meter,
             access_log=self._access_log,
@@ -129,9 +131,19 @@ class ServerService:
         ).app
 
     def _replication_trouble(self) -> str | None:
-        if self._replica is None:
-            return None
-        return self._replica.state.trouble(self._clock.now(), self._settings.publish.stale_after)
+        since = self._stale_since() if self._replica is not None else None
+        return (
+            None if since is None else f"nothing could be fetched from its publisher since {rfc3339(since)}"
+        )
+
+    def _stale_since(self) -> float | None:
+        return stale_since(
+            self._settings,
+            self.store,
+            self.reader.created_at,
+            self._clock.now(),
+            None if self._replica is None else self._replica.state,
+        )
 
     async def start(self) -> None:
         """Begin to answer, to fetch and to replicate. Raises ConfigError for a damaged publisher's key."""
@@ -146,10 +158,7 @@ class ServerService:
             if (mended := await LISTS.run(mend_current, self.store)) is not None:
                 log.warning("%s", mended)
         await self.serving.start()
-        if (
-            self._settings.feeds or self._replica is not None
-        ):  # else things come in when somebody imports them
-            self._tasks.keep("age of the lists", self._watch_age)
+        self._tasks.keep("age of the lists", self._watch_age)
         if self._replica is not None:
             self._tasks.keep("replication", self._replica.run)
         elif self._settings.feeds:
@@ -160,16 +169,15 @@ class ServerService:
             self._tasks.keep("findings", self._findings.run)
 
     async def _watch_age(self) -> None:
-        """Log once that nothing new comes in, and once that something does again."""
+        """Log once that nothing comes in, and once that something does again."""
         stale_after_s = self._settings.publish.stale_after
         was_reported = False
         while True:
-            age_s = age_of(self.store, self.reader.created_at, self._clock.now())
-            is_stale = age_s is not None and age_s > stale_after_s
+            is_stale = self._stale_since() is not None
             if is_stale and not was_reported:
-                log.warning("nothing new came in for longer than publish.stale_after")
+                log.warning("nothing came in for longer than publish.stale_after")
             elif was_reported and not is_stale:
-                log.warning("something new came in again")
+                log.warning("something came in again")
             was_reported = is_stale
             await asyncio.sleep(min(AGE_EVERY_S, stale_after_s / 2))
 

@@ -104,21 +104,24 @@ def _checked(context: ServerContext, subject: str) -> "list[Listed]":
 @with_server
 def status(context: ServerContext) -> None:
     """Show what is published, from which sources, and how the feeds are doing."""
-    from secondlook.server.staleness import age_of
+    from secondlook.server.replica.state import read_replication_state
+    from secondlook.server.staleness import stale_since
 
     found, stored = _served(context)
-    age_s = age_of(context.store, found.created_at or 0.0, time.time()) or 0.0
-    stale = (
-        bool(context.settings.feeds or context.settings.upstream)
-        and age_s > context.settings.publish.stale_after
+    since = stale_since(
+        context.settings,
+        context.store,
+        found.created_at or 0.0,
+        time.time(),
+        read_replication_state(context.store) if context.settings.upstream else None,
     )
     alerts = _feed_alerts(context)
     if context.as_json:
-        print_json({**_status_json(found, stored), "stale": stale, "alerts": alerts})
+        print_json({**_status_json(found, stored), "stale": since is not None, "alerts": alerts})
         return
     _print_published(found, stored)
-    if stale:
-        print_line(f"stale: nothing new came in since {rfc3339(time.time() - age_s)} (publish.stale_after)")
+    if since is not None:
+        print_line(f"stale: nothing came in since {rfc3339(since)} (publish.stale_after)")
     for line in found.upstream:
         print_line(f"upstream: {line}")
     list_sources(context)

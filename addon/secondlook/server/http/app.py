@@ -30,7 +30,6 @@ from secondlook.server.http.urls import UrlMethods
 from secondlook.server.meter import Meter
 from secondlook.server.publish.detail import pack_duration
 from secondlook.server.reader import Reader
-from secondlook.server.staleness import age_of
 from secondlook.server.store.store import ServerStore
 from secondlook.wire import safebrowsing_pb2 as pb
 from secondlook.wire.fault import BadRequest
@@ -54,6 +53,7 @@ class AppSettings:
     findings: FindingTaker | None = None  # of what agents report
     admin: ASGIApp | None = None  # the administrator's page
     trouble: Callable[[], str | None] = lambda: None  # of a replica with its publisher
+    stale: Callable[[], bool] = lambda: False  # whether nothing came in for long
 
 
 class ServerApp:
@@ -204,9 +204,8 @@ class ServerApp:
     async def _metrics(self, _: Request) -> Response:
         self.meter.gauges["generation"] = self.reader.number or 0
         self.meter.gauges["generation_created_timestamp_seconds"] = self.reader.created_at
-        age_s = age_of(self._settings.store, self.reader.created_at, time.time()) or 0.0
         self.meter.gauges["store_trouble"] = float(self.reader.trouble is not None)
-        self.meter.gauges["stale"] = float(age_s > self._settings.publish.stale_after)
+        self.meter.gauges["stale"] = float(self._settings.stale())
         self.meter.gauges["entries"] = sum(entry.count for entry in self.reader.lists.values())
         return Response(self.meter.text(), media_type="text/plain; version=0.0.4")
 

@@ -31,12 +31,6 @@ class ReplicationState:
         highest = max(before or 0, self.behind[1] if self.behind else 0)
         return replace(self, behind=(number, highest) if number < highest else None)
 
-    def trouble(self, now: float, stale_after_s: float) -> str | None:
-        """Return what those who ask the replica should know: that nothing came for long."""
-        if self.since is None or now - self.since <= stale_after_s:
-            return None
-        return f"nothing could be fetched from its publisher since {rfc3339(self.since)}"
-
     @property
     def lines(self) -> tuple[str, ...]:
         """Return a line for each thing that an administrator should know."""
