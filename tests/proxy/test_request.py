@@ -44,6 +44,11 @@ def _request(
             ["example.org", "93.184.216.34"],
             "https://example.org/a?b",
         ),
+        (
+            _request("93.184.216.34", authority="example.org:443", scheme="https", port=443),  # HTTP/2
+            ["example.org", "93.184.216.34"],
+            "https://example.org/a?b",
+        ),
         (_request("93.184.216.34"), ["93.184.216.34"], "http://93.184.216.34/a?b"),
         (_request("::1", "[::1]:8080", port=8080), ["[::1]"], "http://[::1]:8080/a?b"),
     ],

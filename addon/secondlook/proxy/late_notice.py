@@ -104,7 +104,8 @@ class LateNotices:
                 extra={NOTIFIED: event_id},
             )
         )
-        language = self._pages.language(read_asked(flow.request.data.headers.fields).language)
+        asked = read_asked(flow.request.data.headers.fields)
+        language = self._pages.language(asked.language)
         opened = event.filename or event.url or event.host
         body = self._pages.render(
             "late.html",
@@ -113,7 +114,7 @@ class LateNotices:
             threat=language.say(THREATS.get(event.threat, phrase("harmful"))),
             unchecked=event.kind == EventKind.CONFIRMED,
             event_id=event_id,
-            go_on=request_url(flow.request),
+            go_on=request_url(flow.request, asked),
         )
         headers = [(b"Content-Type", b"text/html; charset=utf-8"), (b"Cache-Control", b"no-store")]
         headers += [*self._pages.headers(sandbox=True), *self._pages.language_headers(language)]

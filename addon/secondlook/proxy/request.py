@@ -21,16 +21,17 @@ from secondlook.core.verdict import SubjectClass
 from secondlook.download.asked import Asked
 
 
-def request_url(request: http.Request, asked: Asked | None = None) -> str:
+def request_url(request: http.Request, asked: Asked) -> str:
     """Write the URL that the origin gets, for log and page; text with code points up to 255.
 
-    Where only an address was connected to (SOCKS, transparent mode), the name that the request gives stands
-    in its place.
+    Where only an address was connected to (SOCKS, transparent mode), the name that the request gives (`Host`,
+    in HTTP/2 and 3 `:authority`) stands in its place.
     """
     scheme = request.scheme or "http"
     name = request.host
-    if asked is not None and len(asked.hosts) == 1 and _is_address(name):
-        name = _bare(asked.hosts[0]) or name
+    if _is_address(name):
+        given = asked.hosts[0] if len(asked.hosts) == 1 else request.data.authority.decode("latin-1")
+        name = _bare(given) or name
     return origin_text(scheme, name, request.port) + request.data.path.decode("latin-1")
 
 
