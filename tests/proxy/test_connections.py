@@ -38,12 +38,18 @@ def _error(connections: Connections, peer: str, mode: str = "regular") -> str | 
     return client.error
 
 
-def test_only_whom_the_proxy_serves_is_admitted():
+def test_only_whom_the_proxy_serves_is_admitted(caplog):
     connections = _connections(Access(["192.0.2.0/24"], lambda: (), balancers=["198.51.100.7/32"]))
     assert _error(connections, "127.0.0.1") is None
     assert _error(connections, "192.0.2.9") is None
     assert _error(connections, "198.51.100.7") is None, "each request of a balancer is looked at"
+    assert caplog.messages == []
     assert "may not use the proxy" in _error(connections, "198.51.100.8")
+    assert "may not use the proxy" in _error(connections, "198.51.100.8")
+    (line,) = caplog.messages  # once a minute
+    assert line.startswith(
+        "a connection of 198.51.100.8 is closed: this client may not use the proxy (see `clients`"
+    )
 
 
 def test_programs_of_this_machine_are_served_wherever_their_packets_seem_to_come_from():

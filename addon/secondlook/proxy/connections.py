@@ -17,6 +17,7 @@ from secondlook.core.subject import RequestContext
 from secondlook.core.verdict import Decision, SubjectClass
 from secondlook.proxy.access.access import Access
 from secondlook.proxy.access.login import USER
+from secondlook.proxy.mitm.transport.connection_limits import Complaint
 from secondlook.proxy.mitm.transport.dialing import Dialer
 from secondlook.proxy.request import peer_text, tunnel_context
 from secondlook.refusal.refusal import FAULT, mark_headers, problem_document
@@ -34,6 +35,7 @@ class Connections:
         self.access = access
         self._dialer = dialer
         self._master: Any = None
+        self._complain = Complaint(logger.warning)
 
     def load(self, loader: Any) -> None:
         """Note whose connections these are."""
@@ -55,6 +57,7 @@ class Connections:
             admitted = False
         if not admitted:
             client.error = "this client may not use the proxy (see `clients` in proxy.yaml)"
+            self._complain(f"a connection of {peer_text(client.peername)} is closed: {client.error}")
 
     def http_connect(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """Look at the target of a tunnel; nothing is contacted yet (lazy strategy).
