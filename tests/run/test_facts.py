@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from secondlook.ground.called import typed
-from secondlook.run.supervisor.facts import processes, ready_lines
+from secondlook.run.supervisor.facts import processes, ready_lines, works_by_its_plan
 
 FACTS = {
     "listen": ["127.0.0.1:8080", "[::1]:8080"],
@@ -26,7 +26,9 @@ def lines(*, settings='{"review": {}}', pattern="3 lists", trusted=True, begun=T
 
 def child(pid, role="worker", *, replaced=False, stopping=False):
     process = None if pid is None else SimpleNamespace(pid=pid)
-    return SimpleNamespace(role=role, process=process, replaced=replaced, stopping=stopping)
+    return SimpleNamespace(
+        role=role, process=process, replaced=replaced, stopping=stopping, ready=pid is not None
+    )
 
 
 @pytest.mark.parametrize(
@@ -46,6 +48,21 @@ def child(pid, role="worker", *, replaced=False, stopping=False):
 )
 def test_the_workers_named_are_those_that_serve(children, workers):
     assert processes(children, "worker") == workers
+
+
+@pytest.mark.parametrize(
+    ("children", "works"),
+    [
+        ([child(1, "service"), child(2)], True),
+        ([child(1, "service"), child(2, replaced=True), child(3)], False),
+        ([child(1, "service"), child(2, replaced=True, stopping=True), child(3)], True),
+        ([child(1, "service"), child(2, replaced=True, stopping=True), child(None)], False),
+        ([child(1, "service"), child(None)], False),
+    ],
+    ids=["all serve", "the old one goes on", "the old one drains", "one after the other", "it has ended"],
+)
+def test_a_plan_is_in_force_when_its_own_children_serve_and_no_others(children, works):
+    assert works_by_its_plan(children) is works
 
 
 def test_it_names_each_address_and_what_is_not_there():

@@ -46,7 +46,7 @@ def facts_of(
             "readings": rereading.readings,
             "reading": rereading.under_way,
             "refused": rereading.refused,
-            "in_force": not any(map(_serves_on, children)),
+            "in_force": works_by_its_plan(children),
         },
         "started_at": plan.started_at,
         "service": service.process.pid if service.process is not None else None,
@@ -62,6 +62,16 @@ def processes(children: Sequence[Child], role: str) -> list[int]:
     serving = [child for child in of_role if _serves_on(child)]
     serving = serving or [child for child in of_role if not child.replaced]
     return [child.process.pid for child in serving if child.process is not None]
+
+
+def works_by_its_plan(children: Sequence[Child]) -> bool:
+    """Return whether all that is to take the place of others is ready, and none of those goes on.
+
+    In a mode in which only one can listen, the old worker ends before the new one starts.
+    """
+    return all(child.ready for child in children if not (child.replaced or child.stopping)) and not any(
+        map(_serves_on, children)
+    )
 
 
 def _serves_on(child: Child) -> bool:
