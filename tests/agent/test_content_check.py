@@ -11,6 +11,7 @@ from secondlook.agent.recheck import content_check
 from secondlook.agent.recheck.content_check import ContentCheck, remembered_file
 from secondlook.agent.recheck.rechecker import Rechecker
 from secondlook.agent.recheck.refetch import RefetchError
+from secondlook.config.query import RecheckSettings
 from secondlook.core.answer import Tier
 from secondlook.core.event import EventKind, QueueEntry
 from secondlook.core.subject import FileSubject, RequestContext, SubjectKind
@@ -48,7 +49,7 @@ def house(refetcher):
     house = Fetching(FakeServer(Tier.INTRANET))
     house.content = ContentCheck(refetcher, house.batch_check, house.enforcement, house.clock)
     house.rechecker = Rechecker(
-        house.batch_check, house.ledger.queue, house.enforcement, house.renewal, house.clock,
+        house.batch_check, house.ledger.queue, house.enforcement, house.renewal, house.clock, RecheckSettings(),
         random=lambda: 0.5, on_cleared=house.content.offer,
     )  # fmt: skip
     yield house

@@ -7,6 +7,7 @@ from agentkit.house import confirmed_about, make_pattern
 from agentkit.looks import PAGE, URL, kinds, look, visit
 from agentkit.servers import FakeServer
 from ledgerkit.samples import make_rule
+from secondlook.config.query import RecheckSettings
 from secondlook.core.answer import Tier
 from secondlook.core.event import EventKind
 from secondlook.core.subject import FileSubject, RequestContext
@@ -141,7 +142,7 @@ def test_what_another_had_leased_when_the_clock_was_set_back_is_looked_at_when_i
     server.mode = "down"
     visit(house)
     (row,) = house.ledger.queue.rows.values()
-    lease_s = house.rechecker._lease_s
+    lease_s = RecheckSettings().lease
     server.mode = "up"
     row.entry = replace(row.entry, next_attempt=house.clock.now() + 5400.0)
     row.lease_until = house.clock.now() + lease_s

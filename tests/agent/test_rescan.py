@@ -15,6 +15,7 @@ from secondlook.agent.recheck import rescan as module
 from secondlook.agent.recheck.rechecker import PassReport, Rechecker
 from secondlook.agent.recheck.renewal import Renewal
 from secondlook.agent.recheck.rescan import Rescan
+from secondlook.config.query import RecheckSettings
 from secondlook.core.answer import Tier
 from secondlook.core.event import EventKind
 from secondlook.core.rules.policy import Level, Policy
@@ -77,7 +78,7 @@ class Place:
             self.batch_check, house.ledger.confirmed, house.clock, still_found=self.rescan.still_found
         )
         self.rechecker = Rechecker(
-            self.batch_check, house.ledger.queue, house.enforcement, self.renewal, house.clock,
+            self.batch_check, house.ledger.queue, house.enforcement, self.renewal, house.clock, RecheckSettings(),
             random=lambda: 0.5, complete=self.rescan.complete,
         )  # fmt: skip
 

@@ -14,6 +14,7 @@ from agentkit.house import House
 from agentkit.servers import FakeServer
 from secondlook.agent.recheck.rechecker import Rechecker
 from secondlook.agent.recheck.rescan import Rescan
+from secondlook.config.query import RecheckSettings
 from secondlook.core.answer import Tier
 from secondlook.core.rules.policy import Policy
 from secondlook.core.scan import Detection, EngineReport
@@ -88,7 +89,7 @@ class EnginesComeAndGo(RuleBasedStateMachine):
         )  # fmt: skip
         batch_check = house.rechecker._batch_check
         self.rechecker = Rechecker(
-            batch_check, house.ledger.queue, house.enforcement, house.rechecker._renewal, house.clock,
+            batch_check, house.ledger.queue, house.enforcement, house.rechecker._renewal, house.clock, RecheckSettings(),
             random=lambda: 0.5, complete=self.rescan.complete,
         )  # fmt: skip
         self.flagged_at = None

@@ -19,6 +19,7 @@ from secondlook.agent.check.view import LocalView
 from secondlook.agent.recheck.batch_check import BatchCheck
 from secondlook.agent.recheck.rechecker import Rechecker
 from secondlook.agent.recheck.renewal import Renewal
+from secondlook.config.query import RecheckSettings
 from secondlook.core.answer import Tier
 from secondlook.core.asking.cache import AnswerCache
 from secondlook.core.event import ConfirmedEntry
@@ -127,6 +128,7 @@ class House:
             self.enforcement,
             self.renewal,
             self.clock,
+            RecheckSettings(),
             random=lambda: 0.5,
         )
         self.reload()

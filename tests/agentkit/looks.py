@@ -3,6 +3,7 @@
 from agentkit.house import House
 from secondlook.agent.actions.enforcement import FileOutcome
 from secondlook.agent.recheck.retro_check import RetroCheck
+from secondlook.config.query import RecheckSettings
 from secondlook.core.subject import RequestContext
 from secondlook.core.verdict import SubjectClass
 
@@ -52,4 +53,4 @@ class Looking(House):
 
 
 def retro_check(house):
-    return RetroCheck(house.view, house.ledger.history, house.enforcement, house.clock)
+    return RetroCheck(house.view, house.ledger.history, house.enforcement, house.clock, RecheckSettings())

@@ -26,6 +26,7 @@ from secondlook.agent.recheck.rechecker import Rechecker
 from secondlook.agent.recheck.renewal import Renewal
 from secondlook.agent.recheck.retro_check import RetroCheck
 from secondlook.config import ServersSettings
+from secondlook.config.query import RecheckSettings
 from secondlook.core.answer import Tier
 from secondlook.core.asking.cache import AnswerCache
 from secondlook.core.rules.policy import Policy
@@ -156,10 +157,10 @@ class Process:
                 url_subject=self.checker.subject,
             )
             self.rechecker = Rechecker(
-                batch_check, self.ledger.queue, self.enforcement, Renewal(batch_check, self.ledger.confirmed, clock), clock,
+                batch_check, self.ledger.queue, self.enforcement, Renewal(batch_check, self.ledger.confirmed, clock), clock, RecheckSettings(),
                 random=world.random.random,
             )  # fmt: skip
-            self.late = RetroCheck(self.view, self.ledger.history, self.enforcement, clock)
+            self.late = RetroCheck(self.view, self.ledger.history, self.enforcement, clock, RecheckSettings())
         await self.watcher.refresh()
         self._spawn(self.watcher.run())
         if self.second_look:

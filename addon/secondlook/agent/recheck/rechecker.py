@@ -27,6 +27,7 @@ from secondlook.agent.check.record import closing_event
 from secondlook.agent.ports import Queue
 from secondlook.agent.recheck.batch_check import PAUSE_EVERY, BatchCheck
 from secondlook.agent.recheck.renewal import Renewal
+from secondlook.config.query import RecheckSettings
 from secondlook.core.asking.schedule import Backoff
 from secondlook.core.event import Event, EventKind, QueueEntry
 from secondlook.core.verdict import Evidence
@@ -83,12 +84,9 @@ class Rechecker:
         enforcement: Enforcement,
         renewal: Renewal,
         clock: Clock,
+        settings: RecheckSettings,
         *,
         random: Callable[[], float],
-        first_s: float = 60.0,
-        longest_s: float = 3600.0,
-        lease_s: float = 120.0,
-        expire_after_s: float = 30 * 86_400.0,
         complete: Completing | None = None,
         on_cleared: Callable[[QueueEntry], None] | None = None,
     ) -> None:
@@ -99,10 +97,8 @@ class Rechecker:
         self._clock = clock
         self._settled = SettledTime(clock)  # no flag is given up because a clock jumped
         self._random = random
-        self._backoff = Backoff(first_s=first_s, cap_s=longest_s)
-        self._longest_s = longest_s
-        self._lease_s = lease_s
-        self._expire_after_s = expire_after_s
+        self._backoff = Backoff(first_s=settings.first, cap_s=settings.longest)
+        self._settings = settings
         self._complete = complete
         self._on_cleared = on_cleared
         self._wake = asyncio.Event()
@@ -122,7 +118,7 @@ class Rechecker:
         self._batch_check.lookup.on_recovery(lambda name: self.trigger(f"{name} answers again"))
         self.trigger("the program starts", renew_all=True)
         # what a killed rechecker had leased is free again after this
-        next_full = self._clock.monotonic() + self._lease_s + 1.0
+        next_full = self._clock.monotonic() + self._settings.lease + 1.0
         drift_s = self._clock.now() - self._clock.monotonic()
         while True:
             with contextlib.suppress(TimeoutError):
@@ -133,10 +129,10 @@ class Rechecker:
             monotonic = self._clock.monotonic()
             drift_before_s, drift_s = drift_s, self._clock.now() - monotonic
             if monotonic >= next_full:
-                everything, next_full = True, monotonic + self._longest_s
+                everything, next_full = True, monotonic + self._settings.longest
             if drift_s < drift_before_s - _SET_BACK_S:
                 # a clock that was set back leaves entries due too far ahead, and leases too long
-                everything, renew_all, next_full = True, True, monotonic + 2 * self._lease_s + 1.0
+                everything, renew_all, next_full = True, True, monotonic + 2 * self._settings.lease + 1.0
             report = await self.look(everything=everything, renew_all=renew_all)
             if report.error is not None:
                 self._everything = self._everything or everything
@@ -166,7 +162,10 @@ class Rechecker:
         try:
             while True:
                 entries = await self._queue.take_due(
-                    self._clock.now(), limit=_BATCH_ENTRIES, lease_s=self._lease_s, everything=everything
+                    self._clock.now(),
+                    limit=_BATCH_ENTRIES,
+                    lease_s=self._settings.lease,
+                    everything=everything,
                 )
                 if not entries:
                     return report
@@ -196,10 +195,10 @@ class Rechecker:
 
     async def _renew_leases(self, entries: Sequence[str]) -> None:
         while True:
-            await asyncio.sleep(self._lease_s / _RENEWALS)
+            await asyncio.sleep(self._settings.lease / _RENEWALS)
             try:
                 for part in batched(entries, _BATCH_ENTRIES):
-                    await self._queue.renew(part, self._clock.now() + self._lease_s)
+                    await self._queue.renew(part, self._clock.now() + self._settings.lease)
             except LedgerError as error:
                 logger.warning("a lease of the second look was not renewed: %s", error)
             except Exception:
@@ -251,8 +250,8 @@ class Rechecker:
             entries = await self._queue.take_due(
                 self._clock.now(),
                 limit=_BATCH_ENTRIES,
-                lease_s=self._lease_s,
-                older_than=self._settled.now() - self._expire_after_s,
+                lease_s=self._settings.lease,
+                older_than=self._settled.now() - self._settings.expire_after,
             )
             if not entries:
                 return report

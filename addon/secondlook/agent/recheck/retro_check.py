@@ -27,6 +27,7 @@ from secondlook.agent.check.evidence import from_entry, worse_of
 from secondlook.agent.check.view import REBLOCK, LocalView, Snapshot
 from secondlook.agent.ports import History
 from secondlook.agent.recheck.batch_check import in_pattern
+from secondlook.config.query import RecheckSettings
 from secondlook.core.event import Remembered
 from secondlook.core.verdict import Evidence
 from secondlook.ground.clock import Clock
@@ -42,10 +43,7 @@ _REST = 9.0  # pause after a pass, in times that it took
 
 
 class RetroCheck:
-    """Holds the history against the view; one a ledger is enough, in the service.
-
-    `history_s` is how far back.
-    """
+    """Holds the history against the view; one a ledger is enough, in the service."""
 
     def __init__(
         self,
@@ -53,16 +51,13 @@ class RetroCheck:
         history: History,
         enforcement: Enforcement,
         clock: Clock,
-        *,
-        history_s: float = 7 * 86_400.0,
-        lease_s: float = 120.0,
+        settings: RecheckSettings,
     ) -> None:
         self._view = view
         self._history = history
         self._enforcement = enforcement
         self._clock = clock
-        self._history_s = history_s
-        self._lease_s = lease_s
+        self._settings = settings
         self._wake = asyncio.Event()
         self._wake.set()  # what a stop interrupted
         self._left = False  # something is leased, or was not reached
@@ -75,7 +70,7 @@ class RetroCheck:
         """Look at the start and whenever triggered, until cancelled."""
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._lease_s + 1.0 if self._left else None):
+                async with asyncio.timeout(self._settings.lease + 1.0 if self._left else None):
                     await self._wake.wait()
             # What was let through last is written down up to 5 s late (`Memory.remember`); and the second
             # look goes first: what is flagged as well is confirmed there, with its queue entry.
@@ -88,11 +83,11 @@ class RetroCheck:
 
     async def look(self) -> int:
         """Hold everything remembered against the view. Return how many late verdicts that gave."""
-        if self._history_s <= 0:
+        if self._settings.history <= 0:
             return 0
         found, self._left = 0, False
         try:
-            async for batch in self._history.remembered(since=self._clock.now() - self._history_s):
+            async for batch in self._history.remembered(since=self._clock.now() - self._settings.history):
                 snapshot, now = self._view.current, self._clock.now()
                 late = await LISTS.run(newly_listed, snapshot, batch, now)
                 for part in batched(late.items(), _AT_ONCE):

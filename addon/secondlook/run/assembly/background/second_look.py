@@ -125,11 +125,8 @@ def make_second_look(
         enforcement,
         Renewal(batch_check, parts.ledger.confirmed, parts.clock, still_found=rescan.still_found),
         parts.clock,
+        settings.recheck,
         random=random.random,
-        first_s=settings.recheck.first,
-        longest_s=settings.recheck.longest,
-        lease_s=settings.recheck.lease,
-        expire_after_s=settings.recheck.expire_after,
         complete=rescan.complete,
         on_cleared=None if content is None else content.offer,
     )
@@ -152,14 +149,7 @@ def _make_retro_check(parts: Parts, enforcement: Enforcement) -> RetroCheck | No
     recheck = parts.settings.recheck
     if recheck.history <= 0:
         return None
-    return RetroCheck(
-        parts.view,
-        parts.ledger.history,
-        enforcement,
-        parts.clock,
-        history_s=recheck.history,
-        lease_s=recheck.lease,
-    )
+    return RetroCheck(parts.view, parts.ledger.history, enforcement, parts.clock, recheck)
 
 
 def hear_recoveries(parts: Parts, rechecker: Rechecker) -> Follower:
