@@ -29,7 +29,8 @@ from proxykit.nginx import Nginx, nginx
 from proxykit.samples import program
 from scankit.clamd import real_clamd
 from scankit.rules import public_style
-from secondlook.config import ArchiveSettings, ScanSettings
+from secondlook.config.scan import ScanSettings
+from secondlook.config.traffic import ArchiveSettings
 from secondlook.download.body.body_type import declared
 from secondlook.download.examination.examination import Examiner
 from secondlook.download.gate.gate import BodyGate

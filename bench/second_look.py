@@ -25,7 +25,7 @@ from secondlook.agent.check.view import LocalView
 from secondlook.agent.recheck.batch_check import BatchCheck
 from secondlook.agent.recheck.rechecker import Rechecker
 from secondlook.agent.recheck.renewal import Renewal
-from secondlook.config import ServersSettings
+from secondlook.config.query import ServersSettings
 from secondlook.core.asking.cache import AnswerCache
 from secondlook.core.event import Event, EventKind, FlagEntry
 from secondlook.core.rules.policy import Policy

@@ -33,7 +33,7 @@ HERE = Path(__file__).resolve().parent
 SERVER = """
 import asyncio, sys
 from pathlib import Path
-from secondlook.config import LimitsSettings
+from secondlook.config.service import LimitsSettings
 from secondlook.server.http.app import AppSettings, ServerApp
 from secondlook.server.reader import FileReader
 from secondlook.ground.tcp import listen_on

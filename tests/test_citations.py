@@ -24,8 +24,9 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from prosekit import PACKAGE, REPOSITORY, citations, dangling, is_prose, tracked
-from secondlook.config import ServerSettings, Settings
+from secondlook.config.agent import Settings
 from secondlook.config.fault_words import model_in
+from secondlook.config.service import ServerSettings
 
 PAGES = {
     "architecture": "architecture.md",

@@ -15,8 +15,10 @@ from conftest import REPOSITORY
 from prosekit import keys_of
 from secondlook.cli.operation import status
 from secondlook.cli.program import COMMANDS
-from secondlook.config import ServerSettings, Settings, load_server_settings, load_settings
+from secondlook.config.agent import Settings
 from secondlook.config.fault_words import model_in
+from secondlook.config.service import ServerSettings
+from secondlook.config.source import load_server_settings, load_settings
 from secondlook.core.event import EventKind
 from secondlook.core.lists.feed_format import Format
 from secondlook.core.verdict import Action, Risk, Stage, SubjectClass, Verdict

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agentkit.hash_lists import build
 from secondlook.agent.pattern.list_update import MAX_KNOWN_GOOD, Offer, UpdateRefused, take_list
-from secondlook.config import PatternSettings
+from secondlook.config.query import PatternSettings
 from secondlook.core.lists.hashlist import HashList
 from secondlook.core.lists.name import parse_list_name
 from secondlook.wire import safebrowsing_pb2 as pb

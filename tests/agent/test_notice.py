@@ -21,7 +21,7 @@ from secondlook.agent.actions.notice import (
     message_of,
 )
 from secondlook.agent.actions.notifier import Notifier
-from secondlook.config import UpstreamProxySettings
+from secondlook.config.traffic import UpstreamProxySettings
 from secondlook.ground.clock import SystemClock
 
 HOSTILE = "http://ev\u202eil.test/<script>@everyone](http://x.test)`code`\x1b[31m\n**bold**"

@@ -293,7 +293,7 @@ KILLED = """
 import asyncio, sys
 from pathlib import Path
 from secondlook.agent.pattern.source import UpdateSource
-from secondlook.config import PatternSettings, RemoteServer
+from secondlook.config.query import PatternSettings, RemoteServer
 from secondlook.core.answer import Tier
 from secondlook.core.rules.rule import SET_BACK_S
 from secondlook.ground.clock import SystemClock

@@ -12,7 +12,7 @@ from secondlook.agent.pattern import rota
 from secondlook.agent.pattern.files import read_stamp
 from secondlook.agent.pattern.source import GOOGLE_LEAST_S, GOOGLE_LISTS, GOOGLE_START_S, UpdateSource
 from secondlook.agent.pattern.updater import PatternUpdater
-from secondlook.config import PatternSettings, RemoteServer
+from secondlook.config.query import PatternSettings, RemoteServer
 from secondlook.core.answer import Tier
 from secondlook.lookup.client import ServerClient
 from secondlook.wire import safebrowsing_pb2 as pb

@@ -11,7 +11,7 @@ from secondlook.agent.pattern.files import read_stamp
 from secondlook.agent.pattern.rota import FAILURES_TO_SWITCH
 from secondlook.agent.pattern.source import UpdateSource
 from secondlook.agent.pattern.updater import PatternUpdater
-from secondlook.config import PatternSettings, RemoteServer
+from secondlook.config.query import PatternSettings, RemoteServer
 from secondlook.core.answer import Tier
 from secondlook.ground.clock import SystemClock
 from secondlook.lookup.client import ServerClient

@@ -7,7 +7,7 @@ from secondlook.agent.pattern.change import rollback, status
 from secondlook.agent.pattern.files import load_pattern, read_stamp
 from secondlook.agent.pattern.source import UpdateSource
 from secondlook.agent.pattern.updater import PatternUpdater
-from secondlook.config import PatternSettings, ServersSettings
+from secondlook.config.query import PatternSettings, ServersSettings
 from secondlook.core.answer import Tier
 from secondlook.ground.clock import SystemClock
 from secondlook.ground.errors import PatternError

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from secondlook.agent.pattern.files import load_pattern
 from secondlook.agent.pattern.source import UpdateSource
 from secondlook.agent.pattern.updater import PatternUpdater
-from secondlook.config import PatternSettings, RemoteServer
+from secondlook.config.query import PatternSettings, RemoteServer
 from secondlook.core.answer import Tier
 from secondlook.core.subject import SubjectKind
 from secondlook.ground.clock import SystemClock

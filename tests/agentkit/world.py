@@ -25,8 +25,7 @@ from secondlook.agent.recheck.batch_check import BatchCheck
 from secondlook.agent.recheck.rechecker import Rechecker
 from secondlook.agent.recheck.renewal import Renewal
 from secondlook.agent.recheck.retro_check import RetroCheck
-from secondlook.config import ServersSettings
-from secondlook.config.query import RecheckSettings
+from secondlook.config.query import RecheckSettings, ServersSettings
 from secondlook.core.answer import Tier
 from secondlook.core.asking.cache import AnswerCache
 from secondlook.core.rules.policy import Policy

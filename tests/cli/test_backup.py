@@ -8,7 +8,7 @@ import tarfile
 import pytest
 
 from e2e.processes import SECONDLOOK, command, wait_for
-from secondlook.config import Settings
+from secondlook.config.agent import Settings
 from secondlook.ground.lock import locked
 from secondlook.run.assembly.check.opening import ledger_of
 

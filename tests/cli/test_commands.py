@@ -8,7 +8,7 @@ from typer.main import get_command
 from cli.calling import make_event, on, write_events
 from e2e.processes import command, json_lines, server_publish
 from secondlook.cli.program import COMMANDS
-from secondlook.config import load_settings
+from secondlook.config.source import load_settings
 from secondlook.ledger.ledger import Ledger
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from e2e.processes import command
-from secondlook.config import PublishSettings
+from secondlook.config.service import PublishSettings
 from secondlook.server.findings.intake import Intake
 from secondlook.wire.finding import Finding, Report
 from serverkit import NOW, make_store

@@ -9,7 +9,7 @@ import pytest
 
 from secondlook.cli.examples import EXAMPLES
 from secondlook.cli.program import COMMANDS as COMMANDS_BY_NAME
-from secondlook.config import Settings
+from secondlook.config.agent import Settings
 from secondlook.config.extra import EXTRAS
 from secondlook.run.assembly.check.opening import ledger_of
 

@@ -3,7 +3,8 @@
 import pytest
 
 from config.written import faults
-from secondlook.config import InvalidConfigError, load_settings
+from secondlook.config.document import InvalidConfigError
+from secondlook.config.source import load_settings
 
 
 def test_text_that_is_not_utf8(tmp_path):

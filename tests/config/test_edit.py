@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from secondlook.config import load_settings
 from secondlook.config.edit import CannotEditError, append_item, set_value, values_of
+from secondlook.config.source import load_settings
 
 SHIPPED = (Path(__file__).parents[2] / "proxy.yaml").read_text(encoding="utf-8")
 FEED = {"name": "mine", "url": "http://127.0.0.1:9/list", "threat": "malware", "every": "1h"}

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from secondlook.config import InvalidConfigError, extra, load_server_settings, load_settings
+from secondlook.config import extra
+from secondlook.config.document import InvalidConfigError
+from secondlook.config.source import load_server_settings, load_settings
 
 WANTING = {
     "ledger: postgresql://a@b/c\n": ("postgresql", "psycopg"),

@@ -7,9 +7,11 @@ import pytest
 from pydantic import BaseModel
 
 from config.written import faults
-from secondlook.config import InvalidConfigError, Settings, load_server_settings, load_settings
+from secondlook.config.agent import Settings
+from secondlook.config.document import InvalidConfigError
 from secondlook.config.fault_words import model_in
 from secondlook.config.service import ServerSettings
+from secondlook.config.source import load_server_settings, load_settings
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from secondlook.config import InvalidConfigError, load_settings
+from secondlook.config.document import InvalidConfigError
 from secondlook.config.gateway import LARGEST_PREVIEW_BYTES, MOST_GATES
+from secondlook.config.source import load_settings
 
 
 def settings(*overrides):

@@ -9,8 +9,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from secondlook.config import ServerSettings, Settings
+from secondlook.config.agent import Settings
 from secondlook.config.own_hosts import own_hosts
+from secondlook.config.service import ServerSettings
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from secondlook.config import InvalidConfigError, load_settings
+from secondlook.config.document import InvalidConfigError
+from secondlook.config.source import load_settings
 
 KEY = "ab" * 32
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from secondlook.config import InvalidConfigError, load_server_settings
+from secondlook.config.document import InvalidConfigError
+from secondlook.config.source import load_server_settings
 from secondlook.core.lists.feed_format import Format
 
 HASH = "$argon2id$v=19$m=8,t=1,p=1$YWJjZGVmZ2g$YWJjZGVmZ2hpamtsbW5vcA"

@@ -8,9 +8,11 @@ from pydantic import BaseModel
 
 from config.written import faults
 from prosekit import keys_of
-from secondlook.config import InvalidConfigError, Settings, load_server_settings, load_settings
+from secondlook.config.agent import Settings
+from secondlook.config.document import InvalidConfigError
 from secondlook.config.fault_words import model_in
 from secondlook.config.service import ServerSettings
+from secondlook.config.source import load_server_settings, load_settings
 
 MINIMAL = (
     "{listen: 127.0.0.1:8080, state: ./state, servers: {embedded: false, intranet: "

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from secondlook.config import InvalidConfigError, load_settings
+from secondlook.config.document import InvalidConfigError
+from secondlook.config.source import load_settings
 
 
 def faults(path: Path, **options: object) -> list[str]:

@@ -21,7 +21,7 @@ import pytest
 
 from proxykit.bombs import bombs
 from proxykit.samples import EICAR, EICAR_SHA256, zipped
-from secondlook.config import ArchiveSettings
+from secondlook.config.traffic import ArchiveSettings
 from secondlook.download.archives.archive import ArchiveLimits, look_inside
 from secondlook.download.archives.archive_child import MEMORY_BYTES, SPENT_BYTES
 from secondlook.download.examination.inspector import ArchiveInspector, Inside

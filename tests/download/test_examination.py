@@ -11,7 +11,8 @@ import pytest
 from proxykit.gate import LIMITS
 from proxykit.samples import EICAR, ENCODERS, gzipped, program, seven, tarred, zipped
 from scankit.clamd import MARK, PUA_MARK, Lies
-from secondlook.config import ArchiveSettings, ScanSettings
+from secondlook.config.scan import ScanSettings
+from secondlook.config.traffic import ArchiveSettings
 from secondlook.core.scan import YARA
 from secondlook.download.body.body_type import declared
 from secondlook.download.examination.examination import Examiner

@@ -5,7 +5,8 @@ import hashlib
 
 from proxykit.samples import EICAR, program, zipped
 from scankit.clamd import Lies, real_clamd
-from secondlook.config import ArchiveSettings, ScanSettings
+from secondlook.config.scan import ScanSettings
+from secondlook.config.traffic import ArchiveSettings
 from secondlook.download.examination.file_scanner import FileScanner
 
 

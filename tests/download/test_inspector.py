@@ -10,7 +10,7 @@ from typing import IO
 import pytest
 
 from proxykit.samples import EICAR, EICAR_SHA256, locked, zipped
-from secondlook.config import ArchiveSettings
+from secondlook.config.traffic import ArchiveSettings
 from secondlook.download.examination import inspector as inspecting
 from secondlook.download.examination.inspector import ArchiveInspector
 from secondlook.download.gate.spool import SpoolFullError

@@ -4,7 +4,7 @@ import asyncio
 import os
 
 from proxykit.samples import EICAR
-from secondlook.config import ArchiveSettings
+from secondlook.config.traffic import ArchiveSettings
 from secondlook.download.examination.inspector import ArchiveInspector, Inside, RuleLook
 from secondlook.download.gate.spool import Spool, SpoolRoom
 from secondlook.scan.compiling import compile_rules

@@ -9,7 +9,8 @@ import psutil
 import pytest
 
 from proxykit.samples import EICAR
-from secondlook.config import ArchiveSettings, ScanSettings
+from secondlook.config.scan import ScanSettings
+from secondlook.config.traffic import ArchiveSettings
 from secondlook.download.examination import ready_rules
 from secondlook.download.examination.inspector import ArchiveInspector
 from secondlook.download.examination.ready_rules import ReadyRules

@@ -61,9 +61,9 @@ def import_all() -> None:
 
 def _make_what_all_need() -> None:
     from secondlook import suffix
-    from secondlook.config import PublishSettings, load_settings
     from secondlook.config.document import read_document
-    from secondlook.config.source import load_server_settings
+    from secondlook.config.service import PublishSettings
+    from secondlook.config.source import load_server_settings, load_settings
     from secondlook.server.publish.guard import guard_of
 
     guard_of(suffix.load_suffixes()).root_keys  # noqa: B018 - it is kept

@@ -14,7 +14,7 @@ import pytest
 from e2e.prepared import Prepared
 from e2e.processes import SECONDLOOK, needs
 from e2e.shown import Page, replaced
-from secondlook.config import RemoteServer
+from secondlook.config.query import RemoteServer
 from secondlook.lookup.client import ServerClient
 from serverkit import full_hash, make_store
 from serverkit.ports import free_port

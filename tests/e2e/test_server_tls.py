@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from e2e.processes import Server, command, curl, make_certificate, server_import, server_publish, wait_for
-from secondlook.config import RemoteServer
+from secondlook.config.query import RemoteServer
 from secondlook.ground.errors import ServiceError
 from secondlook.lookup.client import ServerClient
 from serverkit import full_hash

@@ -23,7 +23,7 @@ from mitmproxy.test.tflow import treq, tresp
 from fuzzkit import fuzz, mutated
 from proxykit.readers import llhttp, same
 from proxykit.sides import around, problem, run
-from secondlook.config import TrafficLimitsSettings
+from secondlook.config.traffic import TrafficLimitsSettings
 from secondlook.proxy.mitm.http.http1 import Http1ClientSide
 from secondlook.proxy.mitm.http.http1_origin import Http1OriginSide
 

@@ -17,7 +17,7 @@ from mitmproxy.test.tflow import treq
 from fuzzkit import fuzz, mutated
 from proxykit.readers import llhttp, same
 from proxykit.sides import NoStreams, around, as_http2, problem, run
-from secondlook.config import TrafficLimitsSettings
+from secondlook.config.traffic import TrafficLimitsSettings
 from secondlook.proxy.mitm.http.header_coding import HeadDecoder
 from secondlook.proxy.mitm.http.http1 import Http1ClientSide
 from secondlook.proxy.mitm.http.http1_origin import Http1OriginSide

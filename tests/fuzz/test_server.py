@@ -8,7 +8,7 @@ from google.protobuf.message import DecodeError
 from hypothesis import strategies as st
 
 from fuzzkit import fuzz, mutated
-from secondlook.config import LimitsSettings
+from secondlook.config.service import LimitsSettings
 from secondlook.server.http.app import AppSettings, ServerApp
 from secondlook.server.reader import FileReader
 from secondlook.wire import safebrowsing_pb2 as pb

@@ -2,7 +2,7 @@
 
 from conftest import REPOSITORY
 from fuzzkit import fuzz, mutated
-from secondlook.config import load_server_settings, load_settings
+from secondlook.config.source import load_server_settings, load_settings
 from secondlook.ground.errors import ConfigError
 
 SHIPPED = (REPOSITORY / "proxy.yaml").read_bytes()

@@ -7,7 +7,7 @@ from agentkit.servers import FakeServer
 from gatewaykit.gate import make_gate
 from icapkit.stand import Stand
 from proxykit.gatekeeper import FakeGatekeeper
-from secondlook.config import DownloadsSettings
+from secondlook.config.traffic import DownloadsSettings
 from secondlook.core.answer import Tier
 
 

@@ -10,7 +10,7 @@ from icapkit.stand import Stand, pass_body, respmod
 from icapkit.wire import chunked
 from proxykit.gatekeeper import FakeGatekeeper
 from proxykit.samples import EICAR, EICAR_SHA256, ENCODERS, program, prose, zipped
-from secondlook.config import DownloadsSettings
+from secondlook.config.traffic import DownloadsSettings
 from secondlook.core.subject import FileSubject
 from secondlook.core.verdict import SubjectClass
 

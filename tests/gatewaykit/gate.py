@@ -5,7 +5,7 @@ from pathlib import Path
 
 from agentkit.house import House
 from secondlook.agent.check.gatekeeper import Gatekeeper
-from secondlook.config import DownloadsSettings
+from secondlook.config.traffic import DownloadsSettings
 from secondlook.core.event import Event
 from secondlook.download.asked import Asked
 from secondlook.download.gate.spool import SpoolRoom

@@ -8,7 +8,8 @@ from pathlib import Path
 from gatewaykit.gate import gate_of
 from icapkit.wire import Reply, chunked, message
 from proxykit.gatekeeper import FakeGatekeeper
-from secondlook.config import DownloadsSettings, ScanSettings
+from secondlook.config.scan import ScanSettings
+from secondlook.config.traffic import DownloadsSettings
 from secondlook.core.event import Event
 from secondlook.download.examination.examination import Examiner
 from secondlook.download.judging import BodyJudge

@@ -6,7 +6,7 @@ import pytest
 
 from lookup.certificates import Authority
 from lookup.serving import V5Server
-from secondlook.config import RemoteServer, ServersSettings
+from secondlook.config.query import RemoteServer, ServersSettings
 from secondlook.lookup.client import ServerClient
 from secondlook.lookup.tiered import TieredLookup
 

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from lookup.certificates import Authority
 from lookup.serving import until
-from secondlook.config import Reference
+from secondlook.config.query import Reference
 from secondlook.core.answer import Tier
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import SubjectClass

@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from lookup.serving import full_hash, until
-from secondlook.config import RemoteServer
+from secondlook.config.query import RemoteServer
 from secondlook.core.answer import Tier
 from secondlook.core.subject import SubjectKind
 from secondlook.core.verdict import SubjectClass

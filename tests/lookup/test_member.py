@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from secondlook.config import CircuitSettings, RemoteServer
+from secondlook.config.query import CircuitSettings, RemoteServer
 from secondlook.core.answer import Tier
 from secondlook.core.asking.circuit import CircuitState
 from secondlook.lookup.client import ServerClient

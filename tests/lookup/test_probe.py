@@ -6,7 +6,7 @@ import contextlib
 import pytest
 
 from agentkit.virtual import VirtualLoop
-from secondlook.config import CircuitSettings, RemoteServer
+from secondlook.config.query import CircuitSettings, RemoteServer
 from secondlook.core.answer import Tier
 from secondlook.lookup.client import ServerClient
 from secondlook.lookup.failure import Remedy, ServerFailure

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from secondlook.config import PublishSettings, RemoteServer
+from secondlook.config.query import RemoteServer
+from secondlook.config.service import PublishSettings
 from secondlook.ground.clock import SystemClock
 from secondlook.lookup.client import ServerClient
 from secondlook.lookup.failure import ServerFailure

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from agentkit.virtual import VirtualLoop
-from secondlook.config import CircuitSettings
+from secondlook.config.query import CircuitSettings
 from secondlook.core.answer import PrefixAnswer, Tier
 from secondlook.core.asking.circuit import CircuitState
 from secondlook.lookup.failure import Remedy, ServerFailure

@@ -4,7 +4,7 @@ import httpcore
 import pytest
 
 from lookup.certificates import Authority
-from secondlook.config import UpstreamProxySettings
+from secondlook.config.traffic import UpstreamProxySettings
 from secondlook.lookup.transport import make_transport, user_agent
 
 

@@ -7,7 +7,7 @@ import ssl
 
 from lookup.certificates import Authority
 from lookup.serving import failure_of, full_hash
-from secondlook.config import UpstreamProxySettings
+from secondlook.config.traffic import UpstreamProxySettings
 from secondlook.lookup.failure import Remedy, ServerFailure
 
 PREFIX = full_hash("bad.test/")[:4]

@@ -19,7 +19,7 @@ from mitmproxy.proxy.layers.http._events import (
 )
 from mitmproxy.test.tflow import tclient_conn, tresp
 
-from secondlook.config import TrafficLimitsSettings
+from secondlook.config.traffic import TrafficLimitsSettings
 from secondlook.proxy.mitm.http.framing import Field
 from secondlook.proxy.mitm.http.http1 import AHEAD_MAX_BYTES, Http1ClientSide
 from secondlook.proxy.mitm.streams.stream import LINGER_S

@@ -17,7 +17,7 @@ from mitmproxy.proxy.layers.http._events import (
 )
 from mitmproxy.test.tflow import tclient_conn, treq
 
-from secondlook.config import TrafficLimitsSettings
+from secondlook.config.traffic import TrafficLimitsSettings
 from secondlook.proxy.mitm.http.http1_origin import BROKEN, Http1OriginSide
 
 LIMITS = TrafficLimitsSettings(head=4096, head_lines=100)

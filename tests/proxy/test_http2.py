@@ -18,7 +18,7 @@ from mitmproxy.proxy.events import DataReceived, Start
 
 from proxykit.http2 import Client, Peer, holding, reply, text
 from proxykit.sides import NoStreams, around, run
-from secondlook.config import TrafficLimitsSettings
+from secondlook.config.traffic import TrafficLimitsSettings
 from secondlook.proxy.mitm.http.http2 import Http2ClientSide
 from secondlook.proxy.mitm.http.http2_head import read_answer, read_request
 

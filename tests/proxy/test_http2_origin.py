@@ -14,7 +14,7 @@ from mitmproxy.proxy.events import DataReceived, Start
 
 from proxykit.http2 import TIMEOUT_S, Peer, holding, reply
 from proxykit.sides import NoStreams, around, run
-from secondlook.config import TrafficLimitsSettings
+from secondlook.config.traffic import TrafficLimitsSettings
 from secondlook.proxy.mitm.http import http2
 from secondlook.proxy.mitm.http.http2_origin import Http2OriginSide
 from secondlook.proxy.mitm.transport.connection import Pressure

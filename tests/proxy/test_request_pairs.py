@@ -14,7 +14,7 @@ from mitmproxy.proxy.layers.http._events import RequestHeaders
 
 from proxykit.gatekeeper import FakeGatekeeper
 from proxykit.sides import NoStreams, around, as_http2, problem, run
-from secondlook.config import TrafficLimitsSettings
+from secondlook.config.traffic import TrafficLimitsSettings
 from secondlook.core.url.canonical import url_subject_from_parts
 from secondlook.download.asked import read_asked
 from secondlook.proxy.mitm.http.http1 import Http1ClientSide

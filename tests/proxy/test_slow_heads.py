@@ -21,7 +21,7 @@ from mitmproxy.test.tflow import treq
 
 from proxykit.origin import Asked
 from proxykit.sides import NoStreams, around
-from secondlook.config import TrafficLimitsSettings
+from secondlook.config.traffic import TrafficLimitsSettings
 from secondlook.proxy.mitm.http.http1 import Http1ClientSide
 from secondlook.proxy.mitm.http.http1_origin import Http1OriginSide
 from secondlook.proxy.mitm.http.http2 import Http2ClientSide

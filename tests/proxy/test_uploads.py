@@ -11,7 +11,7 @@ from mitmproxy.test.tflow import treq
 
 from proxykit.http2 import Client, Origin, Peer, reply
 from proxykit.sides import NoStreams, around, run
-from secondlook.config import TrafficLimitsSettings
+from secondlook.config.traffic import TrafficLimitsSettings
 from secondlook.core.subject import FileSubject
 from secondlook.proxy.mitm.http.http2 import WINDOW_BYTES
 from secondlook.proxy.mitm.http.http2_origin import UNSENT_MAX_BYTES, Http2OriginSide

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pytest
 
 from proxykit.gatekeeper import FakeGatekeeper
-from secondlook.config import Settings
+from secondlook.config.agent import Settings
 from secondlook.proxy.worker import Surroundings, _clients, _set_destinations, build_addons
 
 ALWAYS = "Login Connections Unopened SecondLookAddon Passthrough TrustSeen GatedLayers"

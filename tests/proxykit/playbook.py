@@ -14,7 +14,7 @@ from mitmproxy.proxy.layers.http import HTTPMode
 
 from proxykit.gatekeeper import FakeGatekeeper
 from proxykit.sides import around
-from secondlook.config import DownloadsSettings, TrafficLimitsSettings
+from secondlook.config.traffic import DownloadsSettings, TrafficLimitsSettings
 from secondlook.download.gate.spool import SpoolRoom
 from secondlook.download.judged_files import JudgedFiles
 from secondlook.proxy.access.access import Access

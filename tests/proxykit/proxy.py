@@ -12,7 +12,7 @@ from typing import Any
 
 from proxykit.gatekeeper import FakeGatekeeper
 from proxykit.loop import LoopThread
-from secondlook.config import Settings
+from secondlook.config.agent import Settings
 from secondlook.core.event import Event, EventKind
 from secondlook.core.tls_exception import LOOK_EVERY_S, PASSTHROUGH
 from secondlook.proxy.mitm.transport.fair_selector import FairLoop

@@ -12,7 +12,7 @@ import pytest
 from jinja2.ext import extract_from_ast
 
 import secondlook
-from secondlook.config import BlockPageSettings
+from secondlook.config.record import BlockPageSettings
 from secondlook.core.subject import RequestContext
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Threat, Verdict
 from secondlook.download.asked import Asked

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from secondlook.config import Settings
+from secondlook.config.agent import Settings
 from secondlook.core.event import Event, EventKind, FlagEntry
 from secondlook.core.subject import SubjectKind
 from secondlook.core.tls_exception import Lasting

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from agentkit.house import make_pattern
-from secondlook.config import Settings
+from secondlook.config.agent import Settings
 from secondlook.core.answer import Tier
 from secondlook.core.subject import RequestContext, SubjectKind
 from secondlook.core.verdict import Action, Stage, SubjectClass

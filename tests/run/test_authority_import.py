@@ -16,7 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from cryptography.x509.verification import PolicyBuilder, Store
 from mitmproxy.certs import CertStore
 
-from secondlook.config import Settings
+from secondlook.config.agent import Settings
 from secondlook.proxy.mitm.tls.certificates import SiteCertificates, new_key
 from secondlook.run.authority import make_authority, put_authority
 from secondlook.run.authority_import import MOST_BYTES, RefusedAuthorityError, read_authority

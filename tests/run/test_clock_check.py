@@ -7,7 +7,7 @@ from email.utils import formatdate
 
 import pytest
 
-from secondlook.config import Settings
+from secondlook.config.agent import Settings
 from secondlook.run.diagnosis.clock_check import CLOCK_WRONG_S, clock, compared, date_of, from_the_future
 
 

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from secondlook.config import Settings
+from secondlook.config.agent import Settings
 from secondlook.run.authority import make_authority
 from secondlook.run.diagnosis import diagnosis
 from secondlook.run.diagnosis.diagnosis import diagnose

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from scankit.clamd import Lies, LyingClamd
-from secondlook.config import Settings
+from secondlook.config.agent import Settings
 from secondlook.run.diagnosis.engine_check import OLD_SIGNATURES_S, engines
 from secondlook.scan.rule_set import engine_version
 

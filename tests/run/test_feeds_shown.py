@@ -1,6 +1,6 @@
 """The feeds as the page of lists shows them: on, failing, off, no longer in the settings."""
 
-from secondlook.config import FeedSettings
+from secondlook.config.service import FeedSettings
 from secondlook.run.assembly.answers.feeds_shown import failing_text, feeds_shown
 from secondlook.server.feeds.feed_state import FeedState, write_state
 from secondlook.server.store.feeds_off import Off, write_off

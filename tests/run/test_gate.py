@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 
-from secondlook.config import Settings
+from secondlook.config.agent import Settings
 from secondlook.core.event import EventKind
 from secondlook.ledger.ledger import EventFilter
 from secondlook.run.assembly.check.opening import ledger_of

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from secondlook.agent.check.watch import Watcher
-from secondlook.config import Settings
+from secondlook.config.agent import Settings
 from secondlook.core.event import Event, EventKind
 from secondlook.ground.errors import LedgerError
 from secondlook.ground.tasks import Tasks

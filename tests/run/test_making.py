@@ -11,7 +11,7 @@ import pytest
 
 from e2e import coded
 from ledgerkit.rows import put_rows
-from secondlook.config import Settings
+from secondlook.config.agent import Settings
 from secondlook.ground.errors import LedgerError
 from secondlook.ledger.engine.database import find_place
 from secondlook.ledger.engine.journal import Journal
@@ -172,7 +172,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(state, tmp_path):
     code = (
         "import resource, signal, sys\n"
         "from pathlib import Path\n"
-        "from secondlook.config import Settings\n"
+        "from secondlook.config.agent import Settings\n"
         "from secondlook.run.backup.making import make_backup\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))\n"
@@ -190,7 +190,7 @@ def test_a_full_disk_is_told_and_leaves_nothing(state, tmp_path):
 KILLED = """
 import os, sys
 from pathlib import Path
-from secondlook.config import Settings
+from secondlook.config.agent import Settings
 from secondlook.run.backup import archive, making
 put = archive.Writer._put
 def putting(writer, name, *more):

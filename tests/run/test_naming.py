@@ -5,9 +5,9 @@ import json
 import pytest
 
 from agentkit.hash_lists import build
-from secondlook.config import load_settings
 from secondlook.config.query import PolicySettings, UnverifiableSettings
 from secondlook.config.service import FeedSettings
+from secondlook.config.source import load_settings
 from secondlook.core.answer import Tier
 from secondlook.core.lists.hashlist import HashList
 from secondlook.core.lists.name import parse_list_name

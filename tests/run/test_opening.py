@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 import pytest
 
 from ledgerkit.samples import START, make_flag
-from secondlook.config import Settings
+from secondlook.config.agent import Settings
 from secondlook.ground.errors import LedgerError
 from secondlook.run.assembly.check.opening import ledger_of, ledger_to_read, open_ledger
 

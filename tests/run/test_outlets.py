@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from ledgerkit.made import make_ledger
-from secondlook.config import LogSettings
+from secondlook.config.record import LogSettings
 from secondlook.core.event import Event, EventKind
 from secondlook.ground.ulid import make_id
 from secondlook.ledger.ledger import Ledger, LedgerOptions

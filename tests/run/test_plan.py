@@ -2,7 +2,8 @@
 
 import os
 
-from secondlook.config import Settings, load_settings
+from secondlook.config.agent import Settings
+from secondlook.config.source import load_settings
 from secondlook.run.reload import plan_of
 from secondlook.run.supervisor.plan import Invocation, read_plan, write_plan
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from secondlook.config import Settings
+from secondlook.config.agent import Settings
 from secondlook.core.rules.policy import Level, Mode
 from secondlook.core.verdict import Action, SubjectClass
 from secondlook.ground.errors import ConfigError

@@ -8,7 +8,7 @@ import pytest
 
 from ledgerkit.fake import FakeLedger
 from secondlook.agent.actions.outbox import Outbox
-from secondlook.config import Settings
+from secondlook.config.agent import Settings
 from secondlook.core.event import Event, EventKind
 from secondlook.core.verdict import Risk
 from secondlook.run.assembly.background.reporting import ScanFindings, start_reporting

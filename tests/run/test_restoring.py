@@ -12,7 +12,8 @@ from e2e import coded, prepared
 from e2e.processes import SECONDLOOK
 from ledgerkit.postgres import PostgresServer, find_binaries
 from ledgerkit.rows import all_rows, put_rows
-from secondlook.config import Settings, load_settings
+from secondlook.config.agent import Settings
+from secondlook.config.source import load_settings
 from secondlook.ledger.engine.database import find_place
 from secondlook.ledger.engine.migration import migrate
 from secondlook.ledger.engine.tables import metadata

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from ledgerkit.fake import FakeLedger
-from secondlook.config import Settings
+from secondlook.config.agent import Settings
 from secondlook.core.event import EventKind
 from secondlook.run.assembly.check.scanning import make_rule_keeper, rule_sources
 from secondlook.scan.rule_set import RulesInForce

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from ledgerkit.samples import make_event, make_flag
-from secondlook.config import Settings
+from secondlook.config.agent import Settings
 from secondlook.core.event import EventKind
 from secondlook.run.assembly.background.second_look import hear_recoveries, make_quarantine, make_second_look
 from secondlook.run.assembly.check.opening import open_ledger

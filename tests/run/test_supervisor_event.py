@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from secondlook.config import load_settings
+from secondlook.config.source import load_settings
 from secondlook.run import supervisor_event
 from secondlook.run.assembly.check.opening import ledger_of
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from secondlook.config import Settings
+from secondlook.config.agent import Settings
 from secondlook.core.answer import EMBEDDED, GOOGLE, Tier
 from secondlook.run.assembly.background.updates import make_updater, sources_of
 from secondlook.run.assembly.check.opening import open_ledger

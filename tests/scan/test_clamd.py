@@ -8,7 +8,7 @@ import pytest
 
 from proxykit.samples import EICAR, gzipped, tarred, zipped
 from scankit.clamd import MARK, PUA_MARK, STREAM_MAX_BYTES, WHOLE, YARA_MARK, Lies, real_clamd
-from secondlook.config import ClamdSettings
+from secondlook.config.scan import ClamdSettings
 from secondlook.core.verdict import Risk
 from secondlook.scan.clamd import BACKLOG_BYTES, Clamd, ClamdStream
 from secondlook.scan.clamd_wire import ClamdError

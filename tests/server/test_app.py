@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
-from secondlook.config import LimitsSettings, PublishSettings
+from secondlook.config.service import LimitsSettings, PublishSettings
 from secondlook.core.lists.name import OTHER_PUBLIC
 from secondlook.server.http.app import AppSettings
 from secondlook.server.store.store import ServerStore

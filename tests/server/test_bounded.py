@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 import httpx
 import pytest
 
-from secondlook.config import UpstreamSettings
+from secondlook.config.service import UpstreamSettings
 from secondlook.ground.errors import PatternError, ServiceError
 from secondlook.server.replica import bounded
 from secondlook.server.replica.forwarding import ForwardedFindings

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from e2e.processes import make_certificate
-from secondlook.config import LimitsSettings
+from secondlook.config.service import LimitsSettings
 from secondlook.ground.tcp import listen_on
 from secondlook.server.http.app import AppSettings, ServerApp
 from secondlook.server.http.serving import Serving

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from secondlook.config import PublishSettings
+from secondlook.config.service import PublishSettings
 from secondlook.ground.clock import SystemClock
 from secondlook.server.findings.desk import FindingDesk
 from secondlook.server.findings.intake import Intake

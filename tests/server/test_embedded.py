@@ -7,7 +7,7 @@ from functools import partial
 import httpx
 import pytest
 
-from secondlook.config import FeedSettings, ServerSettings, UpstreamSettings
+from secondlook.config.service import FeedSettings, ServerSettings, UpstreamSettings
 from secondlook.ground.clock import SystemClock
 from secondlook.ground.errors import PatternError, ServiceError
 from secondlook.ground.tcp import listen_on

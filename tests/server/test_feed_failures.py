@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from starlette.responses import Response
 
-from secondlook.config import FeedSettings
+from secondlook.config.service import FeedSettings
 from secondlook.server.feeds import child
 from secondlook.server.feeds.feed_state import FeedState, read_state, write_state
 from secondlook.server.feeds.fetch import fetch

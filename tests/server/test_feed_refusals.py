@@ -7,7 +7,7 @@ import httpx
 import pytest
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 
-from secondlook.config import FeedSettings
+from secondlook.config.service import FeedSettings
 from secondlook.reach import Depth
 from secondlook.server.feeds.feed_state import FeedState, read_state
 from secondlook.server.feeds.fetch import FeedClient, FetchFailed, fetch

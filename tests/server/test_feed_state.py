@@ -2,7 +2,7 @@
 
 import pytest
 
-from secondlook.config import PublishSettings
+from secondlook.config.service import PublishSettings
 from secondlook.server.feeds.feed_state import (
     LATELY_S,
     FeedState,

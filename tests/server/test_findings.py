@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from secondlook.config import PublishSettings
+from secondlook.config.service import PublishSettings
 from secondlook.ground.clock import SystemClock
 from secondlook.server.findings import intake
 from secondlook.server.findings.desk import FindingDesk

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from secondlook.config import LimitsSettings, PublishSettings, UpstreamSettings
+from secondlook.config.service import LimitsSettings, PublishSettings, UpstreamSettings
 from secondlook.ground.clock import SystemClock
 from secondlook.ground.errors import ServiceError
 from secondlook.server.findings.desk import FindingDesk

@@ -13,7 +13,7 @@ import pytest
 from uvicorn.server import ServerState
 
 from e2e.processes import make_certificate
-from secondlook.config import LimitsSettings
+from secondlook.config.service import LimitsSettings
 from secondlook.ground.tcp import listen_on
 from secondlook.server.http.connection import BoundedConnection, Connections, server_settings
 from secondlook.server.http.handshake import Handshake, secured, server_context

@@ -2,7 +2,7 @@
 
 import pytest
 
-from secondlook.config import PublishSettings
+from secondlook.config.service import PublishSettings
 from secondlook.core.verdict import Risk
 from secondlook.server.findings import book, intake
 from secondlook.server.findings.intake import HOUR_S, Intake

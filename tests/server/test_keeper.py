@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 from starlette.responses import Response
 
-from secondlook.config import FeedSettings
+from secondlook.config.service import FeedSettings
 from secondlook.server.feeds.feed_state import read_state
 from serverkit.feeds import HOSTS, TEXT, keeping, listed, packed
 

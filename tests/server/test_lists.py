@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from secondlook.config import PublishSettings
+from secondlook.config.service import PublishSettings
 from secondlook.core.lists.name import OTHER_PUBLIC
 from secondlook.ground.errors import PatternError
 from secondlook.server.http.lists import DEFAULT_PAGE, MAX_PAGE, MIN_WAIT_S, ListMethods, describe_list

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from argon2 import PasswordHasher
 
-from secondlook.config import PublishSettings
+from secondlook.config.service import PublishSettings
 from secondlook.ground.clock import SystemClock
 from secondlook.server.admin.page import MAX_FORM_BYTES, AdminPage
 from secondlook.server.admin.sign_in import TRIES, SignIn

@@ -10,7 +10,7 @@ from hashlib import sha256
 
 import pytest
 
-from secondlook.config import PublishSettings
+from secondlook.config.service import PublishSettings
 from secondlook.ground.errors import PatternError
 from secondlook.server.publish.generation import Generation
 from secondlook.server.publish.publishing import publish

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from secondlook.config import UpstreamSettings
+from secondlook.config.service import UpstreamSettings
 from secondlook.ground.errors import PatternError, SecondLookError, ServiceError
 from secondlook.ground.lock import take_lock
 from secondlook.server.http.app import AppSettings

@@ -7,7 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from proxykit.samples import tarred, zipped
-from secondlook.config import FeedSettings, PublishSettings, Settings
+from secondlook.config.agent import Settings
+from secondlook.config.service import FeedSettings, PublishSettings
 from secondlook.ground.clock import SystemClock
 from secondlook.ground.errors import PatternError
 from secondlook.run.assembly.check.scanning import rule_sources

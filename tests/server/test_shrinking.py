@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from secondlook.config import PublishSettings
+from secondlook.config.service import PublishSettings
 from secondlook.ground.errors import PatternError
 from secondlook.server.publish.publishing import publish
 from secondlook.server.publish.signing import known_public_key

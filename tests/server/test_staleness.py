@@ -1,6 +1,6 @@
 """When a server's lists count as stale (0.1 s)."""
 
-from secondlook.config import FeedSettings, PublishSettings, ServerSettings
+from secondlook.config.service import FeedSettings, PublishSettings, ServerSettings
 from secondlook.server.feeds.feed_state import FeedState, write_state
 from secondlook.server.replica.state import ReplicationState
 from secondlook.server.staleness import stale_since

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from starlette.responses import Response
 
-from secondlook.config import FeedSettings, PublishSettings
+from secondlook.config.service import FeedSettings, PublishSettings
 from secondlook.server.feeds.keeper import FIRST_RETRY_S, IDLE_S, FeedKeeper
 from secondlook.server.feeds.rule_versions import RulesOfFeed, keep_rules, rules_folder
 from secondlook.server.feeds.switching import follow

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from secondlook.config import FeedSettings
+from secondlook.config.service import FeedSettings
 from secondlook.server.feeds.feed_state import read_state
 from secondlook.server.feeds.keeper import FeedKeeper
 from secondlook.server.store.removal import remove

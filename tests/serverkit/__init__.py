@@ -11,7 +11,7 @@ from pathlib import Path
 
 import httpx
 
-from secondlook.config import PublishSettings
+from secondlook.config.service import PublishSettings
 from secondlook.ground.tcp import listen_on
 from secondlook.server.http.app import AppSettings, ServerApp
 from secondlook.server.http.serving import Serving

@@ -8,7 +8,7 @@ from starlette.applications import Starlette
 from starlette.responses import Response
 from starlette.routing import Route
 
-from secondlook.config import FeedSettings, PublishSettings
+from secondlook.config.service import FeedSettings, PublishSettings
 from secondlook.ground.tcp import listen_on
 from secondlook.lookup.address_watch import local_addresses
 from secondlook.resolver import Resolver, look_up

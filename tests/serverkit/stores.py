@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import asynccontextmanager
 
-from secondlook.config import UpstreamSettings
+from secondlook.config.service import UpstreamSettings
 from secondlook.server.http.app import AppSettings
 from secondlook.server.publish.generation import Generation
 from secondlook.server.reader import FileReader, Reader

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from secondlook.config import load_settings
+from secondlook.config.source import load_settings
 from secondlook.setup import service
 
 WORDS = [sys.executable, "-P", "-m", "secondlook", "run", "-c", "/etc/secondlook/proxy.yaml"]

@@ -19,7 +19,7 @@ from secondlook.ground.files import give_to_owner
 from secondlook.run.supervisor.runfile import is_of_a_proxy, last_run
 
 if TYPE_CHECKING:
-    from secondlook.config import Settings
+    from secondlook.config.agent import Settings
     from secondlook.ledger.ledger import Ledger
     from secondlook.run.assembly.answers.answering import Running
 
@@ -188,7 +188,7 @@ def _found_settings(config: Path | None, state: Path | None) -> "tuple[Settings,
     With `--state` alone they are those of the proxy that runs there or was the last to: another configuration
     would know other servers, and answer wrongly.
     """
-    from secondlook.config import load_settings
+    from secondlook.config.source import load_settings
 
     if config is None and state is not None:
         facts = last_run(state)

@@ -9,7 +9,8 @@ from typing import Self
 
 from secondlook.agent import metrics
 from secondlook.agent.check.gatekeeper import Gatekeeper
-from secondlook.config import DownloadsSettings, Settings
+from secondlook.config.agent import Settings
+from secondlook.config.traffic import DownloadsSettings
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Verdict
 from secondlook.download.body.body_type import declared
 from secondlook.download.body.decoding import needs_dictionary

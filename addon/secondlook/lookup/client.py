@@ -18,7 +18,8 @@ from urllib.parse import quote, urlencode, urlsplit
 import httpx
 from google.protobuf.message import DecodeError
 
-from secondlook.config import RemoteServer, UpstreamProxySettings
+from secondlook.config.query import RemoteServer
+from secondlook.config.traffic import UpstreamProxySettings
 from secondlook.core.answer import GOOGLE, MAX_EXPIRY_S, MIN_EXPIRY_S, MOST_PREFIXES
 from secondlook.core.neutralize import inert
 from secondlook.core.url.address import is_loopback

@@ -27,7 +27,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 from urllib.parse import urlsplit
 
-from secondlook.config import LocationSettings, Reference
+from secondlook.config.query import LocationSettings, Reference
 from secondlook.core.asking.schedule import Backoff
 from secondlook.ground.trust import trust
 from secondlook.lookup.address_watch import AddressWatch, local_addresses

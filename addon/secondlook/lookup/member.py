@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from secondlook.config import CircuitSettings
+from secondlook.config.query import CircuitSettings
 from secondlook.core.answer import Tier
 from secondlook.core.asking.circuit import Circuit, CircuitState
 from secondlook.core.asking.plan import LatencyWindow

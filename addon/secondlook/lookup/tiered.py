@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from secondlook.config import RemoteServer, ServersSettings, UpstreamProxySettings
+from secondlook.config.query import RemoteServer, ServersSettings
+from secondlook.config.traffic import UpstreamProxySettings
 from secondlook.core.answer import MAX_EXPIRY_S, MIN_EXPIRY_S, Tier, TierAnswer
 from secondlook.core.asking.circuit import CircuitState
 from secondlook.core.event import Event, EventKind

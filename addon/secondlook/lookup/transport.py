@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import httpcore
 import httpx
 
-from secondlook.config import UpstreamProxySettings
+from secondlook.config.traffic import UpstreamProxySettings
 from secondlook.core.url.address import is_loopback
 from secondlook.ground.trust import trust, trust_for
 

@@ -14,7 +14,7 @@ from mitmproxy.proxy import mode_specs
 
 from secondlook.agent import metrics
 from secondlook.agent.check.gatekeeper import Gatekeeper
-from secondlook.config import TrafficLimitsSettings
+from secondlook.config.traffic import TrafficLimitsSettings
 from secondlook.core.display import shown_host
 from secondlook.core.event import Event
 from secondlook.core.subject import RequestContext, UrlSubject

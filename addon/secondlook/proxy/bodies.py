@@ -5,7 +5,7 @@ from collections.abc import Awaitable
 from mitmproxy import http
 
 from secondlook.agent.check.gatekeeper import Gatekeeper
-from secondlook.config import DownloadsSettings
+from secondlook.config.traffic import DownloadsSettings
 from secondlook.download.body.cutting import Cut
 from secondlook.download.body.ranges import Piece, WantedRange
 from secondlook.download.body.response_facts import (

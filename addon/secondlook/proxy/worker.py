@@ -15,7 +15,8 @@ from mitmproxy.proxy import mode_servers, mode_specs
 
 from secondlook.agent.check.gatekeeper import Gatekeeper
 from secondlook.agent.signin import RefusedPasswords
-from secondlook.config import ClientsSettings, Settings
+from secondlook.config.agent import Settings
+from secondlook.config.traffic import ClientsSettings
 from secondlook.ground.clock import SystemClock
 from secondlook.ground.ulid import Identifiers
 from secondlook.ledger.log.privacy import Discretion

@@ -13,7 +13,8 @@ from mitmproxy import ctx
 
 from secondlook.agent.check.watch import Watcher
 from secondlook.agent.metrics import count_events
-from secondlook.config import Settings, load_settings
+from secondlook.config.agent import Settings
+from secondlook.config.source import load_settings
 from secondlook.proxy.worker import Surroundings, build_addons
 from secondlook.run.assembly.background.background import start_background
 from secondlook.run.assembly.check.opening import open_ledger

@@ -4,7 +4,7 @@ import asyncio
 import socket
 from collections.abc import Callable
 
-from secondlook.config import Settings
+from secondlook.config.agent import Settings
 from secondlook.download.judging import BodyJudge
 from secondlook.gateway.complaints import Complaints
 from secondlook.gateway.helper_listener import HelperListener

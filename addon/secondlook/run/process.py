@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from secondlook.config import Settings
+from secondlook.config.agent import Settings
 from secondlook.ground import collector
 from secondlook.ground.errors import ConfigError, LedgerError
 from secondlook.ground.memory import keep_giving_back

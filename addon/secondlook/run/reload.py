@@ -5,7 +5,8 @@ import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from secondlook.config import SINGLE_WORKER_MODES, Settings, load_settings
+from secondlook.config.agent import SINGLE_WORKER_MODES, Settings
+from secondlook.config.source import load_settings
 from secondlook.ground import collector
 from secondlook.ground.errors import ConfigError
 from secondlook.run.assembly.check.policies import config_rules

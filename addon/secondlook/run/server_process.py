@@ -4,7 +4,7 @@ import asyncio
 import signal
 import sys
 
-from secondlook.config import ServerSettings
+from secondlook.config.service import ServerSettings
 from secondlook.ground import collector
 from secondlook.ground.memory import keep_giving_back, share_heaps
 from secondlook.ground.repeated_lines import begin_log

@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from secondlook.config import Group, Settings
+from secondlook.config.agent import Settings
 from secondlook.config.document import Key
 from secondlook.config.edit import append_item, set_value, values_of
 from secondlook.config.service import RULES
+from secondlook.config.traffic import Group
 from secondlook.config.value import parse_span
 from secondlook.review.operations.refused import Refused
 

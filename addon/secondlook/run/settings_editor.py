@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from secondlook.config import FeedSettings, InvalidConfigError, Settings
-from secondlook.config.document import Fault
+from secondlook.config.agent import Settings
+from secondlook.config.document import Fault, InvalidConfigError
 from secondlook.config.edit import CannotEditError
+from secondlook.config.service import FeedSettings
 from secondlook.core.event import Event, EventKind
 from secondlook.core.lists.feed_format import Format
 from secondlook.core.verdict import Risk, Threat

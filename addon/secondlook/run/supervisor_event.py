@@ -4,7 +4,7 @@ import json
 import sys
 import time
 
-from secondlook.config import Settings
+from secondlook.config.agent import Settings
 from secondlook.core.event import Event, EventKind
 from secondlook.ground import collector
 from secondlook.ground.errors import LedgerError

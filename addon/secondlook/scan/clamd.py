@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from typing import Final
 
-from secondlook.config import ClamdSettings
+from secondlook.config.scan import ClamdSettings
 from secondlook.core.asking.circuit import Circuit
 from secondlook.core.scan import CLAMD, Detection, EngineReport
 from secondlook.scan.clamd_wire import (

@@ -5,7 +5,8 @@ import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from secondlook.config import FeedSettings, LimitsSettings, UpstreamProxySettings
+from secondlook.config.service import FeedSettings, LimitsSettings
+from secondlook.config.traffic import UpstreamProxySettings
 from secondlook.ground.clock import Clock
 from secondlook.ground.errors import PatternError
 from secondlook.ground.lanes import LISTS

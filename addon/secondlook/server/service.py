@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from starlette.types import ASGIApp
 
-from secondlook.config import ServerSettings
 from secondlook.config.own_hosts import own_hosts
+from secondlook.config.service import ServerSettings
 from secondlook.ground.clock import SystemClock
 from secondlook.ground.errors import SecondLookError
 from secondlook.ground.instant import rfc3339

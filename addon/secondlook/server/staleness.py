@@ -1,6 +1,6 @@
 """Since when nothing came in: no publication and no feed as it was, or nothing that a replica asked for."""
 
-from secondlook.config import ServerSettings
+from secondlook.config.service import ServerSettings
 from secondlook.server.feeds.feed_state import read_state
 from secondlook.server.replica.state import ReplicationState
 from secondlook.server.store.store import FEEDS_FOLDER, ServerStore

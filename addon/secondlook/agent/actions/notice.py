@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import quote, urlsplit
 
-from secondlook.config import UpstreamProxySettings
+from secondlook.config.traffic import UpstreamProxySettings
 from secondlook.core.event import ConfirmedEntry, Event
 from secondlook.core.neutralize import inert
 from secondlook.core.rules.client import ERASED, mention, network_of

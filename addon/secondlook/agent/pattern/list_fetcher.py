@@ -14,7 +14,7 @@ from secondlook.agent.pattern.files import Stamp, StampedList, open_list
 from secondlook.agent.pattern.list_update import Offer, TakenList, left_out, take_list
 from secondlook.agent.pattern.rota import Rota
 from secondlook.agent.pattern.source import UpdateSource, Wanted, served_generation, wanted_lists
-from secondlook.config import PatternSettings
+from secondlook.config.query import PatternSettings
 from secondlook.core.answer import Tier
 from secondlook.core.lists.hashlist import HashList
 from secondlook.ground.clock import Clock

@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from secondlook.agent.pattern.files import LATELY_S, StampedList
 from secondlook.agent.pattern.members import MIN_WIDTH
-from secondlook.config import PatternSettings
+from secondlook.config.query import PatternSettings
 from secondlook.core.digest import FULL_HASH_BYTES
 from secondlook.core.lists.hashlist import HashList
 from secondlook.core.lists.name import ListName, Role

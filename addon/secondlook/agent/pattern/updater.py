@@ -40,7 +40,7 @@ from secondlook.agent.pattern.next_stamp import next_stamp
 from secondlook.agent.pattern.rota import Rota
 from secondlook.agent.pattern.source import RETRY, UpdateOutcome, UpdateSource
 from secondlook.agent.ports import EventSink
-from secondlook.config import PatternSettings, ServersSettings
+from secondlook.config.query import PatternSettings, ServersSettings
 from secondlook.core.answer import Tier
 from secondlook.core.event import EventKind
 from secondlook.core.rules.rule import SET_BACK_S

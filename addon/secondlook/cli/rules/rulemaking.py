@@ -14,7 +14,7 @@ from secondlook.cli.output import fail, print_json, print_line, time_text
 from secondlook.core.rules.rule import LONGEST_RULE_S, SHORTEST_S, Rule, Scope
 
 if TYPE_CHECKING:
-    from secondlook.config import Settings
+    from secondlook.config.agent import Settings
 
 
 _WHATEVER = {"allow": "also one that is listed", "block": "also one on no list"}

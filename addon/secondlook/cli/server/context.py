@@ -19,7 +19,7 @@ from secondlook.server.store.names import BASE_LISTS, THREATS
 from secondlook.server.store.store import ServerStore
 
 if TYPE_CHECKING:
-    from secondlook.config import ServerSettings
+    from secondlook.config.service import ServerSettings
 
 SERVER_CONFIG_NAME = "server.yaml"
 LISTS = (
@@ -65,7 +65,7 @@ class ServerContext(Context):
 
     @cached_property
     def _opened(self) -> "tuple[ServerSettings, ServerStore, bool]":
-        from secondlook.config import load_server_settings
+        from secondlook.config.source import load_server_settings
 
         config, state = self._given
         if config is None and Path(SERVER_CONFIG_NAME).is_file():

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from secondlook.agent.ports import Scan
-from secondlook.config import ArchiveSettings, ScanSettings
+from secondlook.config.scan import ScanSettings
+from secondlook.config.traffic import ArchiveSettings
 from secondlook.core.scan import CLAMD, YARA, EngineReport, worst
 from secondlook.core.subject import FileSubject
 from secondlook.core.verdict import Risk

@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
-from secondlook.config import ArchiveSettings, ScanSettings
+from secondlook.config.scan import ScanSettings
+from secondlook.config.traffic import ArchiveSettings
 from secondlook.core.scan import CLAMD, YARA, EngineReport
 from secondlook.download.examination.inspector import ArchiveInspector, Inside, rule_look
 from secondlook.ground.lanes import FILES

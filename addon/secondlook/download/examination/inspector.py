@@ -14,7 +14,8 @@ from typing import IO, Any, Protocol
 
 from lru import LRU
 
-from secondlook.config import ArchiveSettings, ScanSettings
+from secondlook.config.scan import ScanSettings
+from secondlook.config.traffic import ArchiveSettings
 from secondlook.core.scan import YARA, Detection, EngineReport
 from secondlook.download.archives.archive import ArchiveLimits
 from secondlook.download.examination import reader as reading

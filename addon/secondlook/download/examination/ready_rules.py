@@ -15,7 +15,7 @@ import contextlib
 import logging
 from pathlib import Path
 
-from secondlook.config import ScanSettings
+from secondlook.config.scan import ScanSettings
 from secondlook.download.examination.inspector import ArchiveInspector, RuleLook, rule_look
 from secondlook.scan.rule_set import RulesInForce
 

@@ -4,7 +4,7 @@ from typing import Protocol
 
 from mitmproxy import http
 
-from secondlook.config import TrafficLimitsSettings
+from secondlook.config.traffic import TrafficLimitsSettings
 from secondlook.core.verdict import Decision
 from secondlook.proxy.bodies import Bodies
 

@@ -25,7 +25,7 @@ from typing import Final
 
 from secondlook.agent.pattern.change import folder_lock
 from secondlook.agent.pattern.files import FOLDER, PAST, read_stamp
-from secondlook.config import Settings
+from secondlook.config.agent import Settings
 from secondlook.ground.errors import PatternError
 from secondlook.ground.instant import rfc3339
 from secondlook.ground.lock import locked, take_lock

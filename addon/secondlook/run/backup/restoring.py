@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from secondlook.agent.pattern.files import FOLDER
-from secondlook.config import Settings, load_settings
+from secondlook.config.agent import Settings
+from secondlook.config.source import load_settings
 from secondlook.ground.errors import ConfigError
 from secondlook.ground.files import give_to_owner, replacing, rewrite, sync_folder, write_whole
 from secondlook.ledger.engine.database import find_place

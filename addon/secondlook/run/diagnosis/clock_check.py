@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 
-from secondlook.config import Settings
+from secondlook.config.agent import Settings
 from secondlook.run.diagnosis.finding import NETWORK_TIMEOUT_S, Finding
 
 CLOCK_WRONG_S = 120.0

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from secondlook.agent.pattern import change
-from secondlook.config import Settings
+from secondlook.config.agent import Settings
 from secondlook.core.answer import Tier
 from secondlook.ground.called import typed
 from secondlook.ground.errors import LedgerError, PatternError

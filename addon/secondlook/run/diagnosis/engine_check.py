@@ -3,7 +3,7 @@
 import os
 from collections.abc import AsyncIterator
 
-from secondlook.config import Settings
+from secondlook.config.agent import Settings
 from secondlook.config.extra import has
 from secondlook.ground.lanes import STATE
 from secondlook.run.diagnosis.finding import Finding

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from secondlook.config import SINGLE_WORKER_MODES
+from secondlook.config.agent import SINGLE_WORKER_MODES
 from secondlook.run.diagnosis.finding import NETWORK_TIMEOUT_S, Finding
 from secondlook.run.supervisor.listening import visited
 

@@ -44,7 +44,7 @@ class Endpoints:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One configuration, validated: `settings` is the JSON of `secondlook.config.Settings`."""
+    """One configuration, validated: `settings` is the JSON of `secondlook.config.agent.Settings`."""
 
     settings: str
     state: str

@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from secondlook.config import FeedSettings, PublishSettings
+from secondlook.config.service import FeedSettings, PublishSettings
 from secondlook.ground import collector
 from secondlook.ground.children import answer_order, ask_child
 from secondlook.server.feeds.known_good import take_guard

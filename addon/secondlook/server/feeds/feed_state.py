@@ -5,7 +5,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Final
 
-from secondlook.config import PublishSettings
+from secondlook.config.service import PublishSettings
 from secondlook.ground.files import write_whole
 from secondlook.ground.json_text import read_json
 from secondlook.server.store.store import dump_json

@@ -15,7 +15,8 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 
-from secondlook.config import FeedSettings, UpstreamProxySettings
+from secondlook.config.service import FeedSettings
+from secondlook.config.traffic import UpstreamProxySettings
 from secondlook.core.url.address import parse_address
 from secondlook.feeds.entries.entry import FeedRefused
 from secondlook.feeds.unpacking.stream import ENCODINGS, PIECE_BYTES, decoded

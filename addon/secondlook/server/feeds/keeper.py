@@ -12,8 +12,8 @@ from contextlib import suppress
 from dataclasses import replace
 from random import random
 
-from secondlook.config import FeedSettings, PublishSettings, UpstreamProxySettings
-from secondlook.config.service import RULES
+from secondlook.config.service import RULES, FeedSettings, PublishSettings
+from secondlook.config.traffic import UpstreamProxySettings
 from secondlook.ground.called import typed
 from secondlook.ground.children import ChildFailedError
 from secondlook.ground.clock import Clock, SettledTime

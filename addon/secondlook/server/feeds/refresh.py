@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from secondlook.config import PublishSettings
+from secondlook.config.service import PublishSettings
 from secondlook.ground.called import typed
 from secondlook.ground.files import replacing
 from secondlook.server.feeds.feed_state import SHRUNK, too_few

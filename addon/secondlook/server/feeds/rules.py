@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from hashlib import file_digest, sha256
 from pathlib import Path
 
-from secondlook.config import PublishSettings
+from secondlook.config.service import PublishSettings
 from secondlook.ground.errors import PatternError
 from secondlook.ground.lanes import LISTS
 from secondlook.scan.compiling import RuleSource, compile_in_child

@@ -10,8 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from secondlook.config import FeedSettings
-from secondlook.config.service import RULES
+from secondlook.config.service import RULES, FeedSettings
 from secondlook.server.feeds.feed_state import read_state
 from secondlook.server.feeds.rule_versions import FOLDER, rules_folder
 from secondlook.server.store.feed_alerts import not_published_yet

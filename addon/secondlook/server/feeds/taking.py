@@ -7,8 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from secondlook.config import FeedSettings, PublishSettings
-from secondlook.config.service import RULES
+from secondlook.config.service import RULES, FeedSettings, PublishSettings
 from secondlook.core.verdict import Risk, Threat
 from secondlook.server.feeds.child import take_feed_in_child, take_guard_in_child
 from secondlook.server.feeds.feed_state import FeedState

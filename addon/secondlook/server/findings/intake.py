@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from secondlook.config import PublishSettings
+from secondlook.config.service import PublishSettings
 from secondlook.core.lists.name import ListName
 from secondlook.core.subject import SubjectKind
 from secondlook.core.url.address import counted_address

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from secondlook.config import LimitsSettings, PublishSettings
+from secondlook.config.service import LimitsSettings, PublishSettings
 from secondlook.ground.errors import SecondLookError
 from secondlook.server.http.access import Balancers, Rate, Tokens
 from secondlook.server.http.answer import Answer, error_answer, message_answer

@@ -19,7 +19,7 @@ from typing import Any, Final, Protocol, override
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from secondlook.config import LimitsSettings
+from secondlook.config.service import LimitsSettings
 from secondlook.core.url.address import counted_address
 
 HEADER_OVERHEAD_BYTES: Final = 4  # ": " and the line's end

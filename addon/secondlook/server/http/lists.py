@@ -4,7 +4,7 @@ import base64
 import binascii
 from collections.abc import Mapping
 
-from secondlook.config import PublishSettings
+from secondlook.config.service import PublishSettings
 from secondlook.core.lists.name import Role
 from secondlook.ground.errors import PatternError
 from secondlook.server.http.answer import PROTOBUF, Answer, message_answer

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from secondlook.config import PublishSettings
+from secondlook.config.service import PublishSettings
 from secondlook.core.digest import sha256
 from secondlook.core.lists.name import ListName, Role
 from secondlook.core.subject import SubjectKind

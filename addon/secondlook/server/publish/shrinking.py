@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from secondlook.config import PublishSettings
+from secondlook.config.service import PublishSettings
 from secondlook.core.lists.name import Role
 from secondlook.ground.errors import PatternError
 from secondlook.server.publish.generation import Generation, PublishedList, Reduction

@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 import httpx
 
-from secondlook.config import UpstreamSettings
+from secondlook.config.service import UpstreamSettings
 from secondlook.ground.errors import PatternError, ServiceError
 from secondlook.ground.trust import trust_for
 from secondlook.server.replica.bounded import PLAIN, whole, within

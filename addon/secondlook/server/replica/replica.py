@@ -20,7 +20,7 @@ from typing import Any, Final
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from secondlook.config import PublishSettings, UpstreamSettings
+from secondlook.config.service import PublishSettings, UpstreamSettings
 from secondlook.ground.errors import PatternError, ServiceError
 from secondlook.ground.json_text import read_json
 from secondlook.ground.lanes import LISTS

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from secondlook.agent.check.watch import Watcher
-from secondlook.config import Settings
+from secondlook.config.agent import Settings
 from secondlook.ground.json_text import read_json
 from secondlook.ground.lanes import COMMANDS
 from secondlook.ledger.ledger import Ledger

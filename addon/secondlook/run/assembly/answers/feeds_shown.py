@@ -2,8 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from secondlook.config import FeedSettings
-from secondlook.config.service import RULES
+from secondlook.config.service import RULES, FeedSettings
 from secondlook.ground.instant import rfc3339
 from secondlook.review.program import Json
 from secondlook.server.feeds.feed_state import read_state

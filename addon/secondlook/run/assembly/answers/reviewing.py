@@ -10,7 +10,8 @@ from secondlook.agent.pattern import change
 from secondlook.agent.pattern.files import Stamp, read_stamp
 from secondlook.agent.pattern.updater import PatternUpdater
 from secondlook.agent.recheck.rechecker import Rechecker
-from secondlook.config import LimitsSettings, Settings
+from secondlook.config.agent import Settings
+from secondlook.config.service import LimitsSettings
 from secondlook.core.display import as_sentence
 from secondlook.core.lists.pattern import ListInfo
 from secondlook.core.rules.client import network_of

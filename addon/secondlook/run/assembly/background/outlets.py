@@ -15,7 +15,8 @@ from typing import Protocol
 
 import httpx
 
-from secondlook.config import LogSettings, SyslogSettings, UpstreamProxySettings, WebhookSettings
+from secondlook.config.record import LogSettings, SyslogSettings, WebhookSettings
+from secondlook.config.traffic import UpstreamProxySettings
 from secondlook.core.event import Event
 from secondlook.ground.errors import LedgerError
 from secondlook.ground.files import write_whole

@@ -14,7 +14,7 @@ from secondlook.agent.recheck.refetch import Refetcher, RefetchLimits
 from secondlook.agent.recheck.renewal import Renewal
 from secondlook.agent.recheck.rescan import Rescan
 from secondlook.agent.recheck.retro_check import RetroCheck
-from secondlook.config import Settings
+from secondlook.config.agent import Settings
 from secondlook.core.event import Event, EventKind
 from secondlook.download.examination.file_scanner import FileScanner
 from secondlook.ledger.ledger import EventFilter

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from secondlook.agent.pattern.source import UpdateSource
 from secondlook.agent.pattern.updater import PatternUpdater
-from secondlook.config import ServersSettings
+from secondlook.config.query import ServersSettings
 from secondlook.core.answer import EMBEDDED, GOOGLE, Tier
 from secondlook.run.assembly.check.parts import Parts
 from secondlook.wire.signature import read_public_key

@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from secondlook.agent.pattern.files import load_pattern
-from secondlook.config import Settings
+from secondlook.config.agent import Settings
 from secondlook.core.answer import Tier, TierAnswer
 from secondlook.core.lists.pattern import Pattern
 from secondlook.core.rules.rulebook import RuleBook

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from secondlook.agent.pattern.files import load_pattern
-from secondlook.config import Settings
+from secondlook.config.agent import Settings
 from secondlook.config.query import PolicySettings
 from secondlook.config.service import FeedSettings
 from secondlook.core.answer import Tier

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from secondlook.config import Settings
+from secondlook.config.agent import Settings
 from secondlook.ground.errors import LedgerError
 from secondlook.ledger.ledger import Ledger, LedgerOptions
 from secondlook.run.supervisor.runfile import LEDGER_FILE, is_of_a_proxy

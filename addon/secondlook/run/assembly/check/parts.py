@@ -20,7 +20,7 @@ from secondlook.agent.check.checker import Checker
 from secondlook.agent.check.gatekeeper import Gatekeeper
 from secondlook.agent.check.view import LocalView
 from secondlook.agent.check.watch import ELSEWHERE_S
-from secondlook.config import Settings
+from secondlook.config.agent import Settings
 from secondlook.core.asking.cache import AnswerCache, SavedCacheError
 from secondlook.core.event import Event, EventKind
 from secondlook.core.lists.pattern import Pattern

@@ -4,7 +4,9 @@ import hashlib
 from collections.abc import Iterator
 
 from secondlook.agent.check.groups import ClientGroup, Policies
-from secondlook.config import Group, PolicySettings, Settings
+from secondlook.config.agent import Settings
+from secondlook.config.query import PolicySettings
+from secondlook.config.traffic import Group
 from secondlook.core.rules.policy import Level, Mode, Policy
 from secondlook.core.rules.rule import Rule
 from secondlook.core.rules.subject import RuleSubjectError, parse_subject

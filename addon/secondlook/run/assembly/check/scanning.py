@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from secondlook.config import Settings
+from secondlook.config.agent import Settings
 from secondlook.core.event import Event, EventKind
 from secondlook.core.scan import CLAMD
 from secondlook.download.examination.file_scanner import FileScanner
