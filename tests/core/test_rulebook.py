@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from secondlook.core.digest import file_subject, sha256
 from secondlook.core.rules.client import names_client
 from secondlook.core.rules.rule import SET_BACK_S, Rule, Scope
-from secondlook.core.rules.rulebook import RuleBook
+from secondlook.core.rules.rulebook import RuleBook, contrary, overruling
 from secondlook.core.rules.subject import parse_subject
 from secondlook.core.url.canonical import url_subject
-from secondlook.suffix import PublicSuffixes
+from secondlook.suffix import PublicSuffixes, load_suffixes
 
 NOW = 1000.0
 numbers = itertools.count()
@@ -256,3 +256,36 @@ def test_many_rules_and_long_paths_cost_little(suffixes):
     assert book.match(url_subject("http://x.host1999.test/", suffixes), None, None, NOW) is not None
     long = url_subject("http://q.test/" + "a/" * 30_000, suffixes)
     assert book.match(long, None, None, NOW) is None
+
+
+def rule(action, subject, **more):
+    scope, normal = parse_subject(subject, load_suffixes())
+    values = {"id": f"{action} {subject}", "client": None, "reason": None, "created": 1.0, "expires": None}
+    return Rule(action=action, scope=scope, subject=normal, **{**values, **more})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "stronger"),
+    [
+        (rule("allow", "a.example"), rule("block", "a.example"), True),
+        (rule("block", "a.example"), rule("allow", "a.example"), False),  # on a tie allow wins
+        (rule("allow", "a.example", expires=NOW), rule("block", "a.example"), False),
+        (rule("allow", "a.example", client="10.0.0.7"), rule("block", "a.example"), False),
+        (rule("block", "http://a.example/x"), rule("allow", "a.example"), False),
+        (rule("block", "http://a.example/"), rule("allow", "a.example"), True),  # a prefix before a host
+        (rule("allow", "ab" * 32), rule("block", "ab" * 32), True),
+        (rule("allow", "a.example"), rule("block", "/a[.]example/"), False),  # of an expression: nothing
+    ],
+)
+def test_the_stronger_rule_about_the_very_thing_is_found(old, new, stronger):
+    assert overruling(new, [old, new], NOW, load_suffixes()) == (old if stronger else None)
+
+
+def test_only_the_same_subject_and_client_of_an_operator_s_rule_is_the_contrary():
+    new = rule("block", "a.example")
+    assert contrary(rule("allow", "a.example"), new)
+    assert not contrary(rule("block", "a.example"), new)
+    assert not contrary(rule("allow", "=a.example"), new)
+    assert not contrary(rule("allow", "a.example", client="10.0.0.7"), new)
+    assert not contrary(rule("allow", "a.example", source="config"), new)
+    assert new.scope is Scope.DOMAIN

@@ -7,8 +7,17 @@ from email.utils import formatdate
 
 import pytest
 
+from agentkit.ledger import FakeLedger
+from agentkit.virtual import FakeClock, VirtualLoop
 from secondlook.config.agent import Settings
-from secondlook.run.diagnosis.clock_check import CLOCK_WRONG_S, clock, compared, date_of, from_the_future
+from secondlook.run.diagnosis.clock_check import (
+    CLOCK_WRONG_S,
+    clock,
+    compared,
+    date_of,
+    from_the_future,
+    watch_clock,
+)
 
 
 async def asked(date: bytes, ask):
@@ -90,3 +99,36 @@ def test_the_clock_is_held_against_a_feed(tmp_path, off_s, age_s, result):
     found = asyncio.run(asked(date, ask))
     assert (found.check, found.result) == ("clock", result)
     assert ("ahead of" in found.text) == (result == "problem" and off_s > 0)
+
+
+@pytest.fixture
+def details():
+    """What is logged when the clock is moved by so many seconds, one after the other."""
+    loop = VirtualLoop()
+    clock = FakeClock(loop)
+    ledger = FakeLedger(clock)
+
+    async def scene(jumps):
+        watching = asyncio.create_task(watch_clock(ledger.recorder, clock))
+        for jump_s in jumps:
+            await asyncio.sleep(20.0)
+            clock.jump(jump_s)
+        await asyncio.sleep(20.0)
+        watching.cancel()
+        return [event.detail for event in ledger.recorded]
+
+    yield lambda *jumps: loop.run_until_complete(scene(jumps))
+    loop.close()
+
+
+def test_each_jump_is_told_once(details):
+    assert details(60 * 86_400.0, -60 * 86_400.0, 600.0, -5 * 3600.0) == [
+        "the clock was set forward by 60 days; nothing expires because of it",
+        "the clock was set back by 60 days; nothing expires because of it",
+        "the clock was set forward by 10 minutes; nothing expires because of it",
+        "the clock was set back by 5 hours; nothing expires because of it",
+    ]
+
+
+def test_a_clock_that_is_kept_right_is_no_news(details):
+    assert details(0.5, -0.5, 30.0) == []

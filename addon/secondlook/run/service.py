@@ -30,7 +30,7 @@ from secondlook.run.assembly.check.opening import open_ledger
 from secondlook.run.assembly.check.parts import Parts
 from secondlook.run.assembly.monitoring.ended_counters import fold_again
 from secondlook.run.assembly.monitoring.ready import why_not_ready
-from secondlook.run.diagnosis.clock_watch import watch_clock
+from secondlook.run.diagnosis.clock_check import watch_clock
 from secondlook.run.diagnosis.stall import watch_stalls
 from secondlook.run.process import Process, run
 from secondlook.run.settings_editor import SettingsEditor

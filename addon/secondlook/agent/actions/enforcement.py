@@ -18,8 +18,7 @@ from typing import NamedTuple, Protocol
 from secondlook.agent import metrics
 from secondlook.agent.actions.notice import confirmed_notice
 from secondlook.agent.actions.notifier import Notifier
-from secondlook.agent.check.reblock import reblock_entry
-from secondlook.agent.check.record import closing_event, confirmed_from_entry, let_through
+from secondlook.agent.check.record import closing_event, confirmed_from_entry, let_through, reblock_entry
 from secondlook.agent.check.view import LocalView
 from secondlook.agent.ports import ConfirmedSet, EventSink, Visits
 from secondlook.core.event import ConfirmedEntry, Event, EventKind, FlagEntry, QueueEntry

@@ -28,7 +28,8 @@ from secondlook.agent.ports import Lookup
 from secondlook.core.answer import Tier
 from secondlook.core.asking.cache import AnswerCache
 from secondlook.core.subject import RequestContext, Subject, SubjectKind, UrlSubject
-from secondlook.core.url.canonical import Suffixes, url_subject, url_subject_from_parts
+from secondlook.core.url.canonical import url_subject, url_subject_from_parts
+from secondlook.core.url.expression import Suffixes
 from secondlook.core.verdict import Action, Decision, Evidence, Stage, Step, SubjectClass, Verdict
 from secondlook.ground.clock import Clock
 

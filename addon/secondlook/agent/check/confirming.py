@@ -8,8 +8,7 @@ import logging
 from collections.abc import Callable, Coroutine
 
 from secondlook.agent.check.checker import Checker
-from secondlook.agent.check.reblock import reblock_entry
-from secondlook.agent.check.record import confirmed_entry
+from secondlook.agent.check.record import confirmed_entry, reblock_entry
 from secondlook.agent.ports import ConfirmedSet
 from secondlook.core.event import ConfirmedEntry
 from secondlook.core.subject import FileSubject, RequestContext, Subject

@@ -1,12 +1,15 @@
 """Decisions as ledger records: what is written about a check, and what waits for the second look."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 from urllib.parse import urlsplit
 
+from secondlook.agent.check.view import REBLOCK
 from secondlook.core.event import ConfirmedEntry, Event, EventKind, FlagEntry, QueueEntry
 from secondlook.core.neutralize import inert
-from secondlook.core.subject import FileSubject, RequestContext, Subject, UrlSubject
+from secondlook.core.subject import FileSubject, RequestContext, Subject, SubjectKind, UrlSubject
 from secondlook.core.url.canonical import MAX_HOST_CHARS
 from secondlook.core.verdict import Decision, Evidence, Stage, Step, SubjectClass
 from secondlook.ground.ulid import make_id
@@ -234,3 +237,24 @@ def closing_event(
 def let_through(visits: Sequence[Event]) -> list[dict[str, object]]:
     """Return which clients got through and when, for the event and the notice of a confirmation."""
     return [{"client": visit.client, "user": visit.user, "time": visit.time} for visit in visits]
+
+
+def reblock_entry(file: ConfirmedEntry, origin: UrlSubject, *, until: float) -> ConfirmedEntry:
+    """Make the entry that refuses the URL of a confirmed file until an instant (Unix seconds).
+
+    The file is judged by content again then: a shared URL must not stay blocked for ever. Such an entry ends
+    by its time alone, asks nobody, and has an identity of its own, so that it never replaces a finding about
+    the URL itself.
+    """
+    return replace(
+        file,
+        identity=sha256(b"reblock\0" + origin.hashes[0]).digest(),
+        hit=origin.hashes[0],
+        kind=SubjectKind.URL,
+        source=REBLOCK,
+        tier=None,
+        expires_at=until,
+        expression=origin.expressions[0],
+        host=origin.host,
+        cls=SubjectClass.DOWNLOAD,
+    )

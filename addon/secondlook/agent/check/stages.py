@@ -16,7 +16,7 @@ from secondlook.agent.check.view import REBLOCK, Snapshot
 from secondlook.core.event import ConfirmedEntry
 from secondlook.core.rules.rule import Rule
 from secondlook.core.subject import FileSubject, RequestContext, Subject, SubjectKind, UrlSubject
-from secondlook.core.url.canonical import Suffixes
+from secondlook.core.url.expression import Suffixes
 from secondlook.core.verdict import SEVERITY, Evidence, Risk, Stage, Step, SubjectClass
 
 OVERRIDE = "override"  # source of a rule made by a user on the block page: never for downloads

@@ -70,7 +70,7 @@ def make_rule(
     report: bool,
 ) -> None:
     """Write a rule into the ledger and show it; workers take it up within a second."""
-    from secondlook.core.rules.overruling import contrary, overruling
+    from secondlook.core.rules.rulebook import contrary, overruling
     from secondlook.core.rules.subject import RuleSubjectError, parse_subject
     from secondlook.ledger.log.shape import rule_json, rule_subject
     from secondlook.suffix import load_suffixes
@@ -146,7 +146,7 @@ def _lasting(duration: str | None) -> float | None:
 
 
 def _warn(stronger: Rule, rule: Rule, written: str) -> None:
-    from secondlook.core.rules.overruling import contrary
+    from secondlook.core.rules.rulebook import contrary
     from secondlook.ledger.log.shape import rule_subject
 
     until = "always" if stronger.expires is None else f"until {time_text(stronger.expires)}"

@@ -23,17 +23,6 @@ from secondlook.core.subject import UrlSubject
 from secondlook.core.url.address import ends_in_number, host_text, parse_ipv4, parse_ipv6
 from secondlook.core.url.expression import Suffixes, expressions
 
-__all__ = [
-    "WEB_PORTS",
-    "CanonicalUrl",
-    "Suffixes",
-    "canonical_host",
-    "canonicalize",
-    "origin_text",
-    "url_subject",
-    "url_subject_from_parts",
-]
-
 MAX_URL_CHARS = 65_536  # of the URL as given, and of its canonical form
 MAX_HOST_CHARS = 253  # what DNS can carry
 MAX_TARGET_CHARS = 65_000  # of path and query, leaving room for scheme and host

@@ -3,9 +3,8 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from secondlook.core.rules.overruling import overruling
 from secondlook.core.rules.rule import LONGEST_RULE_S, SHORTEST_S, Rule
-from secondlook.core.rules.rulebook import RuleBook
+from secondlook.core.rules.rulebook import RuleBook, overruling
 from secondlook.core.rules.subject import parse_subject
 from secondlook.ground.clock import Clock
 from secondlook.ground.instant import read_instant

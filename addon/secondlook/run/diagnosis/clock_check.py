@@ -1,5 +1,7 @@
-"""Whether the clock is right: certificates, expiries and the age of lists depend on it."""
+"""Whether the clock is right, and stays so: certificates, expiries and the age of lists depend on it."""
 
+import asyncio
+import logging
 import re
 import time
 from datetime import UTC
@@ -9,9 +11,16 @@ from pathlib import Path
 import httpx
 
 from secondlook.config.agent import Settings
+from secondlook.core.event import Event, EventKind
+from secondlook.ground.clock import Clock
+from secondlook.ledger.log.recorder import Recorder
 from secondlook.run.diagnosis.finding import NETWORK_TIMEOUT_S, Finding
 
+logger = logging.getLogger(__name__)
+
 CLOCK_WRONG_S = 120.0
+EVERY_S = 5.0
+JUMP_S = 60.0  # smaller steps are a clock that is kept right
 _AGE = re.compile(r"[0-9]{1,9}")
 _SET_CLOCK = "set it right (timedatectl set-ntp true): certificates and expiries depend on it"
 
@@ -74,3 +83,28 @@ async def date_of(url: str, proxy: str | None) -> tuple[float, float] | None:
         except (httpx.HTTPError, KeyError, ValueError):
             return None
     return None
+
+
+async def watch_clock(recorder: Recorder, clock: Clock) -> None:
+    """Compare the wall clock with the time that elapses, until cancelled.
+
+    The log records that it was set, since times in it then stand askew.
+    """
+    before_s = clock.now() - clock.elapsed()
+    while True:
+        await asyncio.sleep(EVERY_S)
+        ahead_s = clock.now() - clock.elapsed()
+        jump_s, before_s = ahead_s - before_s, ahead_s
+        if abs(jump_s) < JUMP_S:
+            continue
+        way = "forward" if jump_s > 0 else "back"
+        detail = f"the clock was set {way} by {_span(abs(jump_s))}; nothing expires because of it"
+        logger.warning("%s", detail)
+        recorder.record(Event(id="", kind=EventKind.ERROR, time=clock.now(), detail=detail))
+
+
+def _span(seconds: float) -> str:
+    for unit, length in (("days", 86_400), ("hours", 3_600)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds / 60:.0f} minutes"

@@ -19,7 +19,8 @@ from secondlook.core.rules.policy import Level
 from secondlook.core.rules.rule import Rule
 from secondlook.core.rules.rulebook import RuleBook
 from secondlook.core.rules.subject import parse_subject
-from secondlook.core.url.canonical import Suffixes, url_subject
+from secondlook.core.url.canonical import url_subject
+from secondlook.core.url.expression import Suffixes
 from secondlook.ledger.log.event_log import EventLog
 from secondlook.ledger.log.filter import EventFilter
 from secondlook.suffix import load_suffixes

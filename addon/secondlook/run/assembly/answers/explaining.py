@@ -8,7 +8,8 @@ from secondlook.agent.check.checker import Checker
 from secondlook.agent.check.request_context import classify
 from secondlook.core.digest import HEX_LENGTH, digest_kind, file_hash, file_subject, is_meant_as_digest
 from secondlook.core.subject import FileSubject, RequestContext, Subject, UrlSubject
-from secondlook.core.url.canonical import Suffixes, url_subject
+from secondlook.core.url.canonical import url_subject
+from secondlook.core.url.expression import Suffixes
 from secondlook.core.verdict import Decision, Step, SubjectClass
 
 type Json = dict[str, Any]
