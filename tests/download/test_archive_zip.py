@@ -7,7 +7,8 @@ import zipfile
 import pytest
 
 from proxykit.samples import EICAR, locked, program, prose, zipped
-from secondlook.download.archives.archive_zip import Entry, Unpacked, ZipError, listed, unlisted
+from secondlook.download.archives.archive_zip import Entry, Unpacked, ZipError, unlisted
+from secondlook.download.archives.zip_directory import listed
 
 CONTENT = prose(50_000) + program(50_000)
 METHODS = {

@@ -17,7 +17,7 @@ import pytest
 
 from download.test_signatures import SAMPLES
 from proxykit.archives import FILES, READ, typed
-from proxykit.samples import EICAR, EICAR_SHA256, tarred, zipped
+from proxykit.samples import EICAR, EICAR_SHA256, seven, tarred, zipped
 from secondlook.download.archives.archive import ArchiveLimits, Report, look_inside
 from secondlook.download.body.signatures import UNREAD_ARCHIVES
 
@@ -102,7 +102,8 @@ def test_a_kind_that_is_not_read_is_told(kind):
 
 
 @pytest.mark.parametrize(
-    "data", [zipped({"zeros": bytes(100_000)}), tarred({"zeros": bytes(100_000)}), zipped(FILES)]
+    "data",
+    [zipped({"zeros": bytes(100_000)}), tarred({"zeros": bytes(100_000)}), zipped(FILES), seven({})],
 )
 def test_honest_archives_are_not_told(data):
     assert _look(data).problem is None

@@ -122,6 +122,8 @@ READ = {
     "a header behind the end of what is deflated": lambda: _longer(b"hello", _packed(b"hello"), 8, _member()),
     "a header behind what was stored, whose length stands there": lambda: _longer(b"hi", b"hi", 0, _member()),
     "stored, up to its length behind it": lambda: _longer(EICAR, EICAR, 0, b"more"),
+    "a directory that ZIP64 does not lead to, as unzip reads it": lambda: _two_directories(long=True),
+    "a directory whose comment holds the end of another": lambda: _two_directories(long=False),
     "a header of a later version": lambda: _member(b"\xff") + zipped({"a": b"b"}),
     "a header with a tab in its name": lambda: _member(name=b"a\tb") + zipped({"a": b"b"}),
     "a header with a name that is longer than a path": lambda: (
@@ -168,3 +170,30 @@ def _typed_7z(attributes: int) -> bytes:
         archive.writestr(EICAR, "eicar.com")
         archive.header.files_info.files[0]["attributes"] = attributes
     return buffer.getvalue()
+
+
+def _two_directories(*, long: bool) -> bytes:
+    """A zip of one stored member, in which the one of another directory lies."""
+    inner = b"something before\n" + _member()
+    data = header(b"b", inner) + inner
+    at = len(data) - len(_member())
+    shown, hidden = _listed(b"b", inner, 0), _listed(b"eicar.com", EICAR, at)
+    if long:
+        size, start = len(shown), len(data) + len(hidden)
+        record = struct.pack("<4sQ2H2I4Q", b"PK\6\6", 44, 45, 45, 0, 0, 1, 1, size, start)
+        record += struct.pack("<4sIQI", b"PK\6\7", 0, start + size, 1)
+        return data + hidden + shown + record + _end(len(hidden), len(data), 0)
+    start = len(data) + len(hidden) + 22
+    comment = shown + _end(len(shown), start, 0) + b"more"
+    return data + hidden + _end(len(hidden), len(data), len(comment)) + comment
+
+
+def _listed(name: bytes, content: bytes, at: int) -> bytes:
+    told = struct.pack(
+        "<4s6H3I", b"PK\1\2", 20, 20, 0, 0, 0, 0, zlib.crc32(content), len(content), len(content)
+    )
+    return told + struct.pack("<5H2I", len(name), 0, 0, 0, 0, 0, at) + name
+
+
+def _end(size: int, at: int, comment: int) -> bytes:
+    return struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, size, at, comment)

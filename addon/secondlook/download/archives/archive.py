@@ -11,6 +11,7 @@ Nothing is ever written under a member's name.
 import bz2
 import contextlib
 import io
+import itertools
 import lzma
 import shutil
 import tarfile
@@ -21,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import IO, cast
 
-from secondlook.download.archives import archive_ar, archive_zip
+from secondlook.download.archives import archive_ar, archive_zip, zip_directory
 from secondlook.download.archives.archive_stream import (
     GZIP,
     STEP_BYTES,
@@ -181,11 +182,14 @@ class _Walk:
     def _zip(self, file: IO[bytes], label: str, level: int) -> None:
         """Look into a zip by its directory, and by the headers that it does not lead to."""
         ends: dict[int, int] = {}
+        entries: list[archive_zip.Entry] = []
         with self._going_on():
-            entries, why = archive_zip.listed(file, self._limits.members)
+            entries, why = zip_directory.listed(file, self._limits.members)
             if why is not None:
                 self.note(UnreadableError(why))
-            for entry in entries:
+        with self._going_on():
+            others = zip_directory.listed_otherwise(file, self._limits.members, entries)
+            for entry in itertools.chain(entries, others):
                 ends[entry.header] = self._zip_member(file, entry, label, level)
         for entry, header in archive_zip.unlisted(file, ends):
             ends[header] = self._zip_member(file, entry, label, level)
@@ -246,7 +250,7 @@ class _Walk:
                 raise UnreadableError("it is encrypted")
             if len(archive.files) > self._limits.members:
                 raise OverLimitError(f"more than {self._limits.members} members")
-            for told in archive.header.files_info.files:
+            for told in archive.header.files_info.files if archive.files else ():
                 if not told["emptystream"]:  # of a folder or a socket py7zr leaves the content out
                     told.pop("attributes", None)
             archive.extractall(factory=factory)  # noqa: S202 - into our own receivers

@@ -8,29 +8,25 @@ asked.
 """
 
 import bz2
-import io
 import lzma
-import re
 import struct
-import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import IO, Protocol, cast
+from typing import IO, Protocol
 
 from secondlook.download.archives.archive_stream import RAW, Inflated
-from secondlook.download.body.zip_end import ZIP_END_BYTES
 from secondlook.ground.zstd import begin_frame
 
 _INPUT_BYTES = 16 << 10
 _SCAN_BYTES = 1 << 20
 _HEADER = struct.Struct("<4s5H3I2H")
 _MARK = b"PK\x03\x04"
-_LISTED_MARK = b"PK\x01\x02"
 _BEHIND_MARK = b"PK\x07\x08"
 _STORED, _DEFLATED, _DEFLATED64, _BZIP2, _LZMA, _ZSTD, _XZ = 0, 8, 9, 12, 14, 93, 95
 _METHODS = frozenset({_STORED, _DEFLATED, _DEFLATED64, _BZIP2, _LZMA, _ZSTD, _XZ, 98, 99, *range(1, 7)})
-_ENCRYPTED, _SIZES_BEHIND = 1, 8  # flags
+ENCRYPTED = 1  # flags
+_SIZES_BEHIND = 8
 _ZIP64 = 0xFFFFFFFF
 
 
@@ -165,65 +161,6 @@ class Unpacked:
         return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[{"id": lzma.FILTER_LZMA1, **options}])
 
 
-class _FileOfFew:
-    """The file as `zipfile` reads it: the directory in one piece, taken apart whatever that costs."""
-
-    def __init__(self, file: IO[bytes], most: int) -> None:
-        self._file, self._most = file, most
-        self.seek, self.tell = file.seek, file.tell
-
-    def read(self, count: int = -1) -> bytes:
-        data = self._file.read(count)
-        if data.count(_LISTED_MARK) > self._most:
-            raise ZipError(f"its directory lists more than {self._most} members")
-        return data
-
-
-def listed(file: IO[bytes], most: int) -> tuple[list[Entry], str | None]:
-    """Return the members in the directory at the end, and what about it is ambiguous.
-
-    Raises ZipError for a directory of more than `most` members, and what `zipfile` raises.
-    """
-    entries: list[Entry] = []
-    why = "it has two directories" if _count_ends(file) > 1 else None
-    with zipfile.ZipFile(cast("IO[bytes]", _FileOfFew(file, most))) as archive:
-        for info in archive.infolist():
-            here = _read_header(file, info.header_offset)
-            if here is None:
-                why = why or f"{info.filename!r} has no header"
-                continue
-            if _disagrees(here, info):
-                why = why or f"its directory and its headers disagree about {info.filename!r}"
-            entry = Entry(
-                info.filename,
-                info.compress_type,
-                bool(info.flag_bits & _ENCRYPTED),
-                info.header_offset,
-                here.start,
-                info.compress_size,
-                info.file_size,
-                info.CRC,
-                here.open_ended,
-            )
-            entries.append(entry)
-    return entries, why
-
-
-def _count_ends(file: IO[bytes]) -> int:
-    """Count the ends of a directory whose comment reaches the end: readers choose among them."""
-    size = file.seek(0, io.SEEK_END)
-    file.seek(max(0, size - ZIP_END_BYTES))
-    last = file.read()
-    ends = (found.start() for found in re.finditer(rb"PK\x05\x06(?=.{18})", last, re.DOTALL))
-    return sum(at + 22 + int.from_bytes(last[at + 20 : at + 22], "little") == len(last) for at in ends)
-
-
-def _disagrees(here: Entry, info: zipfile.ZipInfo) -> bool:
-    stated = ((here.packed, info.compress_size), (here.size, info.file_size), (here.check, info.CRC))
-    different = any(one is not None and one != other for one, other in stated)
-    return different or here.method != info.compress_type or here.encrypted != bool(info.flag_bits & 1)
-
-
 def unlisted(file: IO[bytes], ends: dict[int, int]) -> Iterator[tuple[Entry, int]]:
     """Find the headers that no directory leads to; `ends` maps known ones to where others may stand.
 
@@ -234,7 +171,7 @@ def unlisted(file: IO[bytes], ends: dict[int, int]) -> Iterator[tuple[Entry, int
         if found in ends:
             at = max(ends[found], found + 4)
             continue
-        entry = _read_header(file, found, _METHODS)
+        entry = read_header(file, found, _METHODS)
         if entry is None:
             at = found + 4
             continue
@@ -273,7 +210,7 @@ class _Marks:
         return self._start + found
 
 
-def _read_header(file: IO[bytes], at: int, methods: frozenset[int] | None = None) -> Entry | None:
+def read_header(file: IO[bytes], at: int, methods: frozenset[int] | None = None) -> Entry | None:
     """Read the header before a member; None where there is none, or none of one of some methods."""
     file.seek(at)
     head = file.read(_HEADER.size)
@@ -296,7 +233,7 @@ def _read_header(file: IO[bytes], at: int, methods: frozenset[int] | None = None
     if stated[0] == _ZIP64 or stated[1] == _ZIP64:
         stated = (None, None, stated[2])
     open_ended = bool(flags & _SIZES_BEHIND)
-    return Entry(text, method, bool(flags & _ENCRYPTED), at, start, *stated, open_ended)
+    return Entry(text, method, bool(flags & ENCRYPTED), at, start, *stated, open_ended)
 
 
 def _long_sizes(extra: bytes, packed: int, size: int) -> tuple[int | None, int | None]:
