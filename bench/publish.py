@@ -16,11 +16,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from secondlook.server.http.updates import Updater, keep
 from secondlook.server.publish.generation import Generation
 from secondlook.server.publish.publishing import publish
 from secondlook.server.store.importing import import_files
 from secondlook.server.store.store import ServerStore
+from secondlook.server.updates import Updater, keep
 from secondlook.wire import safebrowsing_pb2 as pb
 from secondlook.wire.update import apply_update
 from synthetic import add_source, folder_bytes

@@ -3,7 +3,7 @@
 import pytest
 
 from secondlook.ground.errors import PatternError
-from secondlook.server.store.administration import (
+from secondlook.server.administration import (
     add_entry,
     check,
     rollback,

@@ -4,8 +4,8 @@ from hashlib import sha256
 
 import pytest
 
+from secondlook.server.administration import check
 from secondlook.server.store import builtin
-from secondlook.server.store.administration import check
 from secondlook.server.store.builtin import BUILTIN_LISTS, EICAR_SHA256, add_builtin_lists
 from secondlook.server.store.store import ServerStore
 from secondlook.suffix import load_suffixes

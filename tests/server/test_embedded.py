@@ -11,11 +11,11 @@ from secondlook.config.service import FeedSettings, ServerSettings, UpstreamSett
 from secondlook.ground.clock import SystemClock
 from secondlook.ground.errors import PatternError, ServiceError
 from secondlook.ground.tcp import listen_on
+from secondlook.server.administration import add_entry
 from secondlook.server.embedded import EmbeddedServer
 from secondlook.server.feeds.child import publish_in_child
 from secondlook.server.publish.publishing import publish
 from secondlook.server.service import ServerService
-from secondlook.server.store.administration import add_entry
 from secondlook.server.store.names import import_list
 from secondlook.server.valkey.publisher import ValkeyPublisher
 from secondlook.wire import safebrowsing_pb2 as pb

@@ -4,8 +4,9 @@ import pytest
 
 from secondlook.core.digest import sha256
 from secondlook.server.publish import guard
-from secondlook.server.publish.guard import Exceptions, Guard, lines_of, sorted_keys
+from secondlook.server.publish.guard import Exceptions, Guard, lines_of
 from secondlook.server.store.manual_entries import ManualEntry
+from secondlook.server.store.records import sorted_keys
 
 TEXTS = b"evil.example/\nwww.google.com/\nad.evil.example/a\nother.example/a/b\nnotevil.example/\n"
 

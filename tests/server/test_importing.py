@@ -7,8 +7,8 @@ from hashlib import sha256
 import numpy as np
 import pytest
 
+from secondlook.server.administration import entries
 from secondlook.server.publish.publishing import publish
-from secondlook.server.store.administration import entries
 from secondlook.server.store.importing import import_files
 from secondlook.server.store.records import open_run
 from secondlook.server.store.removal import remove

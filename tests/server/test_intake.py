@@ -4,10 +4,10 @@ import pytest
 
 from secondlook.config.service import PublishSettings
 from secondlook.core.verdict import Risk
+from secondlook.server import administration
 from secondlook.server.findings import book, intake
 from secondlook.server.findings.intake import HOUR_S, Intake
 from secondlook.server.publish.generation import Generation
-from secondlook.server.store import administration
 from secondlook.server.store.manual_entries import read_manual
 from secondlook.server.store.names import import_list
 from secondlook.suffix import load_suffixes

@@ -10,9 +10,9 @@ from secondlook.core.lists.name import OTHER_PUBLIC
 from secondlook.ground.errors import PatternError
 from secondlook.server.http.lists import DEFAULT_PAGE, MAX_PAGE, MIN_WAIT_S, ListMethods, describe_list
 from secondlook.server.http.query import parse_query
-from secondlook.server.http.updates import Update
 from secondlook.server.meter import Meter
 from secondlook.server.publish.generation import PublishedList, Reduction
+from secondlook.server.updates import Update
 from secondlook.wire import safebrowsing_pb2 as pb
 from secondlook.wire.fault import BadRequest
 from secondlook.wire.version import ListVersion

@@ -5,12 +5,12 @@ from hashlib import sha256
 import numpy as np
 import pytest
 
-from secondlook.server.publish.guard import Exceptions, sorted_keys
+from secondlook.server.publish.guard import Exceptions
 from secondlook.server.publish.merge import MAX_EXAMPLES, Merge, Run, lists_for
 from secondlook.server.publish.table import Table
 from secondlook.server.store.manual_entries import ManualEntry
 from secondlook.server.store.names import import_list
-from secondlook.server.store.records import KIND_FILE, KIND_URL, RECORD, sort_records
+from secondlook.server.store.records import KIND_FILE, KIND_URL, RECORD, sort_records, sorted_keys
 from secondlook.wire import safebrowsing_pb2 as pb
 
 DAY_S = 86_400

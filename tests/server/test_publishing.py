@@ -12,13 +12,13 @@ import pytest
 
 from secondlook.config.service import PublishSettings
 from secondlook.ground.errors import PatternError
-from secondlook.server.publish.generation import Generation
-from secondlook.server.publish.publishing import publish
-from secondlook.server.publish.signing import KEY_FILE, publisher_key
-from secondlook.server.store.administration import (
+from secondlook.server.administration import (
     add_entry,
     status,
 )
+from secondlook.server.publish.generation import Generation
+from secondlook.server.publish.publishing import publish
+from secondlook.server.publish.signing import KEY_FILE, publisher_key
 from secondlook.server.store.importing import import_files
 from secondlook.server.store.names import import_list
 from secondlook.server.store.store import ServerStore

@@ -2,7 +2,7 @@
 
 import pytest
 
-from secondlook.server.store.administration import add_entry, check, entries
+from secondlook.server.administration import add_entry, check, entries
 from secondlook.server.store.importing import Origin, file_chunks, take_in
 from secondlook.server.store.names import import_list
 from secondlook.server.store.records import open_run

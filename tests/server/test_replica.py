@@ -12,13 +12,13 @@ import pytest
 from secondlook.config.service import UpstreamSettings
 from secondlook.ground.errors import PatternError, SecondLookError, ServiceError
 from secondlook.ground.lock import take_lock
+from secondlook.server.administration import rollback, status
 from secondlook.server.http.app import AppSettings
 from secondlook.server.meter import Meter
 from secondlook.server.publish.generation import Generation
 from secondlook.server.reader import FileReader
 from secondlook.server.replica.replica import Replica
 from secondlook.server.store import store as store_module
-from secondlook.server.store.administration import rollback, status
 from secondlook.server.store.store import ServerStore
 from serverkit import full_hash, listening, make_store, out, put
 from serverkit.ports import free_port

@@ -6,9 +6,9 @@ import pytest
 
 from secondlook.config.service import PublishSettings
 from secondlook.ground.errors import PatternError
+from secondlook.server.administration import add_entry
 from secondlook.server.publish.publishing import publish
 from secondlook.server.publish.signing import known_public_key
-from secondlook.server.store.administration import add_entry
 from secondlook.server.store.feeds_off import Off, write_off
 from secondlook.server.store.removal import remove
 from secondlook.wire.signature import read_public_key, reduction_is_signed

@@ -11,9 +11,9 @@ from dataclasses import replace
 import pytest
 
 from secondlook.ground.errors import PatternError
-from secondlook.server.store import administration
+from secondlook.server import administration
+from secondlook.server.administration import add_entry, rollback
 from secondlook.server.store import store as store_module
-from secondlook.server.store.administration import add_entry, rollback
 from secondlook.server.store.names import import_list
 from secondlook.server.store.store import ServerStore
 from serverkit import NOW, make_store, out, put

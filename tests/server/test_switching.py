@@ -6,11 +6,11 @@ import pytest
 from starlette.responses import Response
 
 from secondlook.config.service import FeedSettings, PublishSettings
+from secondlook.server.administration import add_entry, rollback
 from secondlook.server.feeds.keeper import FIRST_RETRY_S, IDLE_S, FeedKeeper
 from secondlook.server.feeds.rule_versions import RulesOfFeed, keep_rules, rules_folder
 from secondlook.server.feeds.switching import follow
 from secondlook.server.publish.publishing import publish
-from secondlook.server.store.administration import add_entry, rollback
 from secondlook.server.store.feed_alerts import feed_alerts, not_published_yet
 from secondlook.server.store.feeds_off import KEPT_S, Off, read_off, read_turned, write_off
 from secondlook.server.store.names import import_list

@@ -5,8 +5,8 @@ from random import Random
 
 import pytest
 
-from secondlook.server.http.updates import Updater, empty_update, keep
 from secondlook.server.publish.generation import Generation
+from secondlook.server.updates import Updater, empty_update, keep
 from secondlook.wire import safebrowsing_pb2 as pb
 from secondlook.wire.update import apply_update
 from secondlook.wire.version import ListVersion

@@ -11,10 +11,10 @@ from typing import Protocol
 
 from secondlook.ground.errors import PatternError
 from secondlook.ground.lanes import LISTS
-from secondlook.server.http.updates import Kept, Update, Updater, keep
 from secondlook.server.publish.detail import pack_full_hash
 from secondlook.server.publish.generation import Generation, PublishedList
 from secondlook.server.store.store import ServerStore
+from secondlook.server.updates import Kept, Update, Updater, keep
 from secondlook.wire.version import ListVersion
 
 CACHE_BYTES = 256 << 20

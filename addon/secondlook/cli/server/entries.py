@@ -15,7 +15,7 @@ from secondlook.core.neutralize import inert
 from secondlook.ground.instant import rfc3339
 
 if TYPE_CHECKING:
-    from secondlook.server.store.administration import EntryRow
+    from secondlook.server.administration import EntryRow
     from secondlook.server.store.manual_entries import ManualEntry
 
 
@@ -46,7 +46,7 @@ def list_entries(
     own: Annotated[bool, flag("--own", "Only own entries and exceptions.")] = False,
 ) -> None:
     """List entries and exceptions, with their source, who added them and when."""
-    from secondlook.server.store import administration
+    from secondlook.server import administration
 
     if sources:
         list_sources(context)
@@ -138,7 +138,7 @@ def add(
     reason: ReasonOption = None,
 ) -> None:
     """Add one own entry; it beats the feeds. The same one again is replaced."""
-    from secondlook.server.store import administration
+    from secondlook.server import administration
     from secondlook.server.store.names import import_list
     from secondlook.suffix import load_suffixes
 
@@ -161,7 +161,7 @@ def except_(
     reason: ReasonOption = None,
 ) -> None:
     """Take something out of the lists, even if feeds list it; `server publish` puts it in force."""
-    from secondlook.server.store import administration
+    from secondlook.server import administration
     from secondlook.suffix import load_suffixes
 
     made = _made_now(duration, reason)

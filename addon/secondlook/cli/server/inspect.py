@@ -18,8 +18,8 @@ from secondlook.run.supervisor.runfile import is_of_a_proxy
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from secondlook.server.administration import FeedStatus, Listed, ServerStatus
     from secondlook.server.publish.generation import Generation
-    from secondlook.server.store.administration import FeedStatus, Listed, ServerStatus
     from secondlook.server.valkey.look import InValkey
 
 LISTED_EXIT = 10
@@ -65,7 +65,7 @@ def rollback(
     ] = None,
 ) -> None:
     """Serve an earlier generation again, until somebody publishes."""
-    from secondlook.server.store import administration
+    from secondlook.server import administration
 
     served = administration.rollback(context.store, number)
     text = f"generation {served:06d} is served until the next publish"
@@ -89,8 +89,8 @@ def _checked(context: ServerContext, subject: str) -> "list[Listed]":
     """Check in what is served: a server with a Valkey store serves what that holds, not its own folder."""
     import asyncio
 
+    from secondlook.server import administration
     from secondlook.server.service import FILES
-    from secondlook.server.store import administration
     from secondlook.suffix import load_suffixes
 
     store = context.settings.store
@@ -130,7 +130,7 @@ def status(context: ServerContext) -> None:
 
 def _served(context: ServerContext) -> "tuple[ServerStatus, InValkey | None]":
     """Return the state of what is served, whatever lies in the folder, and of a Valkey store."""
-    from secondlook.server.store import administration
+    from secondlook.server import administration
 
     found = administration.status(context.store, context.settings.publish.key)
     stored = _valkey(context.settings.store, found.published)

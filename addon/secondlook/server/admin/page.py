@@ -27,9 +27,9 @@ from secondlook.ground.called import typed
 from secondlook.ground.errors import SecondLookError
 from secondlook.ground.lanes import LISTS
 from secondlook.server.admin.sign_in import SignIn
+from secondlook.server.administration import status
 from secondlook.server.findings.desk import FindingDesk
 from secondlook.server.http.app import ADMIN as PATH
-from secondlook.server.store.administration import status
 from secondlook.server.store.feed_alerts import feed_alerts
 from secondlook.server.store.store import ServerStore
 

@@ -9,12 +9,12 @@ from secondlook.core.lists.name import Role
 from secondlook.ground.errors import PatternError
 from secondlook.server.http.answer import PROTOBUF, Answer, message_answer
 from secondlook.server.http.query import Fields, batch_request, get_request, list_request, wants_private
-from secondlook.server.http.updates import Update, empty_update
 from secondlook.server.meter import Meter
 from secondlook.server.publish.detail import RISK_NUMBERS, THREAT_NUMBERS, varint
 from secondlook.server.publish.generation import PublishedList
 from secondlook.server.reader import Reader
 from secondlook.server.store.names import UNFILLED, describe, known_names
+from secondlook.server.updates import Update, empty_update
 from secondlook.wire import safebrowsing_pb2 as pb
 from secondlook.wire.fault import BadRequest
 from secondlook.wire.version import ListVersion

@@ -18,14 +18,9 @@ from secondlook.core.url.expression import Suffixes
 from secondlook.feeds.known_good import KnownGood
 from secondlook.known_good import host_lines, root_hashes, shipped_lines, shipped_roots
 from secondlook.server.store.manual_entries import ManualEntry, manual_hash
-from secondlook.server.store.records import Keys, Records, keys
+from secondlook.server.store.records import Keys, Records, keys, sorted_keys
 
 BLOCK_BYTES = 4 << 20  # of text looked at at once
-
-
-def sorted_keys(hashes: Iterable[bytes]) -> Keys:
-    """Return the first 8 bytes of each hash (32 bytes) as a sorted array of integers."""
-    return np.sort(np.frombuffer(b"".join(hashes), dtype=">u8")[::4].astype(np.uint64))
 
 
 def among(values: Keys, wanted: Keys) -> npt.NDArray[np.bool_]:

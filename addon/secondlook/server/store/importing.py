@@ -19,7 +19,6 @@ from secondlook.feeds.entries.guard import Exceptions
 from secondlook.feeds.entries.inexact import InexactExceptions
 from secondlook.feeds.reader import Reading, read
 from secondlook.ground.files import replacing
-from secondlook.server.publish.guard import sorted_keys
 from secondlook.server.store.names import block_list, import_list, list_of
 from secondlook.server.store.records import (
     DIGESTS,
@@ -29,6 +28,7 @@ from secondlook.server.store.records import (
     RunWriter,
     keys,
     open_run,
+    sorted_keys,
     write_rows,
 )
 from secondlook.server.store.store import ServerStore, Source, SourceKind

@@ -6,7 +6,7 @@ size are merged by cutting the range of hashes into slices that fit the memory b
 million entries need no more memory than five.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -40,6 +40,11 @@ def keys(records: npt.NDArray[Any]) -> Keys:
     """Return the first 8 bytes of each hash as an integer; ordered like the hashes, but for ties."""
     raw = records.view(np.uint8).reshape(len(records), records.dtype.itemsize)[:, :8]
     return np.ascontiguousarray(raw).view(">u8").ravel().astype(np.uint64)
+
+
+def sorted_keys(hashes: Iterable[bytes]) -> Keys:
+    """Return the first 8 bytes of each hash (32 bytes) as a sorted array of integers."""
+    return np.sort(np.frombuffer(b"".join(hashes), dtype=">u8")[::4].astype(np.uint64))
 
 
 def hash_bytes(records: Records) -> npt.NDArray[np.uint8]:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from secondlook.core.url.expression import Suffixes
 from secondlook.ground.errors import PatternError, SecondLookError, ServiceError
+from secondlook.server.administration import Listed, asked_of, listed_of
 from secondlook.server.publish.generation import Generation
-from secondlook.server.store.administration import Listed, asked_of, listed_of
 from secondlook.server.valkey.publisher import ValkeyPublisher
 from secondlook.server.valkey.reader import ValkeyReader
 from secondlook.wire import safebrowsing_pb2 as pb

@@ -11,10 +11,10 @@ from typing import Any
 from secondlook.ground.errors import PatternError, ServiceError
 from secondlook.ground.files import replacing
 from secondlook.ground.json_text import read_json
-from secondlook.server.http.updates import Kept, Update, Updater, keep
 from secondlook.server.publish.detail import pack_full_hash
 from secondlook.server.publish.generation import Generation, PublishedList
 from secondlook.server.reader import UpdateCache
+from secondlook.server.updates import Kept, Update, Updater, keep
 from secondlook.server.valkey.layout import (
     FAULTS,
     LOADING_BYTES,
