@@ -207,13 +207,17 @@ def test_a_clock_that_was_set_back(well):
 def test_a_proxy_that_speaks_no_http_is_not_called_dead(tmp_path):
     config = tmp_path / "proxy.yaml"
     config.write_text("workers: 1\nmode: socks5\n")
-    proxy = Proxy(tmp_path / "state", config)
+    proxy = Proxy(tmp_path / "state", config, "--listen", "[::1]:0")
     try:
-        (found,) = findings("-c", config, "--state", proxy.state)[1]["proxy"]
-        assert (found["result"], found["remedy"]) == ("ok", None)
-        assert found["text"] == f"the proxy takes connections on {proxy.facts['proxy']} (mode socks5)"
+        found = findings("-c", config, "--state", proxy.state)[1]["proxy"]
+        addresses = proxy.facts["listen"]
+        assert [(each["result"], each["remedy"]) for each in found] == [("ok", None)] * 2
+        assert [each["text"] for each in found] == [
+            f"the proxy takes connections on {address} (mode socks5)" for address in addresses
+        ]
         proxy.command("pause", "5", "--client", "192.0.2.7")
         told = proxy.command("status").stdout
+        assert f"  {'  '.join(addresses)}\n" in told
         assert "PAUSED for 192.0.2.7 until" in told
         assert proxy.json("status")[0]["paused_for"] == ["192.0.2.7"]
     finally:

@@ -87,6 +87,7 @@ def _of_processes(context: CommandContext, running: dict[str, Any] | None) -> di
         "shared": context.settings.shares_ledger,
         "since": rfc3339(known.get("started_at")),
         "proxy": known.get("proxy"),
+        "listen": known.get("listen"),
         "gateway": known.get("gateway"),
         "icap": known.get("icap"),
         "gate_workers": len(known.get("gates", ())) if running else None,
@@ -245,7 +246,7 @@ def _print(facts: dict[str, Any], *, utc: bool) -> None:
     rows = [
         ("protection", protection),
         ("name", facts["name"] if facts.get("shared") else None),
-        ("proxy", facts["proxy"]),
+        ("proxy", "  ".join(facts["listen"]) if facts["listen"] else facts["proxy"]),
         ("gateway", _gateway_shown(facts)),
         ("review", facts["review"]),
         ("server", facts["server"]),
