@@ -38,6 +38,14 @@ def test_of_several_the_last_counts_but_every_host_and_every_type():
 
 
 @pytest.mark.parametrize(
+    ("mode", "dest"), [("navigate", "document"), ("cors", "empty"), ("no-cors", "empty")]
+)
+def test_a_page_that_a_service_worker_asks_for_is_a_page(mode, dest):
+    found = read_asked([(b"Sec-Fetch-Mode", mode.encode()), (b"Sec-Fetch-Dest", b"empty")])
+    assert (found.dest, found.mode) == (dest, mode)
+
+
+@pytest.mark.parametrize(
     ("asked", "of_page", "by_browser"),
     [
         (Asked(), False, False),

@@ -289,6 +289,31 @@ def test_parts_of_a_page_get_fitting_refusals(context, plain_origin):
     assert seen["http://malware.secondlook.test/x.css"] == (403, "text/css")
 
 
+def test_the_block_page_is_shown_where_a_service_worker_asks_in_place_of_the_page(
+    context, proxy, plain_origin
+):
+    plain_origin.pages["/app"] = ("text/html", b"<p>here</p>")
+    plain_origin.pages["/worker.js"] = (
+        "text/javascript",
+        b"onfetch = event => event.respondWith(fetch(event.request)); onactivate = event => event.waitUntil(clients.claim())",
+    )
+    blocked = plain_origin.url("/app/blocked", host="localhost")
+    proxy.command("block", blocked)
+    wait_for(lambda: proxy.curl(blocked).status == 403, "the block")
+    page = context().new_page()
+    page.goto(plain_origin.url("/app", host="localhost"))
+    page.evaluate(
+        """() => new Promise(controlled => {
+            navigator.serviceWorker.oncontrollerchange = controlled;
+            navigator.serviceWorker.register("/worker.js");
+        }).then(() => null)"""
+    )
+    answer = page.goto(blocked)
+    assert answer is not None
+    assert answer.from_service_worker
+    page.get_by_role("heading", name="Blocked by a rule of this network").wait_for(timeout=10_000)
+
+
 @pytest.mark.parametrize("size", [5_000_000, 20_000_000])
 def test_a_listed_download_fails_and_leaves_no_file(context, proxy, plain_origin, tmp_path, size):
     body = b"MZ" + os.urandom(1 << 16) * (size >> 16)

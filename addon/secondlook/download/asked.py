@@ -60,4 +60,8 @@ def read_asked(fields: Iterable[tuple[bytes, bytes]]) -> Asked:
             if kept == "accept" and asked.accept is not None:
                 value = f"{asked.accept}, {value}"
             setattr(asked, kept, value)
+    if (
+        asked.dest == "empty" and asked.mode == "navigate"
+    ):  # a page that a service worker asks for in its place
+        asked.dest = "document"
     return asked
