@@ -99,6 +99,19 @@ def test_the_same_rule_again_is_one_rule(state):
     assert rule["reason"] == "again"
 
 
+def test_a_rule_says_that_a_port_takes_no_part(state):
+    for written in (
+        "a.example:81",
+        "=a.example:81",
+        "http://u:p@a.example:81/b/",
+        "[::1]:81",
+        "HTTP://a.example:81",
+    ):
+        assert " on every port; undo" in on(state, "block", written).stdout, written
+    for written in ("a.example", "[::1]", "http://u:81@a.example/:81", "/^http://a.example:81/"):
+        assert " on every port" not in on(state, "block", written).stdout, written
+
+
 def test_a_rule_about_nothing_is_refused(state):
     done = on(state, "block", "*.example.com", check=False)
     assert done.returncode == 2

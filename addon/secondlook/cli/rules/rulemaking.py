@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 
 _WHATEVER = {"allow": "also one that is listed", "block": "also one on no list"}
+_WITH_PORT = re.compile(
+    r"=?\s*(?:[a-z]+://)?(?:[^/?#]*@)?(?:\[[^\]]*\]|[^/?#:\[\]]+):\d+(?:[/?#].*)?", re.IGNORECASE
+)
 
 
 def rule_app(action: Literal["allow", "block"]) -> typer.Typer:
@@ -159,7 +162,7 @@ def _in_words(rule: Rule, written: str) -> str:
     from secondlook.ledger.log.shape import rule_subject
 
     words = f"{rule.action} {rule_subject(rule)} ({rule.scope.value})"
-    if re.fullmatch(r"=?[^/:\[\]]+:\d+", written):
+    if rule.scope is not Scope.REGEX and _WITH_PORT.fullmatch(written.strip()):
         words += " on every port"
     if rule.client:
         words += f" for {rule.client}"
