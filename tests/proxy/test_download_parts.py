@@ -41,10 +41,10 @@ def test_a_listed_file_does_not_come_in_several_ranges(one_proxy, gatekeeper, ma
     assert curl(one_proxy, "-i", "-r", asked, _url(origin)).stdout.startswith(b"HTTP/1.1 403")
 
 
-def _parts(*pieces: tuple[int, int]) -> bytes:
-    """Write parts of the body, each of plain text as it says."""
+def _parts(*pieces: tuple[int, int], more: str = "") -> bytes:
+    """Write parts of the body, each of plain text as it says; `more` stands in each one's head."""
     told = [
-        f"--xyz\r\nContent-Type: text/plain\r\nContent-Range: bytes {first}-{end - 1}/{len(BODY)}\r\n\r\n".encode()
+        f"--xyz\r\n{more}Content-Type: text/plain\r\nContent-Range: bytes {first}-{end - 1}/{len(BODY)}\r\n\r\n".encode()
         + BODY[first:end]
         + b"\r\n"
         for first, end in pieces
@@ -54,6 +54,7 @@ def _parts(*pieces: tuple[int, int]) -> bytes:
 
 WHOLE_IN_PARTS = {
     "in one": _parts((0, len(BODY))),
+    "with a long head": _parts((0, len(BODY)), more=f"X-More: {'x' * 3000}\r\n"),
     "the end first": _parts((150_000, len(BODY)), (0, 150_000)),
     "a byte first": _parts((0, 1), (1, len(BODY))),
     "behind something else": b"text " * 1000 + _parts((0, len(BODY))),
