@@ -175,3 +175,10 @@ def test_replicas_behind_one_balancer_that_answer_in_turns_raise_one_alert(alert
         assert again.in_force == alerts.in_force
     again.note_trouble("office", "three")
     assert again.in_force == {"trouble office": "the lists of office: three"}
+
+
+@pytest.mark.parametrize("served", ["²", "", "one", "-1"])
+def test_what_is_no_number_is_no_generation_to_go_back_from(alerts, events, served):
+    alerts.note_generation("office", "7", served)
+    alerts.note_generation("office", served, "7")
+    assert events == []

@@ -122,7 +122,7 @@ def test_what_a_list_means_is_in_its_name(folder):
         200.0,
     )
     assert info.digest_kinds == ("sha256",)
-    assert list_info(replace(stamped, digests=("md5",)), {}).digest_kinds == ("md5",)
+    assert list_info(replace(stamped, digests=("md5", "odd")), {}).digest_kinds == ("md5",)
     for wrong in ({"name": "what-is-this"}, {"width": 16}):
         with pytest.raises(Corrupt, match="without a meaning"):
             list_info(replace(stamped, **wrong), {})

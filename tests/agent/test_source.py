@@ -83,7 +83,7 @@ def test_a_source_that_fails_is_left_alone_longer_each_time(google, first_s, cap
 
 def test_lists_that_decide_alone_and_are_whole_are_wanted():
     lists = [
-        described("mw-8b", canary=b"c", digests=("sha256", "md5")),
+        described("mw-8b", canary=b"c", digests=("sha256", "md5", "shake_128", "odd", *("md5",) * 1000)),
         described("mw-4b"),
         described("se-8b", complete=False),
         described("what-is-this"),

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Collection
 from typing import Final, Literal
 
 from secondlook.core.subject import FileSubject
@@ -36,6 +37,11 @@ def digest_kind(text: str) -> DigestKind | None:
 def is_meant_as_digest(text: str) -> bool:
     """Return whether who writes this means a digest, be it of a wrong length: no host is called so."""
     return len(text) >= min(HEX_LENGTH.values()) and _HEX.fullmatch(text) is not None
+
+
+def known_kinds(named: Collection[str]) -> tuple[DigestKind, ...]:
+    """Return those that we know of the digests that a server names: each is computed for every body."""
+    return tuple(kind for kind in HEX_LENGTH if kind in named)
 
 
 def file_hash(kind: DigestKind, digest: str) -> bytes:

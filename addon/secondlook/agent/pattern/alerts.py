@@ -74,10 +74,10 @@ class PatternAlerts:
 
         Not before: replicas behind one balancer of which one lags are met in turn.
         """
-        if not served.isdigit():
+        if not served.isdecimal():
             return
         number = int(served)
-        highest = self._highest.setdefault(server, int(before) if before.isdigit() else number)
+        highest = self._highest.setdefault(server, int(before) if before.isdecimal() else number)
         if number < highest:
             self.alert(
                 f"back {server}",

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from secondlook.core.answer import Tier
+from secondlook.core.digest import known_kinds
 from secondlook.core.lists.format import Corrupt
 from secondlook.core.lists.hashlist import HashList
 from secondlook.core.lists.name import parse_list_name
@@ -195,7 +196,7 @@ def list_info(stamped: StampedList, confirmed: Mapping[str, float]) -> ListInfo:
         trusted_allow=stamped.trusted_allow,
         generation=stamped.generation,
         confirmed_at=max(stamped.confirmed_at, confirmed.get(stamped.server, 0.0)),
-        digest_kinds=stamped.digests or ("sha256",),
+        digest_kinds=known_kinds(stamped.digests) or ("sha256",),
     )
 
 

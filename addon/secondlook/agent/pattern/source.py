@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from secondlook.agent.pattern.members import MIN_WIDTH
 from secondlook.core.answer import Tier
 from secondlook.core.asking.schedule import GOOGLE_BACKOFF, Backoff
+from secondlook.core.digest import known_kinds
 from secondlook.core.lists.name import ListName, parse_list_name
 from secondlook.wire import safebrowsing_pb2 as pb
 
@@ -126,7 +127,7 @@ async def wanted_lists(source: UpdateSource) -> dict[str, Wanted]:
         wanted[described.name] = Wanted(
             meaning,
             metadata.canary or None,
-            tuple(metadata.digest_kinds),
+            known_kinds(metadata.digest_kinds),
             reduction,
             described.generation,
         )
