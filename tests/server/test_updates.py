@@ -16,8 +16,8 @@ from serverkit import NOW, make_store, out, put
 class Client:
     """A foreign client: applies updates by the rules of the protocol, keeps bytes and version."""
 
-    def __init__(self, name: str, width: int) -> None:
-        self.name, self.width = name, width
+    def __init__(self, name: str, width: int, most: int = 0) -> None:
+        self.name, self.width, self.most = name, width, most
         self.raw: bytes | None = None
         self.version = b""
         self.answers: list[pb.HashList] = []
@@ -32,6 +32,8 @@ class Client:
         if max_update:
             whole = len(applied.entries or b"") // self.width
             assert (applied.added + applied.removed if message.partial_update else whole) <= max_update
+        if max_database:
+            assert len(self.raw or b"") <= max_database * self.width
         self.version = message.version
         self.answers.append(message)
         return update.more
@@ -97,21 +99,23 @@ def test_random_histories_lead_every_client_to_the_same_bytes(seed):
     publisher.publish(entries)
     clients: list[Client] = []
     for _ in range(12):
-        clients.append(Client(publisher.name, width))
+        clients.append(Client(publisher.name, width, random.choice([0, 0, 1950, 2000])))
         for client in clients:
             if random.random() < 0.5:
                 continue  # asleep in this generation
             cut = random.choice([0, 0, 1024, 1500])
             for _ in range(random.randrange(1, 4)):
-                client.take(publisher.updater(), cut)  # maybe left in the middle
+                client.take(publisher.updater(), cut, client.most)  # maybe left in the middle
         for _ in range(random.choice([0, 1, 30, 1500])):
             entry = random.choice(pool)
             (entries.discard if entry in entries else entries.add)(entry)
         publisher.publish(entries)
     for client in clients:
-        client.catch_up(publisher.updater(), random.choice([0, 1024]))
-        assert (client.raw or b"") == publisher.current
-        assert client.version == publisher.generations[-1].lists[publisher.name].version
+        client.catch_up(publisher.updater(), random.choice([0, 1024]), client.most)
+        whole = not client.most or len(publisher.current) <= client.most * width
+        goal = publisher.current if whole else publisher.current[: client.most * width]
+        assert (client.raw or b"") == goal
+        assert (client.version == publisher.generations[-1].lists[publisher.name].version) is whole
 
 
 def published(width: int, count: int, seed: int = 1) -> Publisher:

@@ -187,6 +187,8 @@ class Updater:
             new = np.concatenate(
                 [new[: np.searchsorted(new, bound)], entries[np.searchsorted(entries, bound) :]]
             )
+            if 0 < max_database < len(new):  # as it is, too, where the bound lies beyond the goal's end
+                return self._full(max_update, max_database)
             base, base_tag = (held.base, held.base_tag) if not held.whole else (held.generation, held.tag)
             version = ListVersion(
                 listed.name,
