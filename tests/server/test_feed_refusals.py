@@ -179,7 +179,7 @@ def test_a_feed_s_name_does_not_lead_to_this_machine(tmp_path, inside):
     "to",
     ["http://127.0.0.1:{port}/x", "http://localhost:{port}/x", "http://[::1]:{port}/x", "http://2130706433/"],
 )
-def test_a_feed_of_this_network_redirects_to_nothing_on_this_machine(tmp_path, to):
+def test_a_feed_of_this_network_redirects_to_nothing_on_this_machine(tmp_path, to, caplog):
     async def scene():
         # an address of this machine's network stands for the feed's; the redirect is judged by what it leads to
         hosts = {"lists.example": [own_address()]}
@@ -195,6 +195,11 @@ def test_a_feed_of_this_network_redirects_to_nothing_on_this_machine(tmp_path, t
             clock.at += 700
             [notice] = await keeper.fetch_due()
             assert "not the web" in notice.detail
+            publisher.answer = lambda: RedirectResponse("http://xn--/")
+            clock.at += 7000
+            [notice] = await keeper.fetch_due()
+            assert notice.detail == "transfer failed (IDNAError)"
+            assert "Traceback" not in caplog.text
             publisher.answer = None
             clock.at += 7000
             [notice] = await keeper.fetch_due()

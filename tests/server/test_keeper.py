@@ -42,6 +42,22 @@ def test_a_feed_is_fetched_on_its_schedule_and_only_when_it_changed(tmp_path):
     asyncio.run(scene())
 
 
+@pytest.mark.parametrize("etag", [b'"caf\xe9"', '"\u20ac"'.encode(), b'"' + b"x" * 60_000 + b'"'])
+def test_a_validator_that_cannot_be_sent_back_makes_no_condition(tmp_path, etag):
+    async def scene():
+        async with keeping(tmp_path) as (keeper, publisher, clock, _, _):
+            answer = Response(TEXT)
+            answer.raw_headers += [(b"etag", etag), (b"last-modified", b"hier \xff")]
+            publisher.answer = lambda: answer
+            for _ in range(2):
+                [notice] = await keeper.fetch_due()
+                assert notice.outcome == "taken", notice.detail
+                clock.at += 700
+            assert not {"if-none-match", "if-modified-since"} & publisher.requests[1].keys()
+
+    asyncio.run(scene())
+
+
 def test_licence_and_terms_are_told_once_when_a_feed_is_enabled(tmp_path, caplog):
     async def scene():
         async with keeping(tmp_path, licence="CC0-1.0", terms="https://terms.example/") as (keeper, *_):

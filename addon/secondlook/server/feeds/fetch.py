@@ -35,6 +35,7 @@ _PART: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 NOT_MODIFIED: Final = 304
 OK: Final = 200
 MAX_DIGITS: Final = 18
+MAX_VALIDATOR_CHARS: Final = 1024
 PATIENCE_S: Final = 3600.0  # where a server asks for less often and does not name a time
 MAX_RETRY_AFTER_S: Final = 86_400.0  # longer, and a server could switch its feed off for good
 TOO_MANY: Final = frozenset({429, 509})  # 509: PhishTank's "over limit"
@@ -127,7 +128,7 @@ async def fetch(client: FeedClient, feed: FeedSettings, state: FeedState, target
         return _look_at_file(feed.path, state)
     assert feed.url is not None
     asked = {"If-None-Match": state.etag, "If-Modified-Since": state.last_modified}
-    conditions = {name: value for name, value in asked.items() if value}
+    conditions = {name: value for name, value in asked.items() if value and _can_be_sent(value)}
     try:
         async with asyncio.timeout(feed.timeout), _get(client, feed, feed.url, conditions) as response:
             if response.status_code == NOT_MODIFIED and conditions:
@@ -142,8 +143,13 @@ async def fetch(client: FeedClient, feed: FeedSettings, state: FeedState, target
             )
     except TimeoutError:
         raise FetchFailed(f"no answer within {feed.timeout:g} s") from None
-    except (httpx.HTTPError, httpx.InvalidURL, socket.gaierror) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, socket.gaierror) as error:
         raise FetchFailed(_plain(error)) from error
+
+
+def _can_be_sent(validator: str) -> bool:
+    """Return whether a server would get back the validator that it gave, in a request that it takes."""
+    return validator.isascii() and validator.isprintable() and len(validator) <= MAX_VALIDATOR_CHARS
 
 
 @asynccontextmanager
