@@ -1,6 +1,9 @@
 """What befalls one feed, or the disk: the others go on, and nothing is due at once."""
 
 import asyncio
+import os
+import threading
+from pathlib import Path
 
 import pytest
 from starlette.responses import Response
@@ -72,6 +75,41 @@ def test_what_takes_too_long_with_one_feed_is_given_up(tmp_path, monkeypatch):
         assert [(each.feed, each.outcome) for each in notices] == [("first", "failed"), ("second", "failed")]
         assert "took longer than" in notices[0].detail
         assert due_in(store, clock, "first") >= 60
+
+    asyncio.run(scene())
+
+
+def test_what_is_no_file_keeps_no_other_feed_waiting(tmp_path):
+    async def scene():
+        keeper, *_ = keeper_of_two(tmp_path)
+        (path := tmp_path / "first.txt").unlink()
+        os.mkfifo(path)
+        notices = await keeper.fetch_due()
+        assert [(each.feed, each.outcome) for each in notices] == [("first", "failed"), ("second", "taken")]
+        assert notices[0].detail == f"{path} is not a file"
+
+    asyncio.run(asyncio.wait_for(scene(), 60))
+
+
+def test_a_drive_that_hangs_keeps_neither_the_loop_nor_another_feed_waiting(tmp_path, monkeypatch):
+    back, look = threading.Event(), Path.stat
+
+    def hangs(path, **options):
+        if path.name == "first.txt":
+            back.wait(60)
+        return look(path, **options)
+
+    async def scene():
+        keeper, *_ = keeper_of_two(tmp_path)
+        keeper._feeds[0] = keeper._feeds[0].model_copy(update={"timeout": 0.05})
+        monkeypatch.setattr(Path, "stat", hangs)
+        try:
+            notices = await keeper.fetch_due()
+            assert await keeper.fetch_due() == []
+        finally:
+            back.set()
+        assert [(each.feed, each.outcome) for each in notices] == [("first", "failed"), ("second", "taken")]
+        assert notices[0].detail.startswith("nothing is known of ")
 
     asyncio.run(scene())
 

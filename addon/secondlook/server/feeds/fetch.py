@@ -5,6 +5,7 @@ import importlib.metadata
 import re
 import shutil
 import socket
+import stat
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
@@ -22,7 +23,7 @@ from secondlook.feeds.entries.entry import FeedRefused
 from secondlook.feeds.unpacking.stream import ENCODINGS, PIECE_BYTES, decoded
 from secondlook.ground.errors import ServiceError
 from secondlook.ground.files import replacing
-from secondlook.ground.lanes import LISTS
+from secondlook.ground.lanes import FILES, LISTS
 from secondlook.ground.trust import trust
 from secondlook.reach import Depth, depth, get
 from secondlook.resolver import Place, Resolver, is_own_name
@@ -125,7 +126,11 @@ async def fetch(client: FeedClient, feed: FeedSettings, state: FeedState, target
     Raises FetchFailed; nothing is left of a broken fetch but the unfinished file.
     """
     if feed.path is not None:
-        return _look_at_file(feed.path, state)
+        try:
+            async with asyncio.timeout(feed.timeout):
+                return await FILES.run(_look_at_file, feed.path, state)
+        except TimeoutError:
+            raise FetchFailed(f"nothing is known of {feed.path} after {feed.timeout:g} s") from None
     assert feed.url is not None
     asked = {"If-None-Match": state.etag, "If-Modified-Since": state.last_modified}
     conditions = {name: value for name, value in asked.items() if value and _can_be_sent(value)}
@@ -267,6 +272,8 @@ def _look_at_file(path: Path, state: FeedState) -> FeedState | None:
         status = path.stat()
     except OSError as error:
         raise FetchFailed(f"cannot read {path}: {error.strerror}") from error
+    if not stat.S_ISREG(status.st_mode):  # a pipe would be waited for, and every other feed with it
+        raise FetchFailed(f"{path} is not a file")
     mark = f"{status.st_mtime_ns}-{status.st_size}"
     return None if mark == state.etag else replace(state, etag=mark)
 

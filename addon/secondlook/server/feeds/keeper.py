@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from random import random
 
 from secondlook.config.service import RULES, FeedSettings, PublishSettings
@@ -18,7 +19,7 @@ from secondlook.ground.called import typed
 from secondlook.ground.children import ChildFailedError
 from secondlook.ground.clock import Clock, SettledTime
 from secondlook.ground.errors import PatternError, SecondLookError
-from secondlook.ground.lanes import LISTS
+from secondlook.ground.lanes import FILES, LISTS
 from secondlook.resolver import Resolver
 from secondlook.server.feeds.child import publish_in_child
 from secondlook.server.feeds.feed_state import FeedState, read_state, write_state
@@ -128,7 +129,7 @@ class FeedKeeper:
             set_back = state.checked_at > now  # then nobody knows how long ago that was
             longest_s = max(feed.every * (1 + JITTER), MAX_RETRY_AFTER_S)
             due = everything or set_back or not now < state.due_at <= now + longest_s
-            if due or await LISTS.run(_changed, feed, state.checked_at, now):
+            if due or await _has_changed(feed, state.checked_at, now):
                 notices.append(await self._one(feed, state))
         if self._owed:
             await self._publish_what_came()
@@ -285,10 +286,17 @@ def _reason(error: Exception) -> str:
             return type(error).__name__
 
 
-def _changed(feed: FeedSettings, since: float, now: float) -> bool:
+async def _has_changed(feed: FeedSettings, since: float, now: float) -> bool:
     """Whether a feed's own file was written, or put in its place, after an instant."""
     if feed.path is None:
         return False
+    with suppress(TimeoutError):
+        async with asyncio.timeout(feed.timeout):
+            return await FILES.run(_was_written, feed.path, since, now)
+    return False
+
+
+def _was_written(path: Path, since: float, now: float) -> bool:
     with suppress(OSError):
-        return since < feed.path.stat().st_ctime <= now
+        return since < path.stat().st_ctime <= now
     return False
