@@ -110,6 +110,19 @@ def test_every_decision_of_every_stage_is_a_whole_sentence(stage, decision, aske
     assert "{" not in text
 
 
+@pytest.mark.parametrize(
+    ("decision", "more"), [("allow", ""), ("block", " What no list knows is blocked here.")]
+)
+def test_what_no_list_knows_is_not_said_to_be_on_one(decision, more):
+    event = {"decision": decision, "verdict": "unknown", "stage": "pattern", "server": "s1"}
+    assert (
+        words.sentence(event) == f"It stands on no list: the local ones hold all that the server has.{more}"
+    )
+    assert words.sentence({**event, "stage": "query"}) == f"S1 was asked: nothing is known against it.{more}"
+    listed = {"verdict": "suspicious", "list": "mw-s-8b", "threat": "malware"}
+    assert words.sentence(event | listed) == "It stands on the list mw-s-8b, which names suspected malware."
+
+
 @pytest.mark.parametrize("kind", EventKind)
 def test_every_kind_of_event_has_a_title(kind):
     title = words.headline({"kind": kind, "host": "a.example", "list": "mw-8b"})

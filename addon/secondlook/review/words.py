@@ -65,6 +65,10 @@ SENTENCES = {
     "paused": "Protection was paused.",
     "ledger": "It could not be verified, and nothing could store a note to look again: it was refused.",
 }
+NOT_LISTED = "It stands on no list: the local ones hold all that the server has."
+"""Of the pattern too, where that has answered in place of a query."""
+UNTESTED = frozenset({Stage.PATTERN, Stage.CACHE, Stage.QUERY})
+"""The stages that refuse what no list knows, where the policy wants that."""
 
 
 LOST = {
@@ -220,7 +224,11 @@ def sentence(event: Json, *, asked: bool = False, titles: Mapping[str, str] = NO
         "detail": shorten(detail_of(event) or "no reason given", 200),
     }
     made = event.get("kind") == EventKind.OVERRIDDEN  # and the rest is what was known of the block
-    template = "{detail}" if made else SENTENCES.get(str(event.get("stage")), "{detail}")
+    stage = str(event.get("stage"))
+    template = "{detail}" if made else SENTENCES.get(stage, "{detail}")
+    if verdict == "unknown" and stage in UNTESTED and not made:
+        template = NOT_LISTED if stage == Stage.PATTERN else template
+        template += " What no list knows is blocked here." if refused else ""
     return as_sentence(template.format(**words))
 
 
