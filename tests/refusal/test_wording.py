@@ -28,6 +28,14 @@ def test_what_no_list_blocked_is_not_called_harmful(stage):
     assert "Reports" not in words(stage=stage)[1]
 
 
+@pytest.mark.parametrize("stage", [Stage.PATTERN, Stage.CACHE, Stage.QUERY])
+def test_what_is_blocked_as_no_list_knows_it_is_not_called_listed(stage):
+    unknown = words(stage=stage, verdict=Verdict.UNKNOWN, risk=Risk.UNTESTED)
+    assert unknown[0] == "Nothing is known about this"
+    assert "Reports" not in unknown[1]
+    assert words(stage=Stage.RULES, verdict=Verdict.UNKNOWN) == words(stage=Stage.RULES)
+
+
 def test_a_request_in_a_circle_is_not_called_one_to_an_address_inside():
     own, other = words(stage=Stage.ACCESS, detail=IN_A_CIRCLE), words(stage=Stage.ACCESS)
     assert own[0] == other[0]

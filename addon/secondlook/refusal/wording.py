@@ -1,6 +1,6 @@
 """The words of a refusal: careful ones, as lists can be wrong."""
 
-from secondlook.core.verdict import Decision, Stage, Threat
+from secondlook.core.verdict import Decision, Evidence, Stage, Threat, Verdict
 from secondlook.refusal.language import ENGLISH, Language, phrase
 
 IN_A_CIRCLE = (
@@ -40,6 +40,12 @@ _OF_A_CIRCLE = (
     phrase("The request came back to this proxy again and again and cannot reach its site."),
     _OF_STAGES[Stage.ACCESS][2],
 )
+_OF_THE_UNKNOWN = (
+    phrase("Nothing is known about this"),
+    phrase("No list knows this address or file, and this proxy refuses what is not known."),
+    phrase("It may be harmless; ask the administrator of this proxy."),
+)
+"""Where the policy blocks what no list knows (`policy.block_untested`)."""
 _REPORTS = phrase("Reports can be wrong, but most are not.")
 _OF_THREATS = {
     Threat.MALWARE: (
@@ -75,7 +81,7 @@ THREATS: dict[str | None, str] = {
 def title(decision: Decision, language: Language = ENGLISH) -> str:
     """Return the reason of a block in a few words."""
     evidence = decision.evidence
-    return language.say((_OF_STAGES.get(evidence.stage) or _OF_THREATS[evidence.threat])[0])
+    return language.say((_without_a_list(evidence) or _OF_THREATS[evidence.threat])[0])
 
 
 def explanation(decision: Decision, language: Language = ENGLISH) -> str:
@@ -86,7 +92,13 @@ def explanation(decision: Decision, language: Language = ENGLISH) -> str:
             language.say("The proxy itself could not check it: %(cause)s.", cause=evidence.unverifiable),
             language.say("It may be harmless; ask the administrator of this proxy."),
         )
-    found = _OF_A_CIRCLE if evidence.detail == IN_A_CIRCLE else _OF_STAGES.get(evidence.stage)
+    found = _OF_A_CIRCLE if evidence.detail == IN_A_CIRCLE else _without_a_list(evidence)
     if found is not None:
         return language.joined(*map(language.say, found[1:]))
     return language.joined(language.say(_OF_THREATS[evidence.threat][1]), language.say(_REPORTS))
+
+
+def _without_a_list(evidence: Evidence) -> tuple[str, str, str] | None:
+    """Return the words for what no list has named; None where one has."""
+    unknown = _OF_THE_UNKNOWN if evidence.verdict is Verdict.UNKNOWN else None
+    return _OF_STAGES.get(evidence.stage, unknown)
