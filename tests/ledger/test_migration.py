@@ -4,6 +4,7 @@ import pytest
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 
 from ledgerkit.old_schema import upgrade
 from ledgerkit.rows import all_rows, put_rows
@@ -32,8 +33,10 @@ def _of_one_engine(difference) -> bool:
     return named.name.startswith(("words", "events_tx", "tx"))
 
 
-def test_there_is_an_upgrade_to_the_newest():
-    assert max(known_revisions()) == HEAD
+def test_the_upgrades_follow_each_other_to_the_newest():
+    scripts = ScriptDirectory(str(migration._SCRIPTS))
+    assert scripts.get_heads() == [HEAD]
+    assert {each.revision for each in scripts.walk_revisions()} == known_revisions()
 
 
 @pytest.mark.parametrize("revision", sorted(known_revisions()))

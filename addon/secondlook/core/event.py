@@ -39,7 +39,7 @@ class EventKind(StrEnum):
 class Event:
     """One line of the log; `id` is given by the ledger (a ULID-like sortable string) or by the caller.
 
-    A field is added here, with its column in a new migration; everything else is made from its annotation.
+    How a field is added, and what is made from its annotation, is in CONTRIBUTING.md#a-field-of-an-event.
     The order is that of the page of an entry.
     """
 

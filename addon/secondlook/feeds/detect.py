@@ -56,6 +56,7 @@ _JSON_KINDS: tuple[tuple[str, Format], ...] = (
     (r'"hashlookup:[a-z-]+"', Format.HASHLOOKUP),
     (r'\{\s*"(?:url|host|hostname|domain|ip|indicator|sha256|sha1|md5|hash)"\s*:', Format.RECORDS),
 )
+JSON_FORMS = frozenset(form for _, form in _JSON_KINDS)
 _LINE_KINDS: tuple[tuple[str, Format], ...] = (
     (r"(?:address|local|server)=/", Format.DNSMASQ),
     (r"local-(?:zone|data):", Format.UNBOUND),

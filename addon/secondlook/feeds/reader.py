@@ -11,7 +11,7 @@ from itertools import chain
 
 from secondlook.core.lists.feed_format import Format
 from secondlook.core.url.expression import Suffixes
-from secondlook.feeds.detect import SAMPLE_CHARS, detect, refuse_what_is_no_feed
+from secondlook.feeds.detect import JSON_FORMS, SAMPLE_CHARS, detect, refuse_what_is_no_feed
 from secondlook.feeds.entries.entry import Entry, FeedRefused
 from secondlook.feeds.entries.maker import Maker
 from secondlook.feeds.entries.tally import Tally
@@ -55,7 +55,6 @@ PARSERS: dict[Format, Parser] = {
     Format.HASHLOOKUP: parse_hashlookup,
     Format.PHISHTANK_XML: parse_phishtank_xml,
 }
-_JSON_FORMS = frozenset((Format.RECORDS, Format.MISP, Format.WARNINGLIST, Format.STIX, Format.HASHLOOKUP))
 _CLAMAV_OTHERS = (
     *(".ndb", ".ndu", ".ldb", ".ldu", ".pdb", ".wdb", ".gdb", ".cdb", ".crb", ".db", ".ftm", ".idb", ".cfg"),
     *(".ign", ".ign2", ".imp", ".info", ".yar", ".yara", ".sign", ".cbc", ".pwdb"),
@@ -91,7 +90,7 @@ class Reading:
         if tally.rows == 0:
             if self.skipped:
                 raise FeedRefused(self.skipped[0][1])
-            if self.format in _JSON_FORMS:
+            if self.format in JSON_FORMS:
                 raise FeedRefused("JSON without records: neither a list of them nor one a line")
             raise FeedRefused("empty: the feed holds comments and no entries")
         if not any(tally.accepted.values()) and not tally.exceptions:

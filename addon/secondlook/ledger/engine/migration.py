@@ -18,16 +18,18 @@ from secondlook.ground.errors import LedgerError
 from secondlook.ground.lock import locked
 from secondlook.ledger.engine.database import BUSY_S, Place, bare_engine, create_file, explain
 
-HEAD: Final = "0006"
-"""The newest revision in `migrations/versions`."""
-
 _SCRIPTS: Final = Path(__file__).parents[1] / "migrations"
 _ADVISORY_LOCK: Final = 0x5EC0_4D10_0C_1ED6E2 & 0x7FFF_FFFF_FFFF_FFFF
 
 
 def known_revisions() -> frozenset[str]:
-    """Revisions that this program can start from."""
-    return frozenset(file.name.split("_")[0] for file in (_SCRIPTS / "versions").glob("[0-9]*.py"))
+    """Revisions that this program can start from: the numbers that the files in `versions` begin with."""
+    names = (file.name[:4] for file in (_SCRIPTS / "versions").iterdir())
+    return frozenset(name for name in names if name.isdecimal())
+
+
+HEAD: Final = max(known_revisions())
+"""The newest revision in `migrations/versions`."""
 
 
 def migrate(place: Place) -> None:
