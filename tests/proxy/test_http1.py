@@ -22,7 +22,7 @@ from mitmproxy.test.tflow import tclient_conn, tresp
 from secondlook.config.traffic import TrafficLimitsSettings
 from secondlook.proxy.mitm.http.framing import Field
 from secondlook.proxy.mitm.http.http1 import AHEAD_MAX_BYTES, Http1ClientSide
-from secondlook.proxy.mitm.streams.stream import LINGER_S
+from secondlook.proxy.mitm.streams.early_stream import LINGER_S
 from secondlook.proxy.mitm.streams.stream_events import InterimResponse
 
 CONNECTIONS = ((), (b"keep-alive",), (b"close",), (b"Close",), (b"keep-alive, close",), (b"x", b"close"))

@@ -43,7 +43,7 @@ from secondlook.proxy.mitm.http.chunks import ChunkReader
 from secondlook.proxy.mitm.http.framing import REQUEST_TIMEOUT, SWITCHING_PROTOCOLS, HeadError
 from secondlook.proxy.mitm.http.head import glance, read_request, write_response
 from secondlook.proxy.mitm.http.head_buffer import HeadBuffer
-from secondlook.proxy.mitm.streams.stream import LINGER_S
+from secondlook.proxy.mitm.streams.early_stream import LINGER_S
 from secondlook.proxy.mitm.streams.stream_events import InterimResponse, StopUpload
 
 type Explain = Callable[[Request, int, str], Response]

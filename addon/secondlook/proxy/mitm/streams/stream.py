@@ -1,12 +1,11 @@
 """One request and its response: mitmproxy's `HttpStream`, answering at once and gating bodies.
 
 ```
-request headers ─► hook ─► answered (blocked, own site) ─► response out, upload stopped, no origin
+request headers ─► hook ─► answered (blocked, own site) ─► response out, upload stopped (`early_stream.py`)
                      └───► allowed ─► origin ─► response headers ─► hook ─► gated body (`gated_stream.py`)
 ```
 """
 
-import time
 from collections.abc import Callable
 from typing import cast
 
@@ -41,7 +40,8 @@ from secondlook.download.body.response_facts import has_body
 from secondlook.proxy.mitm.edge import Edge
 from secondlook.proxy.mitm.handling import Commands
 from secondlook.proxy.mitm.parting import part_with
-from secondlook.proxy.mitm.streams.request_stream import Origins, RequestStream
+from secondlook.proxy.mitm.streams.early_stream import SWITCHING_PROTOCOLS, EarlyStream
+from secondlook.proxy.mitm.streams.request_stream import Origins
 from secondlook.proxy.mitm.streams.stream_events import InterimResponse, StopUpload
 from secondlook.proxy.mitm.streams.websocket import WebSocketRelay
 from secondlook.proxy.mitm.tls.tunnel import RawTunnel, own_tunnel
@@ -54,14 +54,11 @@ ORIGIN_FORM = "secondlook.origin_form"  # key of a flow's metadata
 _HOOKS = (HttpRequestHeadersHook, HttpRequestHook, HttpResponseHeadersHook, HttpResponseHook)
 _OF_REQUEST = frozenset({RequestHeaders, RequestData, RequestTrailers, RequestEndOfMessage})
 _OF_RESPONSE = frozenset({ResponseHeaders, ResponseData, ResponseTrailers, ResponseEndOfMessage})
-_GOES_ON = cast("layer.CommandGenerator[bool]", ())  # what an empty one returns is false
 _BAD_REQUEST = 400
-_SWITCHING_PROTOCOLS = 101
 _PROXY_AUTHENTICATION = 407
-LINGER_S = 2.0  # a client that goes on uploading to a refused URL may read the answer for so long
 
 
-class AnsweringStream(RequestStream):
+class AnsweringStream(EarlyStream):
     """A request that may be answered at its headers."""
 
     def __init__(self, context: Context, stream_id: int, edge: Edge, origins: Origins) -> None:
@@ -71,7 +68,6 @@ class AnsweringStream(RequestStream):
         self._begin: Callable[[commands.StartHook], bool] | None = getattr(context.client, "begin", None)
         self._depth = 0  # of events within events
         self._dropped = False
-        self._end_sent = False  # of an answer that was whole before its request
         self._owed: commands.Command | None = None  # the end of an upload after which another protocol begins
         self.origin_form = False  # `GET /path`, as one asks a server, not a proxy
 
@@ -179,39 +175,6 @@ class AnsweringStream(RequestStream):
             ResponseProtocolError(self.stream_id, message, ErrorCode.GENERIC_SERVER_ERROR)
         )
 
-    def check_killed(self, emit_error_hook: bool) -> layer.CommandGenerator[bool]:
-        """Look whether a hook, or the client, has ended this; it is asked after each hook."""
-        if (
-            self.flow.error is None
-            and not self._paused_event_queue
-            and not self._is_answered(emit_error_hook)
-        ):
-            return _GOES_ON
-        return self._check_killed(emit_error_hook)
-
-    def _is_answered(self, emit_error_hook: bool) -> bool:
-        """Return whether a hook has set a response that no origin gave."""
-        if self.flow.response is None:
-            return False
-        # only an error asks without wanting its hook: here that hook has answered, in place of the origin
-        closed = not emit_error_hook and self.server_state == self.state_wait_for_response_headers
-        return bool(closed or self.client_state == self.state_wait_for_request_headers)
-
-    def _check_killed(self, emit_error_hook: bool) -> layer.CommandGenerator[bool]:
-        """Answer at once when a hook has set a response before the body of the request was read.
-
-        mitmproxy asks this right after each hook; it would otherwise buffer the whole request first, or
-        refuse to stream it (`docs/decisions/2026-11-23-leaning-on-mitmproxy.md`, 3).
-        """
-        if self._is_answered(emit_error_hook):
-            assert self.flow.response is not None
-            over = self.client_state == self.state_done
-            yield from self.answer(self.flow.response)
-            if over:
-                yield DropStream(self.stream_id)
-            return True
-        return (yield from super().check_killed(emit_error_hook))
-
     def handle_connect_finish(self) -> Commands:
         """Begin the tunnel with a layer that waits until its bytes show what it is."""
         if self.child_layer is not None:
@@ -226,28 +189,6 @@ class AnsweringStream(RequestStream):
         yield from super().start_request_stream()
         if self.flow.response is not None and not self.flow.live:
             self.client_state = self._state_swallow
-
-    def answer(self, response: http.Response) -> Commands:
-        """Send a whole response of our own; nothing more of the request is read."""
-        self.flow.live = False
-        content = b"" if self.flow.request.method == "HEAD" else response.raw_content or b""
-        done = self.whole_request or self.client_state == self.state_done
-        if not done and not self.flow.request.is_http2:
-            response.headers["connection"] = "close"
-        response.timestamp_start = response.timestamp_end = time.time()
-        self.server_state = self.state_errored
-        self.client_state = self._state_swallow
-        yield SendHttp(ResponseHeaders(self.stream_id, response, not content), self.context.client)
-        if content:
-            yield SendHttp(ResponseData(self.stream_id, content), self.context.client)
-        yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
-        if done:
-            return
-        if self.flow.request.is_http2:
-            yield SendHttp(StopUpload(self.stream_id), self.context.client)
-            yield DropStream(self.stream_id)
-        else:
-            yield commands.RequestWakeup(LINGER_S)
 
     def flow_done(self) -> Commands:
         """Go on with what follows the answer: a WebSocket, or another protocol that is not opened."""
@@ -282,11 +223,6 @@ class AnsweringStream(RequestStream):
             else:
                 yield command
 
-    @property
-    def _switches(self) -> bool:
-        response = self.flow.response
-        return response is not None and response.status_code == _SWITCHING_PROTOCOLS
-
     def state_wait_for_response_headers(self, event: ResponseHeaders) -> Commands:
         """Take the answer's headers; another protocol is only gone over to where the request asked for it.
 
@@ -298,7 +234,7 @@ class AnsweringStream(RequestStream):
         if event.response.status_code == _PROXY_AUTHENTICATION and self.mode is not HTTPMode.transparent:
             yield from self._refuse_answer("it asks for a password as only a proxy may, 407")
             return
-        if event.response.status_code == _SWITCHING_PROTOCOLS and (
+        if event.response.status_code == SWITCHING_PROTOCOLS and (
             request.is_http2 or "upgrade" not in request.headers
         ):
             yield from self._refuse_answer("it switches to a protocol that nobody asked for")
@@ -316,50 +252,6 @@ class AnsweringStream(RequestStream):
     def _state_no_body(self, event: events.Event) -> Commands:
         if isinstance(event, ResponseEndOfMessage):
             yield from self.send_response(already_streamed=True)
-
-    def send_response(self, already_streamed: bool = False) -> Commands:
-        """Send the end of an answer, even before that of its request: its client may wait for it."""
-        yield from super().send_response(already_streamed)
-        if self.is_uploading and self.server_state == self.state_done and not self._switches:
-            self._end_sent = True
-            yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
-
-    @property
-    def is_uploading(self) -> bool:
-        """Whether the origin has a part of the request, and waits for its rest."""
-        return bool(self.client_state == self.state_stream_request_body)
-
-    def leave_upload(self) -> Commands:
-        """Let go of an origin that waits for the rest of an upload, which will not come."""
-        if self.is_uploading:
-            gone = RequestProtocolError(self.stream_id, "the upload ends here", ErrorCode.CANCEL)
-            yield SendHttp(gone, self.context.server)
-
-    def handle_protocol_error(self, event: RequestProtocolError | ResponseProtocolError) -> Commands:
-        """End a stream; where its answer is whole, mitmproxy leaves the origin waiting for an upload."""
-        if isinstance(event, RequestProtocolError) and self.server_state == self.state_done:
-            yield from self.leave_upload()
-        yield from super().handle_protocol_error(event)
-
-    def _end_upload(self) -> Commands:
-        """End a request whose answer is whole already, and whose rest its origin does not want."""
-        if not self._end_sent or not self.is_uploading:
-            return
-        self.flow.live = False
-        self.server_state = self.state_errored
-        if self.flow.request.is_http2:
-            self.client_state = self.state_errored
-            yield SendHttp(StopUpload(self.stream_id), self.context.client)
-            yield DropStream(self.stream_id)
-        else:  # HTTP/1 knows no other end of an upload than that of its connection
-            self.client_state = self._state_swallow
-            yield commands.RequestWakeup(LINGER_S)
-
-    def _state_swallow(self, event: events.Event) -> Commands:
-        """Forget what still comes of a request that is answered."""
-        if isinstance(event, RequestEndOfMessage):
-            self.client_state = self.state_errored
-            yield DropStream(self.stream_id)
 
     def _handle_event(self, event: events.Event) -> Commands:
         kind = type(event)
@@ -380,13 +272,6 @@ class AnsweringStream(RequestStream):
         if self.server_state == self.state_wait_for_response_headers:
             response.data.headers.fields = passed_fields(response.data.headers.fields, response.status_code)
             yield SendHttp(InterimResponse(self.stream_id, response), self.context.client)
-
-    def _wake(self, _: events.Wakeup) -> Commands:
-        """End the connection of a client that lingered for its answer."""
-        if self.client_state != self._state_swallow:
-            return
-        yield DropStream(self.stream_id)
-        yield commands.CloseConnection(self.context.client)
 
 
 def _opens_tunnel(status: int) -> bool:
