@@ -12,7 +12,8 @@ from psycopg.conninfo import conninfo_to_dict
 from typer.main import get_command
 
 from conftest import REPOSITORY
-from prosekit import keys_of
+from prosekit import places_of
+from prosekit.settings_shown import places_shown
 from secondlook.cli.operation import status
 from secondlook.cli.program import COMMANDS
 from secondlook.config.agent import Settings
@@ -31,11 +32,26 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 def test_every_setting_is_told(repository: Path):
-    text = (repository / "docs" / "configuration.md").read_text()
-    missing = {
-        key for key in keys_of(Settings) | keys_of(ServerSettings) if not re.search(rf"\b{key}\b", text)
-    }
-    assert not missing
+    proxy, server = blocks((repository / "docs" / "configuration.md").read_text(), "yaml")
+    assert places_of(Settings) - places_shown(proxy) == set()
+    assert places_of(ServerSettings) - places_shown(server) == set()
+
+
+@pytest.mark.parametrize(
+    ("said", "by_it"),
+    [
+        ("  key: # of a thing", {"top", "top.key", "top.key.of", "top.key.a", "top.key.thing"}),
+        ("  # name: x\n  url:", {"top", "top.name", "top.url"}),
+        ("  # it has {url: x, more: [{name: y}]}\n  key:", {"top.key.url", "top.key.more.name"}),
+        ("  #   - url: x\n  #     more: {name: y}\n  key: []", {"top.key.url", "top.key.more.name"}),
+        ("  - name: x\n    url: y", {"top", "top.name", "top.url"}),
+        ("  key: # a\n    # and name, url", {"top.key.name", "top.key.url"}),
+    ],
+)
+def test_a_setting_is_shown_at_its_place(said, by_it):
+    found = places_shown(f"other:\n  own:\ntop:\n{said}\n")
+    assert by_it <= found
+    assert not {"url", "name", "other.url", "other.name", "other.own.name", "top.key.name.url"} & found
 
 
 def test_configuration_page_holds_the_shipped_file(repository: Path, tmp_path: Path):
@@ -228,7 +244,9 @@ def test_every_mitmproxy_option_is_one(repository: Path):
 
     known = asyncio.run(names())
     assert not [
-        name for name in keys_of(model_in(Settings.model_fields["mitmproxy"].annotation)) if name not in known
+        name
+        for name in places_of(model_in(Settings.model_fields["mitmproxy"].annotation))
+        if name not in known
     ]
 
 

@@ -103,12 +103,12 @@ def dangling(found: list[Citation], is_there: Callable[..., bool]) -> list[str]:
     return [f"{place}: {', '.join(names)}" for place, names in found if not is_there(*names)]
 
 
-def keys_of(model: type[BaseModel], seen: tuple[type[BaseModel], ...] = ()) -> set[str]:
-    """Return the names of all settings of a model and of those in it."""
+def places_of(model: type[BaseModel], seen: tuple[type[BaseModel], ...] = ()) -> set[str]:
+    """Return the dotted places of all settings of a model, as `settings_shown` has those of a file."""
     found: set[str] = set()
     for name, field in model.model_fields.items():
         found.add(name)
         inner = model_in(field.annotation)
         if inner is not None and inner not in seen:
-            found |= keys_of(inner, (*seen, inner))
+            found |= {f"{name}.{each}" for each in places_of(inner, (*seen, inner))}
     return found
