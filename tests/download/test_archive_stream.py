@@ -1,18 +1,32 @@
 """Packed files are unpacked in small steps, stream after stream, and to their very end."""
 
 import bz2
+import gzip
 import io
 import lzma
+import zlib
+from functools import partial
 
 import pytest
 import zstandard
 
-from secondlook.download.archives.archive_stream import Clocked, PackedStreams
+from secondlook.download.archives.archive_stream import GZIP, Clocked, Inflated, PackedStreams
 from secondlook.ground.zstd import ZstdError, begin_frame
 
 TEXT = b"".join(b"%d " % number for number in range(50_000))
-PACK = {"bz2": bz2.compress, "xz": lzma.compress, "zstd": zstandard.compress}
-BEGIN = {"bz2": bz2.BZ2Decompressor, "xz": lzma.LZMADecompressor, "zstd": begin_frame}
+PACK = {
+    "gzip": gzip.compress,
+    "bz2": bz2.compress,
+    "xz": lzma.compress,
+    "zstd": zstandard.ZstdCompressor(write_checksum=True).compress,
+}
+BEGIN = {
+    "gzip": partial(Inflated, GZIP),
+    "bz2": bz2.BZ2Decompressor,
+    "xz": lzma.LZMADecompressor,
+    "zstd": begin_frame,
+}
+FAULTS = (OSError, lzma.LZMAError, ZstdError, zlib.error)
 
 
 def pieces(stream, count):
@@ -38,8 +52,20 @@ def test_a_file_that_ends_within_a_stream_is_no_whole_one(kind):
 @pytest.mark.parametrize("kind", PACK)
 def test_what_stands_behind_and_is_no_stream_is_a_fault(kind):
     stream = PackedStreams(io.BytesIO(PACK[kind](TEXT) + b"something else"), BEGIN[kind])
-    with pytest.raises((OSError, lzma.LZMAError, ZstdError)):
+    with pytest.raises(FAULTS):
         pieces(stream, 1 << 16)
+
+
+@pytest.mark.parametrize("kind", PACK)
+@pytest.mark.parametrize("text", [b"a program", TEXT])
+def test_what_stands_before_a_fault_is_given(kind, text):
+    """gzip and others leave what they have unpacked where the sum behind it is wrong."""
+    packed = bytearray(PACK[kind](b"before") + PACK[kind](text))
+    packed[{"xz": -14}.get(kind, -3)] ^= 1
+    stream, found = PackedStreams(io.BytesIO(packed), BEGIN[kind]), []
+    with pytest.raises(FAULTS):
+        found.extend(iter(lambda: stream.read(1 << 16), b""))
+    assert b"".join(found) == b"before" + text
 
 
 def test_frames_of_zstd_that_readers_skip_hold_nothing():

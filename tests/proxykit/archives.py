@@ -131,9 +131,16 @@ READ = {
     ),
     "a 7z of a folder with content": lambda: _typed_7z(0x10),
     "a 7z of a socket with content": lambda: _typed_7z(0xC1FF8000),
+    "a 7z with a sum that is wrong": lambda: seven({"eicar.com": EICAR.lower()}, plain=True).replace(
+        EICAR.lower(), EICAR
+    ),
     "a 7z behind another archive": lambda: gzip.compress(b"a") + seven(FILES),
     "a file of which some leave out the holes": _sparse,
     "the first of two gzips": lambda: gzip.compress(EICAR) + gzip.compress(b"more"),
+    "a gzip with a sum that is wrong": lambda: gzip.compress(EICAR)[:-8] + bytes(8),
+    "a deflated member that breaks behind a whole program": lambda: _longer(
+        EICAR, _packed(EICAR, whole=False), 8, b""
+    ),
     "the first of two streams of xz": lambda: lzma.compress(EICAR) + lzma.compress(b"more"),
     "the first of two streams of bzip2": lambda: bz2.compress(EICAR) + bz2.compress(b"more"),
     "the first of two frames of zstd": lambda: (
@@ -142,9 +149,10 @@ READ = {
 }
 
 
-def _packed(content: bytes) -> bytes:
+def _packed(content: bytes, *, whole: bool = True) -> bytes:
     machine = zlib.compressobj(wbits=-15)
-    return machine.compress(content) + machine.flush()
+    packed = machine.compress(content)
+    return packed + machine.flush() if whole else packed + machine.flush(zlib.Z_SYNC_FLUSH) + b"\xff" * 5
 
 
 def _member(version: bytes = b"\x14", name: bytes = b"eicar.com") -> bytes:

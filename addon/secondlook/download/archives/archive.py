@@ -239,7 +239,7 @@ class _Walk:
         import py7zr  # noqa: PLC0415 - takes long to load and is seldom needed
         from py7zr.exceptions import PasswordRequired  # noqa: PLC0415
 
-        from secondlook.download.archives.archive_7z import MemberFactory  # noqa: PLC0415
+        from secondlook.download.archives.archive_7z import MemberFactory, unpack  # noqa: PLC0415
 
         try:
             opened = py7zr.SevenZipFile(file)
@@ -250,16 +250,21 @@ class _Walk:
                 raise UnreadableError("it is encrypted")
             if len(archive.files) > self._limits.members:
                 raise OverLimitError(f"more than {self._limits.members} members")
-            for told in archive.header.files_info.files if archive.files else ():
-                if not told["emptystream"]:  # of a folder or a socket py7zr leaves the content out
-                    told.pop("attributes", None)
-            archive.extractall(factory=factory)  # noqa: S202 - into our own receivers
+            broken: Exception | None = None
+            try:
+                unpack(archive, factory)
+            except OverLimitError:
+                raise
+            except Exception as error:  # noqa: BLE001 - what came of it is what some readers leave
+                broken = error
             for name, member in factory.members:
                 self._one_more()
                 self._done(member.digest, f"{label}/{name}")
                 self.show(member.content(), f"{label}/{name}")
                 if set(kinds_of(member.content())) - {"blank"}:
                     self._nested(member.content(), f"{label}/{name}", level)
+            if broken is not None:
+                raise broken
 
     def _packed(self, stream: PackedStreams, label: str, level: int) -> None:
         """Look into what packed streams hold: one file, or a tar (which is no level of its own)."""

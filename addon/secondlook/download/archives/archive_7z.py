@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Callable
 from typing import IO
 
+from py7zr import SevenZipFile
 from py7zr.io import Py7zIO, WriterFactory
 
 
@@ -76,3 +77,11 @@ class MemberFactory(WriterFactory):
         member = Member(self._count, self._memory_bytes)
         self.members.append((filename, member))
         return member
+
+
+def unpack(archive: SevenZipFile, factory: MemberFactory) -> None:
+    """Unpack all that has content: of what is called a folder or a socket py7zr leaves it out."""
+    for told in archive.header.files_info.files if archive.files else ():
+        if not told["emptystream"]:
+            told.pop("attributes", None)
+    archive.extractall(factory=factory)

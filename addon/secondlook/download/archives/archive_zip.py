@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import IO, Protocol
 
-from secondlook.download.archives.archive_stream import RAW, Inflated
+from secondlook.download.archives.archive_stream import RAW, Dripping, Inflated, Source, ToItsFault
 from secondlook.ground.zstd import begin_frame
 
 _INPUT_BYTES = 16 << 10
@@ -86,14 +86,19 @@ class _Stored:
         return data
 
 
-class Unpacked:
-    """A member that reads like a file, forwards only; at its end it has compared what was recorded."""
+class Unpacked(ToItsFault):
+    """A member that reads like a file, forwards only; at its end it has compared what was recorded.
 
-    def __init__(self, file: IO[bytes], entry: Entry) -> None:
+    Raises ZipError for a lie.
+    """
+
+    _seen_to = (EOFError, ZipError)
+
+    def __init__(self, file: Source, entry: Entry) -> None:
         if entry.encrypted:
             raise ZipError("it is encrypted")
         self._file, self._entry = file, entry
-        self._at = entry.start
+        self._at = self._piece_at = entry.start
         self._left = entry.packed
         self._machine = self._make(entry.method)
         self._check = 0
@@ -104,8 +109,11 @@ class Unpacked:
         """Where its data ended, once all is read: that may be before what is recorded."""
         return self._at - len(self._machine.unused_data)
 
-    def read(self, count: int) -> bytes:
-        """Return the next bytes, none at the end. Raise EOFError where some lack, ZipError for a lie."""
+    def _again(self) -> "Unpacked":
+        return Unpacked(Dripping(self._file, self._piece_at), self._entry)
+
+    def step(self, count: int) -> bytes:
+        """Unpack the next bytes."""
         out = b""
         while not out and not self._machine.eof:
             data = self._take(_INPUT_BYTES) if self._machine.needs_input else b""
@@ -131,6 +139,7 @@ class Unpacked:
         if self._left is not None:
             count = min(count, self._left)
         self._file.seek(self._at)
+        self._piece_at = self._at
         data = self._file.read(count)
         self._at += len(data)
         if self._left is not None:
