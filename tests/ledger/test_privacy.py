@@ -1,6 +1,7 @@
 """What is written at each privacy level, what retention and erasing leave: looked for in the files' bytes."""
 
 import sqlite3
+import time
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import anyio
 import pytest
 
 from ledgerkit.contract import confirm
+from ledgerkit.made import make_database
 from ledgerkit.samples import START, identity_of, make_confirmed, make_event, make_flag
 from ledgerkit.secrets import SECRETS, found_in_files, live
 from secondlook.core.event import Event, EventKind
@@ -185,6 +187,23 @@ async def test_a_clock_that_jumps_deletes_nothing(place, open_ledger, clock):
     assert ledger.upkeep.sweep() == 0
     clock.ahead = 0.0
     assert [event.url for event in ledger.events.page().events] == ["https://kept.example/"]
+
+
+async def test_a_proxy_whose_clock_is_ahead_deletes_nothing_of_the_others(postgres, open_ledger, clock):
+    place, now = make_database(postgres), time.time()
+    clock.at = now
+    right = open_ledger(place, retention_s=2 * DAY_S)
+    right.recorder.record(make_event(EventKind.BLOCKED, now, url="https://kept.example/"))
+    await right.flags.flag(*make_flag("one", now))
+    while right.store.writer.waiting:
+        right.store.commit_now(lambda _: None)
+    clock.at = now + 60 * DAY_S  # since its start: no jump shows that it is wrong
+    wrong = open_ledger(place, retention_s=2 * DAY_S, history_s=DAY_S)
+    assert wrong.upkeep.sweep() == 0
+    old = await wrong.queue.take_due(clock.at, limit=9, lease_s=30, older_than=clock.at - 30 * DAY_S)
+    assert old == []
+    assert sorted(event.kind for event in right.events.page().events) == ["blocked", "flagged"]
+    assert right.queue.count()[0] == 1
 
 
 def trigrams(path: Path) -> set[str]:

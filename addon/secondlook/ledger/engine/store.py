@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from secondlook.ground.clock import Clock
+from secondlook.ground.clock import Clock, SettledTime
 from secondlook.ground.errors import LedgerError
 from secondlook.ledger.engine.change import Changes
 from secondlook.ledger.engine.database import Place, explain, make_engine
@@ -51,6 +51,7 @@ class Store:
         self.place = place
         self.options = options
         self.clock = clock
+        self._settled = SettledTime(clock)
         self.report = report
         self.readers = make_engine(place, readers=_READERS, checkpoint=options.keeper)
         self.changes = Changes(self.readers, place, away=away)
@@ -77,6 +78,14 @@ class Store:
             return None
         there = self.read(lambda connection: connection.execute(_SERVER_TIME).scalar_one())
         return self.clock.now() - float(there)
+
+    def settled_now(self) -> float:
+        """Return Unix seconds (UTC), in doubt the earlier, for what ends something for good; blocks. LedgerError.
+
+        In a shared ledger the database's clock counts too: one proxy whose own is ahead, be it since its
+        start, would delete what all have.
+        """
+        return min(self._settled.now(), self.clock.now() - (self.clock_ahead_s() or 0.0))
 
     def close(self) -> None:
         """Write what waits and close everything."""

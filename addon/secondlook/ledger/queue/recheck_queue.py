@@ -35,13 +35,15 @@ class RecheckQueue:
     ) -> list[QueueEntry]:
         """Lease due entries, oldest first; leased ones are passed over.
 
-        What lies further ahead than anybody ever writes was written before the clock was set back.
+        What lies further ahead than anybody ever writes was written before the clock was set back. Where our
+        clock is ahead of the database's, nothing is older than by that.
         """
         attempt = flagged.c.next_attempt
         free = sa.not_(is_leased(flagged.c.lease_until, now, lease_s))
         due = free
         if older_than is not None:
-            due = sa.and_(free, flagged.c.first_seen < older_than)
+            ahead_s = await self._store.run(self._store.clock_ahead_s) or 0.0
+            due = sa.and_(free, flagged.c.first_seen < older_than - max(0.0, ahead_s))
         elif not everything:
             due = sa.and_(free, sa.or_(attempt <= now, attempt > now + LONGEST_WAIT_S))
         chosen = sa.select(flagged.c.id).where(due).order_by(flagged.c.first_seen).limit(limit)

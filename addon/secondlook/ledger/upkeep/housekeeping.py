@@ -20,7 +20,6 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from secondlook.ground.clock import SettledTime
 from secondlook.ground.errors import LedgerError
 from secondlook.ledger.engine import salvage
 from secondlook.ledger.engine.database import bare_engine
@@ -66,7 +65,6 @@ class Upkeep:
         self._counts = counts
         self._flags = flags
         self._history = history
-        self._settled = SettledTime(store.clock)
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._flushed_at = time.monotonic()
@@ -229,7 +227,7 @@ class Upkeep:
         of deleted events.
         """
         store = self._store
-        now = self._settled.now()  # what a clock that jumps deletes would be gone
+        now = store.settled_now()  # what a wrong clock deletes would be gone
         cutoff = now - store.options.retention_s
         gone = self._delete_events(events.c.time < cutoff, before=cutoff)
         while count := store.commit_now(
