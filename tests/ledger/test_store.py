@@ -80,3 +80,17 @@ def test_a_clock_is_held_against_that_of_the_database(ledger, place, clock):
         assert ahead_s == pytest.approx(86_400, abs=60)
     else:
         assert ahead_s is None
+
+
+def test_a_database_that_is_only_read_is_found(postgres, open_ledger):
+    place = make_database(postgres)
+    ledger = open_ledger(place)
+    assert ledger.upkeep.check() == []
+    name = place.partition("?")[0].rpartition("/")[2]
+    ledger.store.commit_now(
+        lambda connection: connection.exec_driver_sql(
+            f"ALTER DATABASE {name} SET default_transaction_read_only = on"
+        )
+    )
+    with pytest.raises(LedgerError, match="read-only transaction"):
+        ledger.upkeep.check()

@@ -80,7 +80,9 @@ class Store:
         return self.clock.now() - float(there)
 
     def settled_now(self) -> float:
-        """Return Unix seconds (UTC), in doubt the earlier, for what ends something for good; blocks. LedgerError.
+        """Return Unix seconds (UTC), in doubt the earlier, for what ends something for good; blocks.
+
+        Raises LedgerError.
 
         In a shared ledger the database's clock counts too: one proxy whose own is ahead, be it since its
         start, would delete what all have.

@@ -149,15 +149,8 @@ class Upkeep:
         self._index_at = time.monotonic() + (0.0 if found else INDEX_REST_S)
 
     def _probe(self) -> bool:
-        """Try a small write, which a full disk refuses as well."""
-
-        def work(connection: sa.Connection) -> None:
-            connection.execute(
-                sa.update(changes).where(changes.c.topic == "quarantine").values(counter=changes.c.counter)
-            )
-
         try:
-            self._store.commit_now(work)
+            self._store.commit_now(_write_little)
         except LedgerError:
             self._stopping.wait(TICK_S)
             return False
@@ -310,6 +303,11 @@ class Upkeep:
             for table in metadata.sorted_tables:
                 connection.exec_driver_sql(f"{how} {table.name}")
 
+    def _write_beside(self) -> None:
+        """Write over a connection of its own: a standby, and a database that is full, can be read."""
+        with bare_engine(self._store.place).begin() as connection:
+            _write_little(connection)
+
     def _vacuum(self, path: Path) -> int:
         """Give some free pages back; return how many are left."""
         try:
@@ -342,9 +340,17 @@ class Upkeep:
         return gone
 
     def check(self) -> list[str]:
-        """Look for damage in the whole ledger."""
+        """Look for damage in the whole ledger; raise LedgerError where a database is away, or only read."""
         path = self._store.place.path
         if path is None:
             self._store.read(flagged.count)
+            self._store.guard(self._write_beside)
             return []
         return salvage.check(path)
+
+
+def _write_little(connection: sa.Connection) -> None:
+    """Change nothing by a small write, which a full disk refuses as well."""
+    connection.execute(
+        sa.update(changes).where(changes.c.topic == "quarantine").values(counter=changes.c.counter)
+    )

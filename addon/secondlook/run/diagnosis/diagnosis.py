@@ -166,7 +166,9 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
             faults = ledger.upkeep.check()
             ahead_s = ledger.store.clock_ahead_s()
     except LedgerError as error:
-        reach = "see whether the database runs and `ledger.url` is right; meanwhile the proxy goes on"
+        reach = (
+            "see whether `ledger.url` is right and its database runs, as primary; meanwhile the proxy goes on"
+        )
         yield Finding("ledger", "problem", str(error), mend if own else reach)
         return
     if not faults:
