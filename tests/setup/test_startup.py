@@ -10,6 +10,7 @@ def test_the_unit_is_one_that_systemd_accepts(tmp_path):
     text = path.read_text()
     assert 'ExecStart=/bin/true run -c "/home/a user/100%%/proxy.yaml"' in text
     assert "Type=notify" in text
+    assert "KillMode=mixed" in text, "only the supervisor is told: it ends the workers before the service"
 
 
 def test_whatever_a_word_holds_systemd_reads_it_so():

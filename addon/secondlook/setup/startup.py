@@ -21,6 +21,7 @@ Type=notify
 NotifyAccess=all
 ExecStart={command}
 ExecReload=/bin/kill -HUP $MAINPID
+KillMode=mixed
 Restart=on-failure
 RestartSec=2
 NoNewPrivileges=yes
