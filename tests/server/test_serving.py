@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from secondlook.server.http.app import ServerApp
-from secondlook.server.http.serving import JsonAccessLog
+from secondlook.server.http.serving import FOLLOW_S, JsonAccessLog
 from secondlook.server.reader import FileReader
 from serverkit import make_store
 
@@ -45,14 +45,33 @@ def test_a_line_that_a_crash_broke_off_spoils_none_of_the_next_start(before, kep
     assert [json.loads(line)["status"] for line in (first, second)] == [200, 201]
 
 
+@pytest.mark.parametrize("made", [False, True], ids=["gone", "another one has its name"])
+def test_an_access_log_that_was_moved_away_is_followed(made, tmp_path):
+    path, moved, at = tmp_path / "access.log", tmp_path / "access.log.1", 0.0
+    log = JsonAccessLog(path, now=lambda: at)
+    log("GET", 200, 1, 0.0, "a")
+    path.rename(moved)
+    if made:
+        path.touch()
+    log("GET", 201, 1, 0.0, "b")
+    at = FOLLOW_S
+    log("GET", 202, 1, 0.0, "c")
+    log.close()
+    found = [[json.loads(line)["status"] for line in each.read_text().splitlines()] for each in (moved, path)]
+    assert found == [[200, 201], [202]]
+
+
 def test_an_access_log_may_be_a_pipe(tmp_path):
     path = tmp_path / "pipe"
     os.mkfifo(path)
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    log = JsonAccessLog(path, now=lambda: 0.0)
+    at = 0.0
+    log = JsonAccessLog(path, now=lambda: at)
+    log("GET", 200, 1, 0.0, "a")
+    at = FOLLOW_S  # it is the same one still
     log("GET", 200, 1, 0.0, "a")
     log.close()
-    assert json.loads(os.read(reader, 1000))["status"] == 200
+    assert os.read(reader, 1000).count(b'"status": 200') == 2
     os.close(reader)
 
 

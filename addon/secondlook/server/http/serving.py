@@ -20,6 +20,7 @@ log = logging.getLogger(__name__)
 REFRESH_S = 0.5
 REFRESH_AGAIN_S = 5.0  # after an error that was not foreseen
 DRAIN_S = 10
+FOLLOW_S = 1.0  # between two looks whether the access log was moved away
 KEEP_ALIVE_S = 75  # longer than agents and load balancers keep a connection that is idle
 
 
@@ -120,21 +121,30 @@ class Serving:
 
 
 class JsonAccessLog:
-    """One JSON object a line for each request; there is no URL in it, as none is ever sent to us."""
+    """One JSON object a line for each request; there is no URL in it, as none is ever sent to us.
+
+    Where the file was moved away (`logrotate`), the next line is in a new one, within `FOLLOW_S`.
+    """
 
     def __init__(self, path: Path, now: Callable[[], float] = time.time) -> None:
+        self._path = path
         self._file = path.open("ab", buffering=0)  # each line is there at once
         self._now = now
+        self._followed_at = now()
         self._fault: str | None = None
         self._torn = _ends_in_a_line(path)  # whether the last line was taken in part
 
     def __call__(self, method: str, status: int, size: int, took_s: float, client: str) -> None:
         """Write one line; what the disk does not take is lost, and no answer waits for it."""
+        now = self._now()
         line = (
-            f'{{"time": {self._now():.3f}, "method": "{method}", "status": {status}, "bytes": {size}, '
+            f'{{"time": {now:.3f}, "method": "{method}", "status": {status}, "bytes": {size}, '
             f'"ms": {took_s * 1000:.2f}, "client": "{client}"}}\n'
         )
         try:
+            if abs(now - self._followed_at) >= FOLLOW_S:
+                self._followed_at = now
+                self._follow()
             data = b"\n" * self._torn + line.encode("ascii", "replace")
             written = self._file.write(data)
             self._torn = not data[:written].endswith(b"\n")
@@ -143,6 +153,15 @@ class JsonAccessLog:
             if str(error) != self._fault:
                 log.warning("the access log cannot be written: %s", error.strerror)
             self._fault = str(error)
+
+    def _follow(self) -> None:
+        """Turn to the file that has the name now. Raises OSError where none can be made."""
+        with suppress(FileNotFoundError):
+            if os.path.samestat(self._path.stat(), os.fstat(self._file.fileno())):
+                return
+        file = self._path.open("ab", buffering=0)
+        self._file.close()
+        self._file, self._torn = file, _ends_in_a_line(self._path)
 
     def close(self) -> None:
         """Close the file."""
