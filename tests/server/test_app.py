@@ -279,6 +279,12 @@ def test_the_health_of_a_replica_names_its_trouble_below(store):
     assert ask(store, "/healthz", settings=settings).text == "ok generation=1\nnothing came since\n"
 
 
+@pytest.mark.parametrize("fault", [None, "it is full"])
+def test_a_store_that_does_not_take_what_a_publisher_has_is_a_gauge(store, fault):
+    text = ask(store, "/metrics", settings=AppSettings(store_fault=lambda: fault)).text
+    assert f"secondlook_server_store_trouble {float(fault is not None)}" in text
+
+
 def test_health_metrics_and_other_paths(store, tmp_path):
     health, metrics, other = ask(store, "/healthz", "/metrics", "/v5/other")
     assert health.text == "ok generation=1\n"

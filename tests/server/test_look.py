@@ -5,12 +5,40 @@ import signal
 
 import pytest
 
-from secondlook.ground.errors import PatternError
+from secondlook.ground.errors import PatternError, ServiceError
 from secondlook.server.publish.generation import Generation
 from secondlook.server.valkey.look import check, look
 from secondlook.server.valkey.publisher import ValkeyPublisher
 from serverkit import NOW, make_store, out, put
 from serverkit.valkey import single
+
+
+def test_a_store_that_is_full_is_told_in_its_own_words(tmp_path):
+    store = make_store(tmp_path, ["evil.example"])
+    put(store, [f"worse{at}.example" for at in range(3000)], name="two.txt")
+    out(store)
+    first, second = (Generation(store.generation_folder(number)) for number in (1, 2))
+
+    async def scene():
+        with single(tmp_path / "valkey") as (url, [node]):
+            publisher = ValkeyPublisher(url)
+            await publisher.push(first, now=NOW)
+            node.cli("config", "set", "maxmemory", "1")
+            with pytest.raises(ServiceError) as told:
+                await publisher.push(second, now=NOW)
+            await publisher.aclose()
+            assert "maxmemory" in str(told.value)
+            assert "HSET" not in str(told.value)  # what follows are bytes of the lists
+            assert str(told.value).startswith(
+                "cannot write to the Valkey store: command not allowed when used memory"
+            )
+            found = await look(url, second)
+            assert (found.holds, found.generation) == (True, 1)
+            assert found.trouble.startswith(
+                "the Valkey store has not taken generation 000002 and serves 000001"
+            )
+
+    asyncio.run(scene())
 
 
 def test_a_reader_tells_what_is_served_and_by_whom_something_is_listed(tmp_path, suffixes):

@@ -100,6 +100,7 @@ class ServerService:
                 admin=self._admin(settings),
                 trouble=self._replication_trouble,
                 stale=lambda: self._stale_since() is not None,
+                store_fault=lambda: self._store_fault,
             ),
             meter=meter,
             access_log=self._access_log,
@@ -115,6 +116,7 @@ class ServerService:
         )
         self._tasks = Tasks()
         self._eviction: str | None = None
+        self._store_fault: str | None = None
         self._other_publisher: str | None = None
 
     def _admin(self, settings: ServerSettings) -> ASGIApp | None:
@@ -183,7 +185,6 @@ class ServerService:
 
     async def _push(self, publisher: "ValkeyPublisher") -> None:
         """Carry each generation of our folder into the Valkey store; a folder without one only reads."""
-        fault: str | None = None
         pushed: tuple[int, object] | None = None  # number and mark
         look_at = 0.0  # when to look through the whole store
         while True:
@@ -202,11 +203,11 @@ class ServerService:
                 if number is not None and (self.reader.trouble or self._clock.monotonic() >= look_at):
                     look_at = self._clock.monotonic() + WHOLE_EVERY_S
                     await self._look_through(publisher, number)
-                fault = None
+                self._store_fault = None
             except SecondLookError as error:
-                if str(error) != fault:
+                if str(error) != self._store_fault:
                     log.warning("generation %s is not in the Valkey store: %s", number, error)
-                fault = str(error)
+                self._store_fault = str(error)
             await asyncio.sleep(PUSH_EVERY_S)
 
     async def _look_through(self, publisher: "ValkeyPublisher", number: int) -> None:

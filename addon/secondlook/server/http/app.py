@@ -54,6 +54,7 @@ class AppSettings:
     admin: ASGIApp | None = None  # the administrator's page
     trouble: Callable[[], str | None] = lambda: None  # of a replica with its publisher
     stale: Callable[[], bool] = lambda: False  # whether nothing came in for long
+    store_fault: Callable[[], str | None] = lambda: None  # why it does not take what we have
 
 
 class ServerApp:
@@ -204,7 +205,9 @@ class ServerApp:
     async def _metrics(self, _: Request) -> Response:
         self.meter.gauges["generation"] = self.reader.number or 0
         self.meter.gauges["generation_created_timestamp_seconds"] = self.reader.created_at
-        self.meter.gauges["store_trouble"] = float(self.reader.trouble is not None)
+        self.meter.gauges["store_trouble"] = float(
+            (self.reader.trouble or self._settings.store_fault()) is not None
+        )
         self.meter.gauges["stale"] = float(self._settings.stale())
         self.meter.gauges["entries"] = sum(entry.count for entry in self.reader.lists.values())
         return Response(self.meter.text(), media_type="text/plain; version=0.0.4")

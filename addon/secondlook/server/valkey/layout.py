@@ -41,6 +41,8 @@ MARK: Final = b""  # the field that every bucket has
 LOADING_BYTES: Final = 32  # that differ from one loading of a generation to the next
 NAMED_CHARS: Final = 8  # of these, in the names of keys
 TIMEOUT_S: Final = 2.0
+_REFUSED: Final = "of pipeline caused error: "  # how the client ends a command, before what the store said
+_AROUND: Final = "()'\","
 FAULTS: Final = (RedisError, RedisClusterException, OSError)  # all that a store that is away can raise
 
 type Client = Redis | RedisCluster
@@ -52,7 +54,13 @@ def faults_of_store(doing: str) -> Iterator[None]:
     try:
         yield
     except FAULTS as error:
-        raise ServiceError(f"cannot {doing} the Valkey store: {error}") from error
+        raise fault_of_store(doing, error) from error
+
+
+def fault_of_store(doing: str, error: Exception) -> ServiceError:
+    """Put in words what befell the store: its own, without the bytes of the command that it refused."""
+    _, refused, cause = str(error).rpartition(_REFUSED)
+    return ServiceError(f"cannot {doing} the Valkey store: {cause.strip(_AROUND) if refused else cause}")
 
 
 def connect(url: str, *, patient: bool = True) -> Client:

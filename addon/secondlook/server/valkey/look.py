@@ -39,6 +39,11 @@ async def look(url: str, own: Generation | None) -> InValkey:
             trouble = f"the Valkey store lost {missing:,} parts of it; a running publisher puts them back"
         elif own and (other := await publisher.other_publisher(own)):
             trouble = other
+        elif own and reader.number is not None and own.number > reader.number:
+            trouble = (
+                f"the Valkey store has not taken generation {own.number:06d} and serves {reader.number:06d}: "
+                "it is being loaded, or the publisher's log shows why it cannot be"
+            )
         elif eviction := await publisher.eviction():
             trouble = f"the Valkey store can lose entries: {eviction}"
         counts = {name: entry.count for name, entry in reader.lists.items()}

@@ -21,6 +21,7 @@ from secondlook.server.valkey.layout import (
     MARK,
     PIECE_BYTES,
     connect,
+    fault_of_store,
     faults_of_store,
     key_of,
     learn_topology,
@@ -86,7 +87,7 @@ class ValkeyReader:
             found_loading, *values = await pipe.execute()
         except FAULTS as error:
             self._node_missed = True
-            raise ServiceError(f"cannot read from the Valkey store: {error}") from error
+            raise fault_of_store("read from", error) from error
         if not found_loading:
             raise ServiceError(f"generation {number} is gone from the Valkey store")
         if found_loading != loading:
@@ -153,7 +154,7 @@ class ValkeyReader:
             self._is_away = False
         except (*FAULTS, ValueError, struct.error) as error:
             self._is_away = True
-            raise ServiceError(f"cannot read from the Valkey store: {error}") from error
+            raise fault_of_store("read from", error) from error
         return True
 
     async def _is_loaded_anew(self) -> bool:
