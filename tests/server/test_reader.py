@@ -11,6 +11,7 @@ from secondlook.server.reader import FileReader
 from secondlook.server.store.store import ServerStore
 from secondlook.wire import safebrowsing_pb2 as pb
 from secondlook.wire.update import apply_update
+from secondlook.wire.version import ListVersion
 from serverkit import make_store, out, put
 from serverkit.stores import HOSTS, STORES, search
 
@@ -45,6 +46,9 @@ async def test_updates_lead_to_the_published_bytes(tmp_path, kind):
         out(store)
         await carry()
         assert await reader.refresh()
+        whole = await reader.update("mw-8b", b"", 0, 0)
+        elsewhere = [ListVersion("mw-8b", number, bytes(8)).encode() for number in (1, 2, 7)]
+        assert all([await reader.update("mw-8b", each, 0, 0) is whole for each in elsewhere])
         second = pb.HashList.FromString((await reader.update("mw-8b", first.version, 0, 0)).packed)
         assert second.partial_update
         applied = apply_update(second, "mw-8b", 8, held)

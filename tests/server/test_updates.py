@@ -1,10 +1,12 @@
 """Every client ends with the same bytes as a fresh one, whatever it held and however its updates were cut."""
 
+import shutil
 from hashlib import sha256
 from random import Random
 
 import pytest
 
+from secondlook.ground.errors import PatternError
 from secondlook.server.publish.generation import Generation
 from secondlook.server.updates import Updater, empty_update, keep
 from secondlook.wire import safebrowsing_pb2 as pb
@@ -206,6 +208,20 @@ def test_an_unfilled_list_is_an_empty_full_list_with_a_version():
     assert message.version
     assert message.sha256_checksum == sha256().digest()
     assert message.WhichOneof("compressed_additions") is None
+
+
+def test_a_generation_that_was_dropped_a_moment_ago_is_none_to_lead_from(tmp_path):
+    store = make_store(tmp_path, ["one.example"])
+    put(store, ["two.example"], name="two.txt")
+    out(store)
+    first, second = (Generation(store.generation_folder(number)) for number in (1, 2))
+    updater = Updater(keep([first, second]), second.lists["mw-8b"])
+    shutil.rmtree(first.folder)
+    answer = updater.update(first.lists["mw-8b"].version)
+    assert (answer.kind, answer.packed) == ("full", updater.update(b"").packed)
+    shutil.rmtree(second.folder)
+    with pytest.raises(PatternError, match="cannot read mw-8b"):
+        updater.update(b"")
 
 
 def test_real_generations_on_disk_are_led_through_too(tmp_path):

@@ -15,7 +15,6 @@ from secondlook.server.publish.detail import pack_full_hash
 from secondlook.server.publish.generation import Generation, PublishedList
 from secondlook.server.store.store import ServerStore
 from secondlook.server.updates import Kept, Update, Updater, keep
-from secondlook.wire.version import ListVersion
 
 CACHE_BYTES = 256 << 20
 
@@ -114,12 +113,10 @@ class FileReader:
 
     async def update(self, name: str, version: bytes, max_update: int, max_database: int) -> Update:
         """Return the update of one list from the kept generations."""
-        current = self.lists[name]
-        held = ListVersion.decode(version)
-        # A version that we did not make asks for a full update: all such share one answer.
-        known = version if held is not None and held.name == name else b""
+        current, updater = self.lists[name], self._updaters[name]
+        known = updater.known(version)
         key = (current.version, known, max_update, max_database)
-        return await self._cache.get(self._updaters[name], key, known, (max_update, max_database))
+        return await self._cache.get(updater, key, known, (max_update, max_database))
 
     async def refresh(self) -> bool:
         """Open the current generation if it is another one; the last good one stays if that fails."""

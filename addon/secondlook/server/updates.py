@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from secondlook.ground.errors import PatternError
 from secondlook.server.publish.generation import Generation, PublishedList
 from secondlook.wire import safebrowsing_pb2 as pb
 from secondlook.wire.version import TAG_BYTES, ListVersion
@@ -107,16 +108,36 @@ class Updater:
         self._current = current
         self._width = current.facts.width
 
+    def known(self, blob: bytes) -> bytes:
+        """Return a version of what is kept here; of any other nothing: all such share one answer."""
+        held = ListVersion.decode(blob)
+        is_known = (
+            held is not None
+            and held.name == self._current.name
+            and self._keeps(held.generation, held.tag)
+            and (not held.base or self._keeps(held.base, held.base_tag))
+            and len(held.bound) in {0, self._width}
+        )
+        return blob if is_known else b""
+
+    def _keeps(self, since: int, tag: bytes) -> bool:
+        found = self._kept.get(since)
+        return found is not None and found[1].checksum[:TAG_BYTES] == tag
+
     def update(self, blob: bytes, max_update: int = 0, max_database: int = 0) -> Update:
         """Lead a client from the version it names to the current list; 0 means no limit."""
-        held = ListVersion.decode(blob)
-        if held is None or held.name != self._current.name:
+        held = ListVersion.decode(self.known(blob))
+        if held is None:
             return self._full(max_update, max_database)
         if held.encode() == self._current.version and not 0 < max_database < self._current.count:
             return self._unchanged(blob, self._current.checksum)
-        entries = self._entries(held)
-        if entries is None:
+        try:
+            return self._lead(held, blob, max_update, max_database)
+        except PatternError:  # publishing drops the oldest generation, of which a reader does not know yet
             return self._full(max_update, max_database)
+
+    def _lead(self, held: ListVersion, blob: bytes, max_update: int, max_database: int) -> Update:
+        entries = self._entries(held)
         if not held.whole:
             # Go on to the list that the update was cut from, as long as that one is kept.
             answer = self._towards(held, entries, held.generation, max_update, max_database)
@@ -128,30 +149,29 @@ class Updater:
         checksum = hashlib.sha256(raw_bytes(entries, self._width)).digest()
         return self._unchanged(blob, checksum)
 
-    def _load(self, since: int, tag: bytes | None = None) -> Column | None:
-        found = self._kept.get(since)
-        if found is None or (tag is not None and found[1].checksum[:TAG_BYTES] != tag):
-            return None
-        return column(found[0].raw(self._current.name), self._width)
+    def _load(self, since: int) -> Column:
+        generation, _ = self._kept[since]
+        try:
+            return column(generation.raw(self._current.name), self._width)
+        except OSError as error:
+            raise PatternError(f"cannot read {self._current.name}: {error.strerror}") from error
 
     def _bound(self, blob: bytes) -> Any:
         return column(blob, self._width)[0]
 
-    def _entries(self, held: ListVersion) -> Column | None:
-        """Return what a client holds, None when nobody knows any more."""
+    def _entries(self, held: ListVersion) -> Column:
+        """Return what a client of a known version holds."""
         import numpy as np  # noqa: PLC0415
 
-        new = self._load(held.generation, held.tag)
-        if new is None or held.whole:
+        new = self._load(held.generation)
+        if held.whole:
             return new
-        if len(held.bound) != self._width:
-            return None
         bound = self._bound(held.bound)
         below = new[: np.searchsorted(new, bound)]
         if not held.base:
             return below
-        old = self._load(held.base, held.base_tag)
-        return None if old is None else np.concatenate([below, old[np.searchsorted(old, bound) :]])
+        old = self._load(held.base)
+        return np.concatenate([below, old[np.searchsorted(old, bound) :]])
 
     def _towards(
         self, held: ListVersion, entries: Column, goal: int, max_update: int, max_database: int
@@ -163,7 +183,6 @@ class Updater:
 
         listed = self._kept[goal][1]
         new = self._load(goal)
-        assert new is not None
         cap = b""
         if 0 < max_database < len(new):
             cap = raw_bytes(new[max_database : max_database + 1], self._width)
@@ -210,7 +229,6 @@ class Updater:
 
     def _full(self, max_update: int, max_database: int) -> Update:
         new = self._load(self._current.since)
-        assert new is not None
         limits = [limit for limit in (max_update, max_database) if 0 < limit < len(new)]
         bound = b""
         more = False

@@ -108,11 +108,11 @@ class ValkeyReader:
         """Return the update of one list; list entries are kept in a local folder once they were needed."""
         # together, whatever is taken up meanwhile
         current, updater, kept = self.lists[name], self._updaters[name], self._kept.get(name, {})
-        held = ListVersion.decode(version)
-        known = version if held is not None and held.name == name else b""
+        known = updater.known(version)
+        held = ListVersion.decode(known)
         with faults_of_store("read from"):
             await self._need(current)
-            for since in {held.generation, held.base} if held is not None and known else ():
+            for since in {held.generation, held.base} if held is not None else ():
                 if since in kept:
                     await self._need(kept[since][1])
         key = (current.version, known, max_update, max_database)
