@@ -8,9 +8,11 @@ def test_dnsmasq():
         "address=/evil.example/0.0.0.0\naddress=/a.example/b.example/::\nlocal=/c.example/\nserver=/d.example/\n"
         "server=/good.example/#\nserver=/corp.example/10.0.0.1\naddress=/real.example/93.184.216.34\n"
         "address=/#/0.0.0.0\naddress=/e.example/ # why\nport=53\n"
+        "address=/f.example/::\t# why\n"
     )
     assert outcomes(feed) == [
         *("evil.example", "a.example", "b.example", "c.example", "d.example", "@@good.example", "e.example"),
+        "f.example",
         *("6: rule that blocks no host", "7: rule that blocks no host"),
         *("8: wildcard or regular expression", "10: not understood"),
     ]
@@ -21,9 +23,10 @@ def test_unbound():
         'server:\nlocal-zone: "evil.example" always_nxdomain\nlocal-zone: "a.example." static\n'
         'local-zone: "good.example" transparent\nlocal-zone: "x.example" typo\n'
         'local-data: "b.example A 0.0.0.0"\nlocal-data: "real.example A 93.184.216.34"\ninclude: other.conf\nwhat\n'
+        'local-zone: "search.example" redirect\nlocal-data: "search.example 60 IN CNAME safe.search.example."\n'
     )
     assert outcomes(feed) == [
-        *("evil.example", "a.example", "@@good.example", "b.example"),
+        *("evil.example", "a.example", "@@good.example", "b.example", "search.example", "@@search.example"),
         *("5: rule that blocks no host", "7: rule that blocks no host", "9: not understood"),
     ]
 
@@ -46,7 +49,7 @@ def test_bind():
 def test_rpz():
     feed = (
         "$TTL 30\n$ORIGIN rpz.local.\n@ IN SOA localhost. root.localhost. (\n 1 ; serial\n 2 3 4 5 )\n NS localhost.\n"
-        "evil.example CNAME .\n*.evil.example CNAME .\na.example 300 IN CNAME *.\nb.example CNAME rpz-drop.\n"
+        "evil.example CNAME .\n*.evil.example CNAME .\na.example 1h30m IN CNAME *.\nb.example CNAME rpz-drop.\n"
         "good.example CNAME rpz-passthru.\n*.wild.example CNAME .\nc.example.rpz.local. CNAME .\n"
         "d.example A 0.0.0.0\nwww.search.example CNAME safe.search.example.\n"
         "32.10.100.51.8.rpz-ip CNAME .\n24.0.100.51.8.rpz-ip CNAME .\n128.1111.zz.4700.2606.rpz-ip CNAME .\n"

@@ -7,7 +7,7 @@ from functools import wraps
 from secondlook.feeds.entries.entry import Entry, RejectClass
 from secondlook.feeds.entries.maker import Maker
 from secondlook.feeds.entries.tally import Tally
-from secondlook.feeds.formats.plain import holds_nothing, is_sink, note_comment
+from secondlook.feeds.formats.plain import INLINE_COMMENT, holds_nothing, is_sink, note_comment
 from secondlook.feeds.unpacking.text import TOO_LONG_MARK, batches
 
 type Made = tuple[str, Entry | RejectClass]  # the text as written, and what became of it
@@ -28,7 +28,7 @@ _BIND = re.compile(r'zone\s+"([^"]+)"\s*(?:IN\s*)?\{(.*)\}\s*+;?\s*+', re.IGNORE
 _BIND_NOWHERE = re.compile(r"null|empty|block|sink|blackhole|rpz", re.IGNORECASE)
 _TPL = re.compile(r"([-+])d\s+(\S+)(?:\s+(\S+))?")
 _RPZ_BLOCKS = frozenset((".", "*.", "rpz-drop."))
-_RPZ_FILLER = re.compile(r"IN|CH|[0-9]+[smhdw]?", re.IGNORECASE)
+_RPZ_FILLER = re.compile(r"IN|CH|[0-9][0-9smhdw]*", re.IGNORECASE)
 _SETTING = re.compile(r"[a-z-]+:(?:\s|\Z)|msFilterList\b|:\s*Expires", re.IGNORECASE)
 
 
@@ -63,7 +63,7 @@ def _settled(number: int, made: Iterable[Made] | None, tally: Tally) -> Iterator
 @_by_lines
 def parse_dnsmasq(text: str, maker: Maker, tally: Tally) -> Iterator[Made]:
     """Read dnsmasq settings: `address=/host/`, `local=/host/`, `server=/host/`; `server=/host/#` excepts."""
-    found = _DNSMASQ.fullmatch(text.partition(" #")[0].rstrip())
+    found = _DNSMASQ.fullmatch(INLINE_COMMENT.sub("", text))
     if found is None:
         yield text, RejectClass.NOT_UNDERSTOOD
         return
@@ -83,7 +83,10 @@ def parse_dnsmasq(text: str, maker: Maker, tally: Tally) -> Iterator[Made]:
 
 @_by_lines
 def parse_unbound(text: str, maker: Maker, _tally: Tally) -> Iterator[Made] | None:
-    """Read unbound settings: `local-zone:` of a blocking type, `local-data:` that leads nowhere."""
+    """Read unbound settings: `local-zone:` of a blocking type, `local-data:` that leads nowhere.
+
+    A name that is led to another one is an exception.
+    """
     zone = _UNBOUND_ZONE.fullmatch(text)
     if zone is not None:
         name, kind = zone[1], zone[2].lower()
@@ -95,6 +98,8 @@ def parse_unbound(text: str, maker: Maker, _tally: Tally) -> Iterator[Made] | No
     data = _UNBOUND_DATA.fullmatch(text)
     if data is not None:
         words = data[1].split()
+        if len(words) > 2 and words[-2].upper() == "CNAME":  # noqa: PLR2004 - led elsewhere, as for safe search
+            return iter([(text, maker.host(words[0], exception=True))])
         sink = len(words) > 1 and words[-2].upper() in {"A", "AAAA"} and is_sink(words[-1])
         return iter([(text, maker.host(words[0]) if sink else RejectClass.NOT_A_BLOCK)])
     return None if _SETTING.match(text) else iter([(text, RejectClass.NOT_UNDERSTOOD)])
