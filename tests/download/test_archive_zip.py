@@ -108,39 +108,6 @@ def test_a_folder_with_something_in_it_is_a_file():
     assert _read(Unpacked(file, entry)) == EICAR
 
 
-@pytest.mark.parametrize("at", [CRC, PACKED, SIZE], ids=["check", "packed", "size"])
-def test_a_directory_that_disagrees_with_a_header_is_ambiguous(at):
-    data = _with(zipped({"x": CONTENT}), at, struct.pack("<I", 7))
-    _, why = listed(io.BytesIO(data), MOST)
-    assert why == "its directory and its headers disagree about 'x'"
-
-
-@pytest.mark.parametrize("at", [6, 8], ids=["encrypted", "method"])
-def test_a_header_that_says_otherwise_how_to_read_it_is_ambiguous(at):
-    _, why = listed(io.BytesIO(_with(zipped({"x": CONTENT}), at, b"\x01")), MOST)
-    assert why == "its directory and its headers disagree about 'x'"
-
-
-def test_a_directory_that_leads_to_no_header_is_ambiguous():
-    entries, why = listed(io.BytesIO(_with(zipped({"x": CONTENT}), 0, b"XX")), MOST)
-    assert (entries, why) == ([], "'x' has no header")
-
-
-def test_two_ends_that_both_reach_the_end_are_ambiguous():
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("x", EICAR)
-        archive.comment = b"PK\x05\x06" + bytes(18)
-    assert listed(buffer, MOST)[1] == "it has two directories"
-
-
-def test_a_directory_of_more_members_than_may_be_is_not_taken_apart():
-    data = zipped({str(number): b"" for number in range(MOST)})
-    assert len(listed(io.BytesIO(data), MOST)[0]) == MOST
-    with pytest.raises(ZipError, match="more than 99 members"):
-        listed(io.BytesIO(data), MOST - 1)
-
-
 def test_what_no_directory_leads_to_is_found():
     """Readers that go from the front unpack the first archive, others the second."""
     first = zipped({"hidden": EICAR})
