@@ -274,6 +274,7 @@ def test_the_status_of_the_readme_has_the_lines_that_are_printed(repository: Pat
         "running": True,
         "paused_for": ["x"],
         "proxy": "x",
+        "listen": [],
         "pattern": 1,
         "pattern_age_s": 1,
         "state": "x",

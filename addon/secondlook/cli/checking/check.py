@@ -130,7 +130,7 @@ def _subject(text: str) -> str:
         fail("expected a URL, the path of a file or a digest, got nothing", status=2)
     if text == "-":
         fail(
-            "standard input is not read, got '-': write it to a file; of addresses: xargs secondlook check",
+            f"standard input is not read, got '-': write it to a file; of addresses: xargs {typed('check')}",
             status=2,
         )
     return text
@@ -158,7 +158,7 @@ def _is_bare(one: "Json") -> bool:
 
 def _taken_for(name: str) -> str:
     if Path(name).is_dir():
-        return f"a host; the folder of this name here: secondlook scan {name}"
+        return f"a host; the folder of this name here: {typed('scan ' + name)}"
     return "a host; no file here has this name"
 
 
