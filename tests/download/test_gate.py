@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from proxykit.gate import LIMITS
-from proxykit.samples import EICAR, program, prose, zipped
+from proxykit.samples import EICAR, program, prose
 from secondlook.download.body.body_type import declared
 from secondlook.download.body.signatures import may_begin, risky_signature
 from secondlook.download.gate.gate import BodyGate
@@ -155,39 +155,6 @@ def test_fates():
     assert fate("application/zip", 3000, whole=True) is Fate.HOLD
     assert fate("application/zip", 3001, whole=True) is Fate.REFUSE
     assert fate("text/html", 3001, whole=True) is Fate.SNIFF
-
-
-@pytest.mark.parametrize("looks", [True, False])
-@pytest.mark.parametrize(
-    ("said", "body", "encoding", "keeps"),
-    [
-        ("application/zip", zipped({"a": program(2500)}), None, "looks"),
-        ("application/octet-stream", b"Rar!\x1a\x07\1\0" + program(2500), None, "looks"),
-        ("application/x-msdownload", program(2500) + zipped({"a": b"b"}), None, "looks"),
-        ("application/x-msdownload", program(2500), None, "never"),
-        ("application/x-msdownload", program(2500), "gzip", "always"),  # it is none
-        ("application/x-msdownload", program(2500), "other", "always"),
-        ("text/html", prose(2500), None, "never"),
-    ],
-)
-def test_the_end_of_what_had_to_be_looked_into_and_broke_off_is_kept(
-    tmp_path, said, body, encoding, keeps, looks
-):
-    async def run() -> bool:
-        limits = LIMITS if looks else replace(LIMITS, look_up_to=0)
-        room = SpoolRoom(tmp_path / "spool", 1 << 20, 1 << 20)
-        gate = BodyGate(
-            declared(said, None, "/x"), 9000, encoding, limits, room, kinds=frozenset(), must_hold=False
-        )
-        for start in range(0, len(body), 100):
-            gate.feed(body[start : start + 100])
-        gate.end(whole=False)
-        kept = gate.keeps_its_end
-        gate.close()
-        room.close()
-        return kept
-
-    assert asyncio.run(run()) is (keeps == "always" or (keeps == "looks" and looks))
 
 
 @pytest.mark.parametrize(("whole", "part"), [(True, 0), (False, 1500 // PART)])
