@@ -83,6 +83,40 @@ def test_a_feed_does_not_shrink_away_step_by_step(tmp_path):
     asyncio.run(scene())
 
 
+def test_a_list_of_known_good_hosts_does_not_shrink_away_either(tmp_path):
+    """Of a page to sign in that names one host, or a transfer that was cut, nothing is left that is guarded."""
+
+    async def scene():
+        async with keeping(tmp_path, guard=True) as (keeper, publisher, clock, store, _):
+            await keeper.fetch_due()
+            [path] = store.guard_files()
+            publisher.change(["Sign in at", "login.portal.example"])
+            clock.at += 700
+            [notice] = await keeper.fetch_due()
+            assert (notice.outcome, notice.detail.partition(";")[0]) == (
+                "refused",
+                "shrunk: 1 hosts, the last good one had 1200",
+            )
+            assert len(path.read_text().split()) == 1200
+            assert accept_shrunk(store.root / FEEDS_FOLDER) == ["feed"]
+            [notice] = await keeper.fetch_due()
+            assert (notice.outcome, path.read_text()) == ("taken", "login.portal.example\n")
+
+    asyncio.run(scene())
+
+
+def test_fewer_known_good_hosts_are_taken_where_the_settings_ask_for_fewer(tmp_path):
+    async def scene():
+        async with keeping(tmp_path, guard=True) as (keeper, _, clock, *_):
+            await keeper.fetch_due()
+            keeper._feeds[0] = keeper._feeds[0].model_copy(update={"rank": 5})
+            clock.at += 700
+            [notice] = await keeper.fetch_due()
+            assert (notice.outcome, notice.entries) == ("taken", 5)
+
+    asyncio.run(scene())
+
+
 def test_an_operator_who_accepts_that_feeds_shrank_has_them_taken_with_their_next_fetch(tmp_path):
     async def scene():
         async with keeping(tmp_path) as (keeper, publisher, clock, store, _):

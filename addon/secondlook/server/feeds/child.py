@@ -74,10 +74,13 @@ async def try_feed_in_child(root: Path, path: Path, origin: Origin) -> Mapping[s
     return await _order({"do": "try", "root": str(root), "path": str(path), "origin": asked})
 
 
-async def take_guard_in_child(store: ServerStore, path: Path, feed: FeedSettings) -> FileReport:
+async def take_guard_in_child(
+    store: ServerStore, path: Path, feed: FeedSettings, settings: PublishSettings, *, most: int
+) -> FileReport:
     """Take a fetched list of known-good hosts in; results and errors of `take_guard`."""
     order = {"do": "guard", "root": str(store.root), "path": str(path)}
-    return FileReport(**await _order({**order, "name": feed.name, "form": feed.format, "rank": feed.rank}))
+    asked = {"name": feed.name, "form": feed.format, "rank": feed.rank, "most": most}
+    return FileReport(**await _order({**order, **asked, "settings": settings.model_dump(mode="json")}))
 
 
 async def unpack_rules_in_child(path: Path, folder: Path, name: str) -> list[tuple[str, str]]:
@@ -95,15 +98,15 @@ def carry_out(order: Mapping[str, Any]) -> dict[str, Any]:
     if order["do"] == "rules":
         return {"files": unpack_rules(Path(order["path"]), Path(order["folder"]), order["name"])}
     store = ServerStore(Path(order["root"]))
-    if order["do"] == "guard":
-        chunks = file_chunks(Path(order["path"]))
-        return asdict(take_guard(store, chunks, name=order["name"], form=order["form"], rank=order["rank"]))
     if order["do"] == "try":
         with store.writing():
             tried = take_in(store, file_chunks(Path(order["path"])), _origin(order["origin"]))
         rejects = [(each.line, each.cls.value, each.text) for each in tried.rejects[:REJECTS_SHOWN]]
         return {**asdict(replace(tried, rejects=())), "rejects": rejects}
     settings = PublishSettings.model_validate(order["settings"])
+    if order["do"] == "guard":
+        asked = {name: order[name] for name in ("name", "form", "rank", "most")}
+        return asdict(take_guard(store, file_chunks(Path(order["path"])), settings=settings, **asked))
     if order["do"] == "publish":
         return asdict(publish(store, now=order["now"], settings=settings))
     origin, chunks = _origin(order["origin"]), file_chunks(Path(order["path"]))

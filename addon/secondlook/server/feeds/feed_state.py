@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from secondlook.config.service import PublishSettings
+from secondlook.ground.called import typed
 from secondlook.ground.files import write_whole
 from secondlook.ground.json_text import read_json
 from secondlook.server.store.store import dump_json
@@ -90,6 +91,11 @@ def too_few(has: int, had: int, most: int, settings: PublishSettings) -> str | N
         if had < most * settings.shrink
         else f"within the last {LATELY_S / 86_400:.0f} days it had {most}"
     )
+
+
+def shrunk(has: str, why: str) -> str:
+    """Return how a feed is refused that has so much left, why that is too little, and what takes it."""
+    return f"{SHRUNK}{has}, {why}; `{typed('server publish --accept-shrink')}` takes it if that is right"
 
 
 def accept_shrunk(folder: Path) -> list[str]:

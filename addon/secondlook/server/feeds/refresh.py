@@ -6,9 +6,8 @@ from dataclasses import replace
 import numpy as np
 
 from secondlook.config.service import PublishSettings
-from secondlook.ground.called import typed
 from secondlook.ground.files import replacing
-from secondlook.server.feeds.feed_state import SHRUNK, too_few
+from secondlook.server.feeds.feed_state import shrunk, too_few
 from secondlook.server.publish.table import map_file
 from secondlook.server.store.importing import DAY_S, FileReport, Origin, take_in
 from secondlook.server.store.records import NO_TEXT, Records, keys, open_run, sort_records, write_rows
@@ -44,11 +43,7 @@ def take_feed(
             had = None if accept_shrink else too_few(report.distinct, _brought(store, last), most, settings)
             if had is not None:
                 store.forget_source(new.id)
-                why = (
-                    f"{SHRUNK}{report.distinct} entries, {had}; "
-                    f"`{typed('server publish --accept-shrink')}` takes it if that is right"
-                )
-                return replace(report, source=None, refused=why)
+                return replace(report, source=None, refused=shrunk(f"{report.distinct} entries", had))
             if expires_s:
                 new = _carry_over(store, last, new, since_day=int((origin.now - expires_s) // DAY_S))
         for source in before:

@@ -67,7 +67,7 @@ class FeedTaker:
                 return FeedNotice(feed.name, "unchanged", detail, state.entries), state
             came = feed.path or path
             if feed.guard:
-                return await self._take_guard(feed, came, state, fetched)
+                return await self._take_guard(feed, came, now, state, fetched)
             if feed.format == RULES:
                 return await self._take_rules(feed, came, now, fetched)
             return await self._take_entries(feed, came, now, state, fetched)
@@ -81,14 +81,17 @@ class FeedTaker:
         return any(each.kind == "feed" and each.name == feed.name for each in self._store.sources())
 
     async def _take_guard(
-        self, feed: FeedSettings, path: Path, before: FeedState, fetched: FeedState
+        self, feed: FeedSettings, path: Path, now: float, before: FeedState, fetched: FeedState
     ) -> tuple[FeedNotice, FeedState]:
-        report = await take_guard_in_child(self._store, path, feed)
+        most = before.most_lately(now) or (before.entries if before.most else 0)  # 0: another was asked for
+        if before.may_shrink:
+            most = 0
+        report = await take_guard_in_child(self._store, path, feed, self._settings, most=most)
         if report.refused:
             return FeedNotice(feed.name, "refused", report.refused, before.entries), before
         detail = f"{report.distinct} hosts that no feed may block"
         notice = FeedNotice(feed.name, "taken", detail, report.distinct)
-        return notice, replace(fetched, entries=report.distinct)
+        return notice, fetched.brought(report.distinct, now)
 
     async def _take_rules(
         self, feed: FeedSettings, path: Path, now: float, fetched: FeedState
