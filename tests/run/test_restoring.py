@@ -238,6 +238,17 @@ def test_a_ledger_in_postgresql_goes_out_and_into_an_empty_one(old, tmp_path, po
     with pytest.raises(BackupError, match=r"database .* is not empty; name a new one"):
         restore_backup(tmp_path / "b", Wanted(tmp_path / "new/proxy.yaml", None), no_passphrase)
     assert not (tmp_path / "new/pg").exists()
+    # a member of a fleet comes back to the database that the others use
+    shared = all_rows(find_place(first))
+    back = Wanted(tmp_path / "new/proxy.yaml", None, keep_ledger=True)
+    restore_backup(tmp_path / "b", back, no_passphrase)
+    assert marks(tmp_path / "new/pg")["ca/mitmproxy-ca.pem"] == "old"
+    assert not (tmp_path / "new/pg/ledger.sqlite3").exists()
+    assert all_rows(find_place(first)) == shared
+    with pytest.raises(BackupError, match="the ledger here is a file of this proxy alone"):
+        restore_backup(
+            tmp_path / "b", Wanted(None, tmp_path / "f", keep_settings=True, keep_ledger=True), no_passphrase
+        )
     other = tmp_path / "new/proxy.yaml"
     other.write_text(f"feeds: []\nstate: st\nledger: {second}\n")
     restore_backup(tmp_path / "b", Wanted(other, None, keep_settings=True), no_passphrase)

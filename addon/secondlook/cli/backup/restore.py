@@ -1,5 +1,6 @@
 """`secondlook restore`: a backup put in the place of the state, or only looked at."""
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,6 +26,9 @@ def restore(
     keep_settings: Annotated[
         bool, flag("--keep-settings", "Leave the configuration of this machine as it is.")
     ] = False,
+    keep_ledger: Annotated[
+        bool, flag("--keep-ledger", "Leave the database as it is, which other proxies use.")
+    ] = False,
     config: ConfigOption = None,
     state: StateOption = None,
     as_json: JsonOption = False,
@@ -43,7 +47,8 @@ def restore(
         else:
             print_facts([*_shown(facts), ("whole", True)])
         return
-    done = restore_backup(file, _wanted(config, state, keep_settings=keep_settings), ask)
+    wanted = replace(_wanted(config, state, keep_settings=keep_settings), keep_ledger=keep_ledger)
+    done = restore_backup(file, wanted, ask)
     if as_json:
         print_json(
             {**done.facts, "state": done.settings.state, "config": done.config, "set_aside": done.aside}

@@ -44,12 +44,16 @@ _SIDE_FILES: Final = ("-wal", "-shm")
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Where a backup goes; `state` None: where its settings, or those here, say, and `usual` without any."""
+    """Where a backup goes; `state` None: where its settings, or those here, say, and `usual` without any.
+
+    `keep_ledger`: the database is left as it is, for a proxy that comes back to the others that use it.
+    """
 
     config: Path | None
     state: Path | None
     keep_settings: bool = False
     usual: Path | None = None
+    keep_ledger: bool = False
 
 
 @dataclass(slots=True)
@@ -112,7 +116,12 @@ class _Target:
         self._state = self.settings.state
         url = self.settings.ledger.url
         self._ledger = find_place(self._state / LEDGER_FILE if url == "default" else url)
-        self._filled = not self._ledger.sqlite and not is_empty(self._ledger)
+        self._keep_ledger = wanted.keep_ledger
+        if self._keep_ledger and self._ledger.sqlite:
+            raise BackupError(
+                "--keep-ledger leaves a database as it is; the ledger here is a file of this proxy alone"
+            )
+        self._filled = not self._ledger.sqlite and not self._keep_ledger and not is_empty(self._ledger)
         if self._filled and not (self._state / UNFINISHED_FILE).exists():
             raise self._not_empty()
         self._state.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -122,7 +131,8 @@ class _Target:
     def _not_empty(self) -> BackupError:
         return BackupError(
             f"the database {self._ledger} is not empty; name a new one under `ledger` (and give "
-            "--keep-settings), or empty it: what other proxies wrote there is not overwritten"
+            "--keep-settings), empty it, or restore all but the ledger (--keep-ledger): what other proxies "
+            "wrote there is not overwritten"
         )
 
     def stage(self) -> Path:
@@ -166,7 +176,7 @@ class _Target:
         if self._filled and not holds_same(staged, self._ledger):
             raise self._not_empty()
         (self._state / UNFINISHED_FILE).touch(mode=0o600)
-        if not self._ledger.sqlite and not self._filled:
+        if not (self._ledger.sqlite or self._filled or self._keep_ledger):
             put_in(staged, self._ledger)
         aside = _Aside(self._state)
         came = self.staging / STATE
