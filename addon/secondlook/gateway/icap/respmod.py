@@ -23,12 +23,7 @@ from dataclasses import dataclass
 
 from secondlook.core.subject import UrlSubject
 from secondlook.core.verdict import Action, Decision
-from secondlook.download.body.response_facts import (
-    PARTIAL_STATUS,
-    WHOLE_STATUS,
-    has_body,
-    read_response,
-)
+from secondlook.download.body.response_facts import PARTIAL_STATUS, WHOLE_STATUS, has_body, read_response
 from secondlook.download.exchange import Body, Exchange
 from secondlook.download.gate.gate_state import Fate
 from secondlook.download.judging import Message, fail

@@ -20,12 +20,7 @@ from secondlook.gateway.icap.messages import Answer, Request
 from secondlook.gateway.icap.respmod import Passage
 from secondlook.gateway.icap.wanted import BlocksRange, Handover
 from secondlook.gateway.parts import Gate
-from secondlook.gateway.request import (
-    GatewayRequest,
-    UnreadableRequestError,
-    gateway_name,
-    read_request,
-)
+from secondlook.gateway.request import GatewayRequest, UnreadableRequestError, gateway_name, read_request
 
 logger = logging.getLogger(__name__)
 

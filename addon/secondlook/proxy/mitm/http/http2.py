@@ -36,10 +36,7 @@ from secondlook.proxy.mitm.handling import Commands
 from secondlook.proxy.mitm.http.head import as_headers
 from secondlook.proxy.mitm.http.http2_connection import HeadTooLarge, Http2Connection, StreamFailed
 from secondlook.proxy.mitm.http.http2_head import split_authority
-from secondlook.proxy.mitm.streams.stream_events import (
-    InterimResponse,
-    StopUpload,
-)
+from secondlook.proxy.mitm.streams.stream_events import InterimResponse, StopUpload
 
 WINDOW_BYTES = 2 << 20  # what a peer may send of a stream unacknowledged
 STEP_S = 0.005  # of handling frames, before others have their turn

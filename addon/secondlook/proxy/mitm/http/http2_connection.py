@@ -39,14 +39,7 @@ from h2.settings import SettingCodes
 from h2.stream import H2Stream, StreamClosedBy, StreamState
 from hpack.exceptions import HPACKError
 from hyperframe.exceptions import InvalidPaddingError
-from hyperframe.frame import (
-    DataFrame,
-    Frame,
-    GoAwayFrame,
-    HeadersFrame,
-    RstStreamFrame,
-    WindowUpdateFrame,
-)
+from hyperframe.frame import DataFrame, Frame, GoAwayFrame, HeadersFrame, RstStreamFrame, WindowUpdateFrame
 
 from secondlook.proxy.mitm.http.header_coding import Field, HeadDecoder, HeadEncoder
 from secondlook.proxy.mitm.http.http2_head import MalformedHeadError, read_answer, read_request, read_trailers
