@@ -2,7 +2,9 @@
 
 import asyncio
 
-from secondlook.ground.tasks import Tasks
+import pytest
+
+from secondlook.ground.tasks import Tasks, woken
 
 
 def test_the_end_by_an_error_is_logged(caplog):
@@ -64,3 +66,16 @@ def test_what_is_kept_and_ends_by_itself_is_over(caplog):
 
     asyncio.run(story())
     assert not caplog.records
+
+
+@pytest.mark.parametrize(("within_s", "wakes"), [(0.001, False), (None, True), (60.0, True)])
+def test_who_waits_goes_on_when_woken_or_when_the_time_is_over(within_s, wakes):
+    async def scene():
+        wake = asyncio.Event()
+        if wakes:
+            asyncio.get_running_loop().call_soon(wake.set)
+        async with asyncio.timeout(30.0):
+            await woken(wake, within_s)
+        return wake.is_set()
+
+    assert asyncio.run(scene()) is wakes

@@ -3,12 +3,19 @@
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 type Work = Callable[[], Coroutine[Any, Any, None]]
 
 logger = logging.getLogger(__name__)
 AGAIN_S = 60.0
+
+
+async def woken(wake: asyncio.Event, within_s: float | None) -> None:
+    """Wait until somebody wakes us, or until the time is over (None: it never is)."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(wake.wait(), within_s)
 
 
 class Tasks:

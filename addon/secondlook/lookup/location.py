@@ -29,6 +29,7 @@ from urllib.parse import urlsplit
 
 from secondlook.config.query import LocationSettings, Reference
 from secondlook.core.asking.schedule import Backoff
+from secondlook.ground.tasks import woken
 from secondlook.ground.trust import trust
 from secondlook.lookup.address_watch import AddressWatch, local_addresses
 from secondlook.lookup.member import TierMember
@@ -94,9 +95,7 @@ class Location:
             wait_s = self._settings.check_every
             if away:
                 wait_s = min(wait_s, self._backoff.delay_s(away, self._draw()))
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await self._wake.wait()
+            await woken(self._wake, wait_s)
             self._wake.clear()
             await self._judge()
             away = 0 if self.on_intranet else away + 1

@@ -28,6 +28,7 @@ from secondlook.ground.errors import PatternError
 from secondlook.ground.files import write_whole
 from secondlook.ground.json_text import read_json
 from secondlook.ground.lanes import LISTS
+from secondlook.ground.tasks import woken
 from secondlook.scan.compiling import RuleSource, compile_in_child
 from secondlook.scan.rule_set import FOLDER, NAME, VERSION_CHARS, engine_version
 from secondlook.scan.yara_look import OWN_RULES
@@ -100,8 +101,7 @@ class RuleKeeper:
             if asked != self._looked_for:
                 self._looked_for = asked
                 return
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), ASKED_EVERY_S)
+            await woken(self._wake, ASKED_EVERY_S)
 
     def _asked_at(self) -> int | None:
         try:

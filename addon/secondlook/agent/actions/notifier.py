@@ -30,6 +30,7 @@ from secondlook.agent.actions.notice import (
 )
 from secondlook.ground.clock import Clock
 from secondlook.ground.lanes import OUTSIDE, STATE
+from secondlook.ground.tasks import woken
 
 logger = logging.getLogger(__name__)
 
@@ -133,8 +134,7 @@ class Notifier:
             await self.keep()
             if wait_s is not None and self._taken_up:
                 wait_s = min(wait_s, _LOOK_S)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), wait_s)
+            await woken(self._wake, wait_s)
             self._wake.clear()
 
     async def send_due(self) -> float | None:

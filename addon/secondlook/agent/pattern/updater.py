@@ -48,6 +48,7 @@ from secondlook.ground.clock import Clock
 from secondlook.ground.errors import PatternError, ServiceError
 from secondlook.ground.files import write_whole
 from secondlook.ground.lanes import LISTS
+from secondlook.ground.tasks import woken
 
 log = logging.getLogger(__name__)
 SECOND_LOOK_S = 5.0  # at a member that differs, before an alert is raised
@@ -104,8 +105,7 @@ class PatternUpdater:
             except Exception:
                 log.exception("the pattern is not updated")
                 await asyncio.sleep(RETRY.first_s)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._rota.rest_s())
+            await woken(self._wake, self._rota.rest_s())
 
     async def update_now(self, *, only_due: bool = False, accept_shrink: bool = False) -> list[UpdateOutcome]:
         """Look at one server of each tier. Never raise for what a server does."""

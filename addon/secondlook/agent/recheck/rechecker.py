@@ -33,6 +33,7 @@ from secondlook.core.event import Event, EventKind, QueueEntry
 from secondlook.core.verdict import Evidence
 from secondlook.ground.clock import Clock, SettledTime
 from secondlook.ground.errors import LedgerError
+from secondlook.ground.tasks import woken
 
 logger = logging.getLogger(__name__)
 
@@ -121,8 +122,7 @@ class Rechecker:
         next_full = self._clock.monotonic() + self._settings.lease + 1.0
         drift_s = self._clock.now() - self._clock.monotonic()
         while True:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), _SCHEDULE_S)
+            await woken(self._wake, _SCHEDULE_S)
             self._wake.clear()
             everything, self._everything = self._everything, False
             renew_all, self._renew_all = self._renew_all, False

@@ -16,7 +16,6 @@ longer it takes, the longer the pause, so that it has a tenth of the time at mos
 """
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Sequence
 from itertools import batched
@@ -33,6 +32,7 @@ from secondlook.core.verdict import Evidence
 from secondlook.ground.clock import Clock
 from secondlook.ground.errors import LedgerError
 from secondlook.ground.lanes import LISTS
+from secondlook.ground.tasks import woken
 
 logger = logging.getLogger(__name__)
 
@@ -69,9 +69,7 @@ class RetroCheck:
     async def run(self) -> None:
         """Look at the start and whenever triggered, until cancelled."""
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.lease + 1.0 if self._left else None):
-                    await self._wake.wait()
+            await woken(self._wake, self._settings.lease + 1.0 if self._left else None)
             # What was let through last is written down up to 5 s late (`Memory.remember`); and the second
             # look goes first: what is flagged as well is confirmed there, with its queue entry.
             await asyncio.sleep(_SETTLE_S)

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from secondlook.ground.errors import ConfigError, SecondLookError
-from secondlook.ground.tasks import Tasks
+from secondlook.ground.tasks import Tasks, woken
 from secondlook.server.http.app import ServerApp
 from secondlook.server.http.connection import Connections, Server, bounded, server_settings
 from secondlook.server.http.handshake import secured, server_context
@@ -101,8 +101,7 @@ class Serving:
 
     async def _watch(self) -> None:
         while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._look_again.wait(), REFRESH_S)
+            await woken(self._look_again, REFRESH_S)
             self._look_again.clear()
             await self._refresh()
 
