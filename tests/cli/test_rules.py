@@ -2,7 +2,6 @@
 
 from cli.calling import make_event, on, write_events
 from e2e.processes import json_lines
-from secondlook.ground.called import typed
 
 
 def test_rules_are_made_listed_tried_and_removed(state):
@@ -32,43 +31,6 @@ def test_rules_are_made_listed_tried_and_removed(state):
     on(state, "rules", "remove", rules[0]["id"])
     assert on(state, "rules", "remove", rules[0]["id"], check=False).returncode == 1
     assert len(json_lines("rules", "list", "--state", state)) == 1
-
-
-def test_a_duration_that_cannot_be_is_answered_with_ones_that_can(state):
-    for wrong in ("10x", "-5m", "ten"):
-        refused = on(state, "block", "a.example", "--for", wrong, check=False)
-        assert (refused.returncode, refused.stdout) == (2, "")
-        assert "--for: expected a duration such as 90s, 10m, 1h or 7d, got" in refused.stderr
-    refused = on(state, "block", "com", check=False)
-    assert "block --help` for what a subject may be" in refused.stderr
-
-
-def test_a_rule_that_another_one_overrules_says_which_and_can_replace_it(state):
-    (allowed,) = json_lines("allow", "shop.example", "--for", "1h", "--state", state)
-    shown = on(state, "block", "shop.example").stdout.splitlines()
-    assert shown[1] == f"but allow shop.example wins until {allowed['expires']} ({allowed['id']})"
-    assert shown[2] == f"  have it removed with: {typed('block shop.example --replace')}"
-    (part,) = json_lines("block", "http://shop.example/bad", "--state", state)
-    assert part["overruled_by"] is None, "what is said about a part goes before the whole"
-    (again,) = json_lines("block", "shop.example", "--replace", "--state", state)
-    assert again["overruled_by"] is None
-    assert {rule["action"] for rule in json_lines("rules", "--state", state)} == {"block"}
-    assert on(state, "block", "shop.example", "--replace").stdout.startswith(
-        "block shop.example (domain); undo"
-    )
-
-
-def test_a_rule_for_one_client_overrules_the_one_for_all_for_that_client_alone(state):
-    (own,) = json_lines("allow", "shop.example", "--client", "10.0.0.7", "--state", state)
-    (everybody,) = json_lines("block", "shop.example", "--state", state)
-    (same,) = json_lines("block", "shop.example", "--client", "10.0.0.7", "--state", state)
-    assert (everybody["overruled_by"], same["overruled_by"]) == (None, own["id"])
-    digest = "ab" * 32
-    (file,) = json_lines("allow", digest, "--state", state)
-    (blocked,) = json_lines("block", digest, "--state", state)
-    assert blocked["overruled_by"] == file["id"]
-    (expression,) = json_lines("block", "/shop[0-9]/", "--state", state)
-    assert expression["overruled_by"] is None
 
 
 def test_a_backtest_takes_a_mistyped_list_for_no_host_and_names_what_an_exception_frees(state):
