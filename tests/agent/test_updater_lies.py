@@ -138,20 +138,29 @@ async def test_every_lie_is_refused_with_an_alert_and_recovery_clears_it(tmp_pat
         assert any("no longer" in (event.detail or "") for event in world.events.kept)
 
 
-async def test_a_canary_that_is_no_full_hash_refuses_its_list(tmp_path):
+@pytest.mark.parametrize("held", [False, True])
+@pytest.mark.parametrize("other", [b"canary", bytes(32)])
+async def test_a_canary_that_a_list_does_not_hold_refuses_it_changed_or_not(tmp_path, other, held):
     def described(path, body):
         if not path.endswith("hashLists"):
             return None
         answer = pb.ListHashListsResponse.FromString(body)
         for each in answer.hash_lists:
             if each.name == "mw-8b":
-                each.metadata.canary = b"canary"
+                each.metadata.canary = other
         return 200, b"application/x-protobuf", answer.SerializeToString()
 
     async with house(tmp_path) as world:
+        if held:
+            await world.updater.update_now()
+            put(world.store, ["phish.example"], list_name="se-8b", name="phish.txt")
+            out(world.store)
+            await world.app.reader.refresh()
         world.app.change = described
         [outcome] = await world.updater.update_now()
         assert outcome.refused == {"mw-8b": "it does not hold its canary"}
+        assert verify(world.state) == {}
+        assert world.blocks("evil1.example/") is held
 
 
 async def test_a_refused_list_and_a_rollback_leave_a_generation_to_tell(tmp_path, world):

@@ -114,6 +114,7 @@ def take_list(
     entries = applied.entries
     if entries is None:
         assert held is not None
+        _check_canary(held, offer)  # it comes with the index, and may be another one all the same
         return TakenList(
             _file_name(name, checksum),
             held.count,
@@ -238,11 +239,16 @@ def _check_content(file: BinaryIO, offer: Offer, guarded: Mapping[bytes, str], h
     mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     table = HashList.open(mapped)
     table.verify()
+    _check_canary(table, offer)
     meaning = offer.meaning
-    if offer.canary is not None and (len(offer.canary) != FULL_HASH_BYTES or not table.has(offer.canary)):
-        raise UpdateRefused("it does not hold its canary")
     if meaning.role is Role.BLOCK and meaning.kind is SubjectKind.URL:
         _check_known_good(table, offer, guarded, held)
+
+
+def _check_canary(table: HashList, offer: Offer) -> None:
+    """Refuse a list without the full hash that it should always hold."""
+    if offer.canary is not None and (len(offer.canary) != FULL_HASH_BYTES or not table.has(offer.canary)):
+        raise UpdateRefused("it does not hold its canary")
 
 
 def _check_known_good(
