@@ -74,7 +74,7 @@ def test_a_feed_is_added_tried_switched_on_and_blocks(page, proxy, feed):
 
     page.get_by_role("button", name="Try it").press("Enter")
     tried = page.locator("#tried")
-    assert "1 entries" in tried.inner_text()
+    assert "1 entry of" in tried.inner_text()
     assert "1 public suffix or bare name" in tried.inner_text()
     assert proxy.curl(LISTED).status != 403
     assert page.get_by_label("Fetched every").input_value() == "1d"

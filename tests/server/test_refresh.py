@@ -38,7 +38,7 @@ def test_a_store_of_an_older_version_does_not_hold_what_a_feed_carries_on_agains
             publisher.change(["first.example"])
             clock.at += 86_400
             [notice] = await keeper.fetch_due()
-            assert notice.detail.startswith("shrunk: 1 entries, the last good one had 1200; ")
+            assert notice.detail.startswith("shrunk: 1 entry, the last good one had 1200; ")
             publisher.change([f"1-{at}.example" for at in range(1000)])
             clock.at += 86_400
             await keeper.fetch_due()

@@ -87,6 +87,11 @@ def as_sentence(message: str) -> str:
     return f"{message[:1].upper()}{message[1:].rstrip('.')}."
 
 
+def counted(count: int, one: str, many: str) -> str:
+    """Return a count with the word for it."""
+    return f"{count} {one if count == 1 else many}"
+
+
 def size_text(size: float) -> str:
     """Write a number of bytes for people."""
     amount = float(size)

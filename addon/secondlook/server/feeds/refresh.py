@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from secondlook.config.service import PublishSettings
+from secondlook.core.display import counted
 from secondlook.ground.files import replacing
 from secondlook.server.feeds.feed_state import shrunk, too_few
 from secondlook.server.publish.table import map_file
@@ -43,7 +44,9 @@ def take_feed(
             had = None if accept_shrink else too_few(report.distinct, _brought(store, last), most, settings)
             if had is not None:
                 store.forget_source(new.id)
-                return replace(report, source=None, refused=shrunk(f"{report.distinct} entries", had))
+                return replace(
+                    report, source=None, refused=shrunk(counted(report.distinct, "entry", "entries"), had)
+                )
             if expires_s:
                 new = _carry_over(store, last, new, since_day=int((origin.now - expires_s) // DAY_S))
         for source in before:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from secondlook.config.service import RULES, FeedSettings, PublishSettings
+from secondlook.core.display import counted
 from secondlook.core.verdict import Risk, Threat
 from secondlook.server.feeds.child import take_feed_in_child, take_guard_in_child
 from secondlook.server.feeds.feed_state import FeedState
@@ -130,10 +131,17 @@ class FeedTaker:
             most=before.most_lately(now),
             accept_shrink=before.may_shrink,
         )
-        left_out = f", {len(report.skipped)} files of the archive left out" if report.skipped else ""
+        left_out = (
+            f", {counted(len(report.skipped), 'file', 'files')} of the archive left out"
+            if report.skipped
+            else ""
+        )
         if report.refused:
             return FeedNotice(feed.name, "refused", report.refused + left_out, before.entries), before
         rejected = sum(report.rejected.values())
-        detail = f"{report.distinct} entries, {rejected} lines rejected ({report.format}){left_out}"
+        detail = (
+            f"{counted(report.distinct, 'entry', 'entries')}, {counted(rejected, 'line', 'lines')} rejected "
+            f"({report.format}){left_out}"
+        )
         notice = FeedNotice(feed.name, "taken", detail, report.distinct, rejected)
         return notice, fetched.brought(report.distinct, now)
