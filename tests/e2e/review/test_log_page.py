@@ -96,6 +96,10 @@ def test_the_reason_of_a_row_keeps_its_room_beside_a_long_client(page, proxy):
     page.goto("/log?host=wide.example")
     assert page.locator("td[data-label=Why]").first.bounding_box()["width"] >= 160
     assert page.locator("table.log tbody tr").first.bounding_box()["height"] < 90
+    for width in (1025, 1100, 1264, 1265):  # its buttons are within sight, however wide the window is
+        page.set_viewport_size({"width": width, "height": 800})
+        hidden = page.locator(".scroll:has(> table.log)").evaluate("it => it.scrollWidth - it.clientWidth")
+        assert hidden <= 0, width
 
 
 def test_the_log_is_read_by_keys_alone(page, proxy, complaints):
