@@ -2,9 +2,11 @@
 
 import hashlib
 import io
+import itertools
 import os
 import struct
 import subprocess
+import tarfile
 import warnings
 import zipfile
 
@@ -69,6 +71,32 @@ def test_digests_of_members_and_what_is_in_them():
 def test_limits_at_and_past_them(data, changed, why):
     problem = _look(data, **changed).problem
     assert (problem is None) if why is None else (problem is not None and why in problem)
+
+
+def _sparse(parts: int) -> bytes:
+    """A tar with a file of one byte in so many parts, each of them the same byte."""
+    table = f"{parts}\n{'0\n1\n' * parts}".encode()
+    content = table.ljust(-(-len(table) // 512) * 512, b"\0") + b"x"
+    info = tarfile.TarInfo("GNUSparseFile.0/x")
+    info.size = len(content)
+    told = {"major": "1", "minor": "0", "name": "x", "realsize": "1"}
+    info.pax_headers = {f"GNU.sparse.{name}": value for name, value in told.items()}
+    with io.BytesIO() as file:
+        with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
+            archive.addfile(info, io.BytesIO(content))
+        return file.getvalue()
+
+
+def _faulty() -> bytes:
+    """A gzip with a fault behind many blocks with nothing in them."""
+    return gzipped(b"")[:10] + b"\0\0\0\xff\xff" * 3000 + b"\7" * 7
+
+
+@pytest.mark.parametrize("data", [_sparse(6000), _faulty()], ids=["holes", "what stands before a fault"])
+def test_no_second_reading_goes_on_when_the_time_is_over(data, monkeypatch):
+    looks = itertools.count()
+    monkeypatch.setattr("secondlook.download.archives.archive.time.monotonic", lambda: next(looks) / 1000)
+    assert _look(data).problem == "archive: longer than 5 s"
 
 
 def test_a_directory_too_long_to_be_read_hides_no_member():

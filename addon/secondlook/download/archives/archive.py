@@ -28,6 +28,7 @@ from secondlook.download.archives.archive_stream import (
     STEP_BYTES,
     Clocked,
     Inflated,
+    OverLimitError,
     PackedStreams,
     Stream,
 )
@@ -45,10 +46,6 @@ LABEL_CHARS = 200
 _PROBLEM_CHARS = 300
 _ENCODED_STEP_BYTES = 16 << 10
 _TAR_SIZE_MOST = 8 << 30  # beyond it a header has no room for a size
-
-
-class OverLimitError(Exception):
-    """The archive is deeper, larger, fuller or slower than allowed."""
 
 
 class UnreadableError(Exception):
@@ -128,15 +125,19 @@ class _Walk:
             with self._going_on():
                 self._as(kind, file, label, level)
 
-    def _as(self, kind: str, file: IO[bytes], label: str, level: int) -> None:  # noqa: C901 - one for each kind
-        file.seek(0)
+    def _clocked(self, file: IO[bytes]) -> IO[bytes]:
+        return cast("IO[bytes]", Clocked(file, self.add_bytes))
+
+    def _as(self, kind: str, plain: IO[bytes], label: str, level: int) -> None:  # noqa: C901 - one for each kind
+        plain.seek(0)
+        file = self._clocked(plain)
         match kind:
             case "zip":
                 self._zip(file, label, level)
             case "7z":
-                self._7z(file, label, level)
+                self._7z(plain, label, level)  # py7zr takes nothing but a file
             case _ if kind == BEHIND:
-                self._7z_behind(file, label, level)
+                self._7z_behind(plain, label, level)
             case "tar":
                 self._tar(file, label, level)
             case "ar":
@@ -210,8 +211,7 @@ class _Walk:
 
     def _tar(self, file: IO[bytes], label: str, level: int) -> None:
         """Look into a tar, past blocks that are no headers too: some readers stop there, others go on."""
-        clocked = cast("IO[bytes]", Clocked(file, self.add_bytes))
-        with tarfile.open(fileobj=clocked, mode="r|", ignore_zeros=True, tarinfo=TarHeader) as archive:
+        with tarfile.open(fileobj=file, mode="r|", ignore_zeros=True, tarinfo=TarHeader) as archive:
             for info in archive:
                 self._one_more()
                 if "size" in info.pax_headers and info.size < _TAR_SIZE_MOST:
@@ -302,7 +302,9 @@ class _Walk:
                 self._done(forms.whole, label)
                 self.show(cast("IO[bytes]", copy), label)
             if parts:
-                self._done(without_holes(cast("IO[bytes]", copy), parts), f"{label} (without holes)")
+                self._done(
+                    without_holes(self._clocked(cast("IO[bytes]", copy)), parts), f"{label} (without holes)"
+                )
             if forms.size and set(kinds_of(copy)) - {"blank"}:
                 self._nested(copy, label, level)
             if broken is not None:

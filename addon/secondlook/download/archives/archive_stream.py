@@ -1,7 +1,6 @@
 """Packed files as streams that are unpacked in small steps, for the look into archives."""
 
 import bz2
-import contextlib
 import lzma
 import zlib
 from abc import ABC, abstractmethod
@@ -14,6 +13,10 @@ STEP_BYTES = 64 << 10
 _AGAIN_MAX_BYTES = 64 << 20  # that are unpacked once more, to see what comes before a fault
 
 RAW, GZIP = -15, 31  # kinds of deflate, as zlib numbers them
+
+
+class OverLimitError(Exception):
+    """The archive is deeper, larger, fuller or slower than allowed."""
 
 
 class Stream(Protocol):
@@ -67,8 +70,9 @@ class Clocked:
 
     def __init__(self, file: IO[bytes], look: Callable[[int], None]) -> None:
         self._file, self._look = file, look
+        self.seek, self.tell = file.seek, file.tell
 
-    def read(self, count: int) -> bytes:
+    def read(self, count: int = -1, /) -> bytes:
         """Look at the clock, then read."""
         self._look(0)
         return self._file.read(count)
@@ -100,7 +104,7 @@ class ToItsFault(ABC):
     programs leave that.
     """
 
-    _seen_to: tuple[type[Exception], ...] = (EOFError,)  # by then all is given
+    _seen_to: tuple[type[Exception], ...] = (EOFError, OverLimitError)  # by then all is given
     _given = 0
     _fault: Exception | None = None
     _piece_at: int
@@ -125,11 +129,15 @@ class ToItsFault(ABC):
         out, passed = bytearray(), self._given
         if passed > _AGAIN_MAX_BYTES:
             return b""
-        with contextlib.suppress(Exception):
+        try:
             again = self._again()
             while piece := again.step(STEP_BYTES):
                 out += piece[passed:]
                 passed = max(0, passed - len(piece))
+        except OverLimitError:
+            raise
+        except Exception:  # noqa: BLE001, S110 - it is the fault that is known
+            pass
         return bytes(out)
 
     @abstractmethod

@@ -15,7 +15,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import IO, Protocol
 
-from secondlook.download.archives.archive_stream import RAW, Dripping, Inflated, Source, ToItsFault
+from secondlook.download.archives.archive_stream import (
+    RAW,
+    Dripping,
+    Inflated,
+    OverLimitError,
+    Source,
+    ToItsFault,
+)
 from secondlook.ground.zstd import begin_frame
 
 _INPUT_BYTES = 16 << 10
@@ -92,7 +99,7 @@ class Unpacked(ToItsFault):
     Raises ZipError for a lie.
     """
 
-    _seen_to = (EOFError, ZipError)
+    _seen_to = (EOFError, OverLimitError, ZipError)
 
     def __init__(self, file: Source, entry: Entry) -> None:
         if entry.encrypted:
