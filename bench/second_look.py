@@ -25,7 +25,7 @@ from secondlook.agent.check.view import LocalView
 from secondlook.agent.recheck.batch_check import BatchCheck
 from secondlook.agent.recheck.rechecker import Rechecker
 from secondlook.agent.recheck.renewal import Renewal
-from secondlook.config.query import ServersSettings
+from secondlook.config.query import RecheckSettings, ServersSettings
 from secondlook.core.asking.cache import AnswerCache
 from secondlook.core.event import Event, EventKind, FlagEntry
 from secondlook.core.rules.policy import Policy
@@ -133,8 +133,9 @@ async def measure(state: Path, url: str, flags: int) -> None:
     enforcement = Enforcement(
         view, ledger.confirmed, ledger.history, ledger.recorder, clock, url_subject=checker.subject
     )
+    renewal = Renewal(judge, ledger.confirmed, clock)
     rechecker = Rechecker(
-        judge, ledger.queue, enforcement, Renewal(judge, ledger.confirmed, clock), clock, random=random.random
+        judge, ledger.queue, enforcement, renewal, clock, RecheckSettings(), random=random.random
     )
     ended = asyncio.Event()
     beside = asyncio.create_task(traffic(checker, ended))
