@@ -61,6 +61,26 @@ def test_an_access_log_that_was_moved_away_is_followed(made, tmp_path):
     assert found == [[200, 201], [202]]
 
 
+def test_an_access_log_that_was_moved_away_goes_on_while_no_new_one_can_be_begun(tmp_path, caplog):
+    folder, moved, at = tmp_path / "log", tmp_path / "moved", 0.0
+    folder.mkdir()
+    path = folder / "access.log"
+    log = JsonAccessLog(path, now=lambda: at)
+    folder.rename(moved)
+    for at in (FOLLOW_S, 1.5 * FOLLOW_S, 2 * FOLLOW_S):  # noqa: B007 - the log's clock
+        log("GET", 200, 1, 0.0, "a")
+    assert caplog.text.count("no new one can be begun: No such file or directory") == 1
+    folder.mkdir()
+    at = 3 * FOLLOW_S
+    log("GET", 201, 1, 0.0, "a")
+    log.close()
+    found = [
+        [json.loads(line)["status"] for line in each.read_text().splitlines()]
+        for each in (moved / path.name, path)
+    ]
+    assert found == [[200, 200, 200], [201]]
+
+
 def test_an_access_log_may_be_a_pipe(tmp_path):
     path = tmp_path / "pipe"
     os.mkfifo(path)

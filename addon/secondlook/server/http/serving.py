@@ -122,7 +122,8 @@ class Serving:
 class JsonAccessLog:
     """One JSON object a line for each request; there is no URL in it, as none is ever sent to us.
 
-    Where the file was moved away (`logrotate`), the next line is in a new one, within `FOLLOW_S`.
+    Where the file was moved away (`logrotate`), the next line is in a new one, within `FOLLOW_S`; while none
+    can be made, the file that was moved away goes on.
     """
 
     def __init__(self, path: Path, now: Callable[[], float] = time.time) -> None:
@@ -131,19 +132,20 @@ class JsonAccessLog:
         self._now = now
         self._followed_at = now()
         self._fault: str | None = None
+        self._stray: str | None = None  # why no new file is begun
         self._torn = _ends_in_a_line(path)  # whether the last line was taken in part
 
     def __call__(self, method: str, status: int, size: int, took_s: float, client: str) -> None:
         """Write one line; what the disk does not take is lost, and no answer waits for it."""
         now = self._now()
+        if abs(now - self._followed_at) >= FOLLOW_S:
+            self._followed_at = now
+            self._follow()
         line = (
             f'{{"time": {now:.3f}, "method": "{method}", "status": {status}, "bytes": {size}, '
             f'"ms": {took_s * 1000:.2f}, "client": "{client}"}}\n'
         )
         try:
-            if abs(now - self._followed_at) >= FOLLOW_S:
-                self._followed_at = now
-                self._follow()
             data = b"\n" * self._torn + line.encode("ascii", "replace")
             written = self._file.write(data)
             self._torn = not data[:written].endswith(b"\n")
@@ -154,13 +156,20 @@ class JsonAccessLog:
             self._fault = str(error)
 
     def _follow(self) -> None:
-        """Turn to the file that has the name now. Raises OSError where none can be made."""
-        with suppress(FileNotFoundError):
-            if os.path.samestat(self._path.stat(), os.fstat(self._file.fileno())):
-                return
-        file = self._path.open("ab", buffering=0)
+        """Turn to the file that has the name now."""
+        try:
+            with suppress(FileNotFoundError):
+                if os.path.samestat(self._path.stat(), os.fstat(self._file.fileno())):
+                    self._stray = None
+                    return
+            file = self._path.open("ab", buffering=0)
+        except OSError as error:
+            if str(error) != self._stray:
+                log.warning("the access log was moved away, and no new one can be begun: %s", error.strerror)
+            self._stray = str(error)
+            return
         self._file.close()
-        self._file, self._torn = file, _ends_in_a_line(self._path)
+        self._file, self._torn, self._stray = file, _ends_in_a_line(self._path), None
 
     def close(self) -> None:
         """Close the file."""
