@@ -12,6 +12,8 @@ import lzma
 import struct
 import zipfile
 import zlib
+from collections.abc import Buffer
+from typing import IO, cast
 
 import pytest
 
@@ -114,6 +116,47 @@ def test_members_stored_in_a_stored_zip_are_looked_at_once():
     report = _look(zipped({"inner.zip": inner, "b": b"y"}, zipfile.ZIP_STORED))
     assert report.problem is None
     assert len(report.members) == 42
+
+
+class _Pipe(io.RawIOBase):
+    """Takes bytes, and goes nowhere back."""
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Buffer) -> int:
+        self.data += bytes(data)
+        return len(bytes(data))
+
+
+def _piped(files: dict[str, bytes]) -> bytes:
+    pipe = _Pipe()
+    with zipfile.ZipFile(cast("IO[bytes]", pipe), "w", zipfile.ZIP_STORED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return pipe.data
+
+
+def test_a_zip_stored_into_a_pipe_is_honest_in_another_one_too():
+    report = _look(_piped({"inner.zip": _piped({"empty": b"", **FILES}), "b": b"y"}))
+    assert report.problem is None
+    assert EICAR_SHA256 in dict(report.members).values()
+
+
+def test_a_stored_member_that_no_directory_names_is_taken_up_to_its_length():
+    data = _piped(FILES)
+    members = data[: data.index(b"PK\1\2")]
+    report = _look(members + zipped({"a": b"b"}))
+    assert report.problem is None
+    assert EICAR_SHA256 in dict(report.members).values()
+    wrong = members.replace(struct.pack("<4sI", b"PK\7\x08", zlib.crc32(EICAR)), b"PK\7\x08abcd")
+    assert "Bad CRC" in (_look(wrong + zipped({"a": b"b"})).problem or "")
+    assert "is not unpacked" in (
+        _look(members.replace(b"PK\7\x08", b"PK77") + zipped({"a": b"b"})).problem or ""
+    )
 
 
 def test_a_gzip_of_several_members_is_one_file():

@@ -201,6 +201,8 @@ class _Walk:
         end = entry.searched_from
         if not entry.is_dir:
             with self._going_on():
+                if entry.packed is None:
+                    entry = next(archive_zip.ended_behind(file, entry), entry)
                 unpacked = archive_zip.Unpacked(file, entry)
                 self.member(unpacked, f"{label}/{entry.name}", level, stated=entry.size)
                 end = unpacked.end if entry.packed is None else min(end, unpacked.end)

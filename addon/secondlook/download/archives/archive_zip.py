@@ -196,23 +196,32 @@ def unlisted(file: IO[bytes], ends: dict[int, int]) -> Iterator[tuple[Entry, int
 
 
 def ended_behind(file: IO[bytes], entry: Entry) -> Iterator[Entry]:
-    """Give what some take for all of a stored member: up to where its own length stands (4.3.9)."""
-    if not (entry.open_ended and entry.method == _STORED and entry.packed):
+    """Give what some take for all of a stored member: up to where its own length stands (4.3.9).
+
+    Where no other length is known it is the first, and the sum that stands there has to be right.
+    """
+    known = entry.packed is not None
+    if not (entry.open_ended and entry.method == _STORED) or entry.packed == 0:
         return
-    at, marks = entry.start, _Marks(file, _BEHIND_MARK)
-    while (at_mark := marks.find(at)) is not None and at_mark < entry.start + entry.packed:
-        file.seek(at_mark + 8)
-        sizes, count = file.read(16), at_mark - entry.start
+    at, marks = entry.start, _Marks(file, _BEHIND_MARK, _INPUT_BYTES)
+    while (at_mark := marks.find(at)) is not None:
+        if known and at_mark >= entry.start + (entry.packed or 0):
+            return
+        file.seek(at_mark + 4)
+        check, sizes, count = file.read(4), file.read(16), at_mark - entry.start
         if sizes.startswith(struct.pack("<II", count, count)) or sizes == struct.pack("<QQ", count, count):
-            yield replace(entry, packed=count, size=None, check=None)
+            sum_there = None if known else int.from_bytes(check, "little")
+            yield replace(entry, packed=count, size=None, check=sum_there)
+            if not known:
+                return
         at = at_mark + 4
 
 
 class _Marks:
     """Finds marks from a place on; each block of the file is read once."""
 
-    def __init__(self, file: IO[bytes], mark: bytes) -> None:
-        self._file, self._mark = file, mark
+    def __init__(self, file: IO[bytes], mark: bytes, step: int = _SCAN_BYTES) -> None:
+        self._file, self._mark, self._step = file, mark, step
         self._start, self._data = 0, b""
 
     def find(self, at: int) -> int | None:
@@ -220,7 +229,7 @@ class _Marks:
         while (found := self._data.find(self._mark, at - self._start)) < 0:
             at = max(at, self._start + len(self._data) - len(self._mark) + 1)
             self._file.seek(at)
-            self._start, self._data = at, self._file.read(_SCAN_BYTES)
+            self._start, self._data = at, self._file.read(self._step)
             if len(self._data) < len(self._mark):
                 return None
         return self._start + found
