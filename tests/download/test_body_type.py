@@ -33,7 +33,7 @@ from secondlook.download.body.body_type import declared, filename_of
         ("text/html", "filename=x.html", "/a", False),
         ("application/grpc", "attachment", "/a", True),
         ("application/x-ndjson", None, "/setup.exe", True),
-        ("application/x-ndjson", None, "/about/example.com", False),
+        ("text/event-stream", None, "/about/example.com", False),
         ("text/event-stream", None, "/events", False),
         ("application/grpc", None, "/package.Service/Method", False),
         ("application/octet-stream", None, "/a.xll", True),
@@ -90,10 +90,20 @@ def test_what_a_server_runs_says_nothing_about_its_answer(kind, ending):
 )
 @pytest.mark.parametrize("kind", ["text/event-stream", "application/x-ndjson", "application/grpc+proto"])
 def test_what_a_server_runs_may_stream(kind, path):
-    said = declared(kind, None, path)
+    said = declared(kind, None, path, browsed=False)
     assert said.live
     assert not said.risky
     assert declared(kind, f'attachment; filename="{path[1:]}"', "/").risky is True
+
+
+@pytest.mark.parametrize("kind", ["application/x-ndjson", "application/json-seq", "application/grpc"])
+def test_a_stream_that_no_browser_shows_is_a_download_to_who_goes_there(kind):
+    said = declared(kind, None, "/get")
+    assert (said.live, said.saved) == (False, True)
+    assert declared(kind, None, "/get.sh").risky
+    others = {"browsed": False}, {"part": True}, {"cls": SubjectClass.SUBRESOURCE}
+    assert all(declared(kind, None, "/get", **other).live for other in others)
+    assert declared("text/event-stream", None, "/get").live
 
 
 @pytest.mark.parametrize(

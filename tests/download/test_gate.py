@@ -148,7 +148,7 @@ def test_fates():
     assert fate("text/html", 501) is Fate.SNIFF
     assert fate("text/html", None) is Fate.SNIFF
     assert fate("text/event-stream", None) is Fate.SNIFF
-    assert fate("application/grpc", 100) is Fate.SNIFF
+    assert fate("text/event-stream", 100) is Fate.SNIFF
     assert fate("application/zip", 2000) is Fate.HOLD
     assert fate("application/zip", 2001) is Fate.TAIL
     assert fate("application/zip", None) is Fate.HOLD

@@ -36,6 +36,18 @@ def test_a_streaming_type_is_no_cover_for_a_program(proxy, gatekeeper, make_orig
         assert done.stdout.startswith(b"HTTP/1.1 403") or done.returncode != 0, path
 
 
+@pytest.mark.parametrize("kind", ["application/x-ndjson", "application/json-seq"])
+def test_what_a_browser_saves_of_a_stream_is_a_download(proxy, gatekeeper, make_origin, curl, kind):
+    """A script without a mark: nothing but its being saved tells that it may hurt."""
+    script = b"cd /tmp\n" + b"cp a b\n" * 10_000
+    gatekeeper.bad.add(hashlib.sha256(script).hexdigest())
+    origin = make_origin(
+        lambda _, writer: send_chunked(writer, [script[:9000], script[9000:]], f"Content-Type: {kind}")
+    )
+    done = curl(proxy, "-i", "-H", "Accept: text/html", f"http://127.0.0.1:{origin.port}/get")
+    assert done.stdout.startswith(b"HTTP/1.1 403")
+
+
 FRAME = b"--frame\r\nContent-Type: image/jpeg\r\n\r\n\xff\xd8\xff\xe0\0\x10JFIF" + BODY[2:9000] + b"\r\n"
 FILE = (
     b"--frame\r\nContent-Type: application/octet-stream\r\nContent-Disposition: attachment; filename=a.exe\r\n\r\n"

@@ -97,6 +97,7 @@ class _Stated(NamedTuple):
 
     kind: str  # lower case, without parameters
     live: bool
+    kept: bool  # of what is live: no browser shows it to who goes there
     risky: bool
     shown: bool
     shown_alone: bool
@@ -132,7 +133,8 @@ def declared(
     given = filename_of(disposition, "")
     name = given or filename_of(None, path)
     attached = disposition is not None and _is_attached(disposition)
-    streaming = stated.live and not attached
+    gone_to = browsed and not part and cls is not SubjectClass.SUBRESOURCE
+    streaming = stated.live and not attached and not (gone_to and stated.kept)
     if attached or given is not None or _NAME_IN_PIECES.search(disposition or ""):
         names = (name or "", *_names_of(disposition or ""))
         named = any(_has_ending(one, _RISKY_GIVEN) for one in names)
@@ -174,6 +176,7 @@ def _stated(content_type: str | None) -> _Stated:
     return _Stated(
         kind=kind,
         live=_LIVE.match(kind) is not None,
+        kept=kind.startswith("application/"),
         risky=_RISKY_TYPES.fullmatch(kind) is not None,
         shown=shown,
         shown_alone=_SHOWN_ALONE.fullmatch(kind) is not None,
