@@ -1,4 +1,4 @@
-"""Ranges and the bodies that are cut by them, against a reader of RFC 9110 written on its own."""
+"""Ranges and the bodies that are sliced by them, against a reader of RFC 9110 written on its own."""
 
 import re
 
@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from fuzzkit import fuzz, mutated
 from secondlook.core.subject import FileSubject
-from secondlook.download.body.cutting import Cut
 from secondlook.download.body.ranges import (
     is_answer,
     is_whole,
@@ -14,6 +13,7 @@ from secondlook.download.body.ranges import (
     read_first_part,
     read_ranges,
 )
+from secondlook.download.body.slicing import Slice
 from secondlook.download.judged_files import Blocks, JudgedFile, Proof
 
 HEADERS = [
@@ -73,7 +73,7 @@ def parts_of(boundary: str, body: bytes) -> list[tuple[int, int, int, bytes]]:
 
 @fuzz(raw=mutated(HEADERS), size=st.integers(0, 300), step=st.integers(1, 400))
 def test_what_is_cut_out(raw, size, step):
-    """What is cut out of a whole is what a strict reader of the Range would cut, or there is no Range."""
+    """What is taken out of a whole is what a strict reader of the Range would take, or there is no Range."""
     header, body = raw.decode("latin-1"), bytes(at & 0xFF for at in range(size))
     wanted, expected = read_ranges(header, None), bytes_wanted(header, size)
     assert (wanted is None) == (expected is None)
@@ -82,10 +82,10 @@ def test_what_is_cut_out(raw, size, step):
     if not windows:
         assert not expected
         return
-    cut = Cut(windows, size)
-    got = b"".join(cut.feed(body[at : at + step]) for at in range(0, size, step))
+    part = Slice(windows, size)
+    got = b"".join(part.feed(body[at : at + step]) for at in range(0, size, step))
     headers: dict[str, str] = {}
-    cut.label(headers)
+    part.label(headers)
     assert headers["content-length"] == str(len(got))
     if len(windows) == 1:
         parts = [(*map(int, re.findall(r"\d+", headers["content-range"])), got)]

@@ -87,7 +87,7 @@ def test_what_trickles_is_the_beginning_of_the_answer_and_never_the_end(spots, k
     windows = wanted.windows(size)
     total = sum(count for _, count in windows)
     most = max(0, min(total // PART, total - kept))
-    assert ahead.cut.again(0).feed(BODY[: _place(windows, most)]).startswith(gone)
+    assert ahead.slice.again(0).feed(BODY[: _place(windows, most)]).startswith(gone)
 
 
 def _place(windows: list[tuple[int, int]], wanted: int) -> int:

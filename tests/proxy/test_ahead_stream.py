@@ -282,7 +282,7 @@ def test_a_piece_that_is_not_of_the_judged_file_is_cut(workers, gatekeeper, make
     assert BODY[WANTED[0] :].startswith(got)
 
 
-def test_a_small_piece_that_is_not_of_the_judged_file_is_cut_from_the_whole(
+def test_a_small_piece_that_is_not_of_the_judged_file_is_sliced_from_the_whole(
     workers, gatekeeper, make_origin, halting
 ):
     halting.piece = bytes(len(BODY))

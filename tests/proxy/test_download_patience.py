@@ -125,7 +125,7 @@ def test_who_waits_for_a_slow_verdict_gets_a_little(impatient, gatekeeper, make_
 
 
 @pytest.mark.parametrize("listed", [False, True])
-def test_a_range_that_is_cut_from_the_whole_trickles_too(impatient, gatekeeper, make_origin, listed: bool):
+def test_a_range_that_is_sliced_from_the_whole_trickles_too(impatient, gatekeeper, make_origin, listed: bool):
     if listed:
         gatekeeper.bad.add(hashlib.sha256(BODY).hexdigest())
     slow = Slow()

@@ -52,7 +52,7 @@ def _url(origin: Origin, path: str = "/file.exe") -> str:
 
 
 @pytest.mark.parametrize("wanted", ["0-999", "1000000-", "-500", "2999999-2999999", "5-5"])
-def test_a_range_of_a_risky_file_is_cut_from_the_whole_that_was_judged(
+def test_a_range_of_a_risky_file_is_sliced_from_the_whole_that_was_judged(
     proxy, gatekeeper, origin, curl, wanted
 ):
     done = curl(proxy, "-i", "-r", wanted, _url(origin))

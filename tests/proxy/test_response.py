@@ -4,8 +4,8 @@ import pytest
 from mitmproxy.http import Headers, HTTPFlow
 from mitmproxy.test.tflow import tflow
 
-from secondlook.download.body.cutting import Cut
 from secondlook.download.body.response_facts import read_response
+from secondlook.download.body.slicing import Slice
 from secondlook.proxy.response import body_length, make_partial
 
 
@@ -73,7 +73,7 @@ def test_a_length_that_is_none_is_none(said):
 
 def test_a_piece_that_was_cut_out_says_so():
     flow = _flow((b"Content-Length", b"100"))
-    make_partial(flow.response, Cut([(10, 5)], 100))
+    make_partial(flow.response, Slice([(10, 5)], 100))
     assert (flow.response.status_code, flow.response.reason) == (206, "Partial Content")
     assert flow.response.headers["content-range"] == "bytes 10-14/100"
     assert flow.response.headers["content-length"] == "5"

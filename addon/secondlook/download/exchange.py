@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from secondlook.core.subject import RequestContext, UrlSubject
 from secondlook.core.verdict import Decision
 from secondlook.download.asked import Asked
-from secondlook.download.body.cutting import Cut
 from secondlook.download.body.ranges import Wanted, WantedRange
+from secondlook.download.body.slicing import Slice
 from secondlook.download.gate.gate import BodyGate
 from secondlook.download.judged_files import Blocks, Lead
 
@@ -22,8 +22,8 @@ class Body:
     etag: str | None = None
     modified: str | None = None
     coding: str = ""  # the Content-Encoding
-    cut_to: Wanted | None = None  # the ranges a client wanted of a file that was asked for whole
-    cut: Cut | None = None  # what is wanted of a piece
+    wanted: Wanted | None = None  # the ranges a client wanted of a file that was asked for whole
+    slice: Slice | None = None  # what is wanted of a piece
     left: int | None = None  # so many bytes of a piece are to come still, by what it says of itself
     by_memory: bool = False  # risky only for what its URL gave before
     noted: bool = False  # its URL is known to give something risky

@@ -28,9 +28,9 @@ from typing import Self
 from cryptography.hazmat.primitives.ciphers import AEADEncryptionContext, Cipher, algorithms, modes
 
 from secondlook.core.subject import FileSubject
-from secondlook.download.body.cutting import Cut
 from secondlook.download.body.ranges import Piece, read_content_range
 from secondlook.download.body.response_facts import ResponseFacts, coding_of, is_multipart
+from secondlook.download.body.slicing import Slice
 from secondlook.ground.files import write_whole
 from secondlook.ground.json_text import read_json
 from secondlook.ground.lock import take_lock
@@ -156,14 +156,14 @@ class JudgedFile:
 
 
 class Proof:
-    """Checks a piece of a judged file block by block, and cuts out of it what is wanted (`Cut`)."""
+    """Checks a piece of a judged file block by block, and takes out of it what is wanted (`Slice`)."""
 
     def __init__(self, file: JudgedFile, wanted: Sequence[tuple[int, int]], key: bytes) -> None:
         self.file = file
-        self.cut = Cut(wanted, file.size)
-        self.first = self.cut.first // file.block * file.block
-        self.end = min(file.size, -(-self.cut.end // file.block) * file.block)
-        self.cut.at = self.first
+        self.slice = Slice(wanted, file.size)
+        self.first = self.slice.first // file.block * file.block
+        self.end = min(file.size, -(-self.slice.end // file.block) * file.block)
+        self.slice.at = self.first
         self._key = key
         self._at = self.first
         self._waiting = bytearray()
@@ -183,8 +183,8 @@ class Proof:
             return False
         if coding_of(facts) != self.file.coding:
             return False
-        self.cut = Cut(self.cut.windows, self.file.size, facts.content_type)
-        self.cut.at = self.first
+        self.slice = Slice(self.slice.windows, self.file.size, facts.content_type)
+        self.slice.at = self.first
         return True
 
     @property
@@ -211,7 +211,7 @@ class Proof:
         start = self._at // self.file.block * TAG_BYTES
         if end_tag(self._mac) != self.file.tags[start : start + TAG_BYTES]:
             return False
-        out.append(self.cut.feed(memoryview(self._waiting)))
+        out.append(self.slice.feed(memoryview(self._waiting)))
         self._at += len(self._waiting)
         self._waiting, self._mac = bytearray(), begin_tag(self._key)
         return True

@@ -317,9 +317,9 @@ class BodyJudge:
         if (partial or state.wanted is not None) and self.memory.is_risky(state.subject.identity):
             by_memory = not stated.risky
             stated = replace(stated, risky=True)  # what it turned out to be before
-        cut_to = state.wanted
-        if cut_to is not None and not (stated.risky and cut_to.holds(facts.etag, facts.modified)):
-            cut_to = None
+        wanted = state.wanted
+        if wanted is not None and not (stated.risky and wanted.holds(facts.etag, facts.modified)):
+            wanted = None
         several = message.status == PARTIAL_STATUS and is_multipart(facts)
         multipart = several and partial
         asked = read_ranges(state.asked.range, None)
@@ -329,8 +329,8 @@ class BodyJudge:
             stated = replace(stated, risky=True)
         from_start = (piece is None or piece.first == 0) if not multipart else begins_first(asked)
         window: tuple[int, int] | None = None
-        if cut_to is not None and length is not None and message.status == WHOLE_STATUS:
-            window = next(iter(cut_to.windows(length)), (0, 0))
+        if wanted is not None and length is not None and message.status == WHOLE_STATUS:
+            window = next(iter(wanted.windows(length)), (0, 0))
         gate = BodyGate(
             stated,
             length,
@@ -340,7 +340,7 @@ class BodyJudge:
             kinds=self.gatekeeper.digest_kinds(),
             # such a client takes a body that is cut for a whole one
             must_hold=length is None and message.http10,
-            hold_if_room=cut_to is not None,
+            hold_if_room=wanted is not None,
             partial=partial,
             from_start=from_start,
             multipart=multipart,
@@ -349,7 +349,7 @@ class BodyJudge:
         )
         context, dates = replace(context, content_type=facts.content_type), (facts.etag, facts.modified)
         unproved = unasked or needs_dictionary(facts.encoding)
-        body = Body(gate, context, *dates, coding_of(facts), cut_to, by_memory=by_memory, unproved=unproved)
+        body = Body(gate, context, *dates, coding_of(facts), wanted, by_memory=by_memory, unproved=unproved)
         if partial and piece is not None:
             body.left = piece.last - piece.first + 1
         if message.status == WHOLE_STATUS and gate.fate in _IN_BLOCKS and self.whole_files:

@@ -9,9 +9,9 @@ Where the end of a file is wanted, whoever asks does not know on which block it 
 for that a whole block is in it, and what comes before that block is dropped.
 """
 
-from secondlook.download.body.cutting import Cut
 from secondlook.download.body.ranges import SeveralRanges, Wanted, WantedRange, read_content_range
 from secondlook.download.body.response_facts import ResponseFacts, coding_of, is_multipart
+from secondlook.download.body.slicing import Slice
 from secondlook.download.gate.trickle import spare
 from secondlook.download.judged_files import BLOCK_BYTES, JudgedFile, Proof
 
@@ -42,7 +42,7 @@ class Ahead:
         self.size: int | None = None  # of the whole, once the piece has begun
         self.begun = False  # its head came, and its body did not
         self.settled = False  # it is known what comes of it
-        self.cut: Cut | None = None  # what is wanted of the piece
+        self.slice: Slice | None = None  # what is wanted of the piece
         self._kept = kept
         self._coding = ""
         self._held = bytearray()
@@ -73,8 +73,8 @@ class Ahead:
             return False
         self.first = windows[0][0] // BLOCK_BYTES * BLOCK_BYTES
         self.size, self._skip, self.begun = piece.whole, self.first - first, True
-        self.cut, self._coding = Cut(windows, piece.whole, facts.content_type), coding_of(facts)
-        self.cut.at = self.first
+        self.slice, self._coding = Slice(windows, piece.whole, facts.content_type), coding_of(facts)
+        self.slice.at = self.first
         return True
 
     def past(self, data: bytes) -> bytes:
@@ -88,27 +88,27 @@ class Ahead:
 
     def trickle(self) -> bytes:
         """Take what may go on now."""
-        cut = self.cut
-        assert cut is not None
+        part = self.slice
+        assert part is not None
         end = self.first + len(self._held)
-        came = sum(max(0, min(end - first, count)) for first, count in cut.windows)
+        came = sum(max(0, min(end - first, count)) for first, count in part.windows)
         more = spare(came - self._spent, self._spent, self._kept)
         if not more:
             return b""
         self._spent += more
-        start, place = cut.at - self.first, self._place(cut, self._spent) - self.first
-        data = cut.feed(bytes(self._held[start:place]))
+        start, place = part.at - self.first, self._place(part, self._spent) - self.first
+        data = part.feed(bytes(self._held[start:place]))
         self.given += len(data)
         return data
 
     @staticmethod
-    def _place(cut: Cut, wanted: int) -> int:
+    def _place(part: Slice, wanted: int) -> int:
         """Return where in the file so many of the bytes that are wanted end."""
-        for first, count in cut.windows:
+        for first, count in part.windows:
             if wanted <= count:
                 return first + wanted
             wanted -= count
-        return cut.end
+        return part.end
 
     def is_of(self, file: JudgedFile) -> bool:
         """Return whether its head is that of a piece of a file."""

@@ -6,7 +6,6 @@ from mitmproxy import http
 
 from secondlook.agent.check.gatekeeper import Gatekeeper
 from secondlook.config.traffic import DownloadsSettings
-from secondlook.download.body.cutting import Cut
 from secondlook.download.body.ranges import Piece, WantedRange
 from secondlook.download.body.response_facts import (
     PARTIAL_STATUS,
@@ -15,6 +14,7 @@ from secondlook.download.body.response_facts import (
     has_body,
     read_response,
 )
+from secondlook.download.body.slicing import Slice
 from secondlook.download.examination.examination import Examiner
 from secondlook.download.exchange import Body
 from secondlook.download.gate.spool import SpoolRoom
@@ -93,12 +93,12 @@ class Bodies(BodyJudge):
         part = wanted.within(piece.last + 1)
         if not body.gate.partial or part is None:
             if not body.claims:
-                body.cut_to = wanted
+                body.wanted = wanted
                 response.status_code, response.reason = WHOLE_STATUS, "OK"
                 response.headers.pop("content-range", None)
             return
-        body.cut = Cut([part], piece.whole)
-        make_partial(response, body.cut)
+        body.slice = Slice([part], piece.whole)
+        make_partial(response, body.slice)
 
 
 def _message(flow: http.HTTPFlow) -> Message:

@@ -179,7 +179,7 @@ class Pieces:
         if shorter or not proof.begin(facts, length):
             state.proof, state.misfit = None, True
             return True
-        make_partial(response, proof.cut)
+        make_partial(response, proof.slice)
         return True
 
     def _receive_ahead(
@@ -193,8 +193,8 @@ class Pieces:
             return False
         if not ahead.begin(facts, wanted, length):
             return False
-        assert ahead.cut is not None
-        make_partial(response, ahead.cut)
+        assert ahead.slice is not None
+        make_partial(response, ahead.slice)
         return True
 
     async def _may_ask(self, state: FlowState) -> bool:

@@ -1,11 +1,11 @@
-"""How long mitmproxy's responses say that they are, and what they report of a piece that was cut out."""
+"""How long mitmproxy's responses say that they are, and what they report of a piece that was taken out."""
 
 import re
 
 from mitmproxy import http
 
-from secondlook.download.body.cutting import Cut
 from secondlook.download.body.response_facts import PARTIAL_STATUS, ResponseFacts
+from secondlook.download.body.slicing import Slice
 
 _LENGTH = re.compile(r"(?:0|[1-9][0-9]*+)", re.ASCII)
 _LONGEST_BYTES = (
@@ -37,10 +37,10 @@ def body_length(flow: http.HTTPFlow, facts: ResponseFacts) -> int | None:
     return None
 
 
-def make_partial(response: http.Response, cut: Cut) -> None:
-    """Make a 206 of a response: the head for what `cut` takes out of its body."""
+def make_partial(response: http.Response, part: Slice) -> None:
+    """Make a 206 of a response: the head for what `part` takes out of its body."""
     response.status_code, response.reason = PARTIAL_STATUS, "Partial Content"
-    cut.label(response.headers)
+    part.label(response.headers)
 
 
 def plain_answer(status: int, text: str, *fields: tuple[bytes, bytes]) -> http.Response:

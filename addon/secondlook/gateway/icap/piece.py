@@ -22,9 +22,9 @@ import time
 from dataclasses import dataclass, replace
 
 from secondlook.core.verdict import Action, Decision, SubjectClass
-from secondlook.download.body.cutting import Cut
 from secondlook.download.body.ranges import WantedRange
 from secondlook.download.body.response_facts import read_response
+from secondlook.download.body.slicing import Slice
 from secondlook.download.exchange import Exchange
 from secondlook.download.judged_files import JudgedFile, Proof
 from secondlook.download.pieces import judge_again, misfit
@@ -68,7 +68,7 @@ class PiecePassage:
         if refused is not None:
             await refuse(self.link, self.front, self.request, refused)
             return
-        sent = self.response._replace(fields=label(self.response.fields, proof.cut))
+        sent = self.response._replace(fields=label(self.response.fields, proof.slice))
         self._out = Outlet(self.link, self.front, sent, 0.0, changed=True)
         await self._pass(proof, self._out)
 
@@ -146,10 +146,10 @@ class PiecePassage:
             await ask_again(self.link, self.front)
 
 
-def label(fields: Fields, cut: Cut) -> Fields:
-    """Return the fields of the response that has what is cut out."""
+def label(fields: Fields, part: Slice) -> Fields:
+    """Return the fields of the response that has what is taken out."""
     labels: dict[str, str] = {}
-    cut.label(labels)
+    part.label(labels)
     replaced = {"transfer-encoding", "content-range", *labels}
     kept = [field for field in fields if field[0].decode("latin-1").lower() not in replaced]
     return (*kept, *((name.encode(), value.encode("latin-1", "replace")) for name, value in labels.items()))

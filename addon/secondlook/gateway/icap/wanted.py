@@ -13,7 +13,7 @@ that a gateway does so (`X-Second-Look-Hands-On`, `adaptation_meta`): ICAP heade
 A range is changed only for a gateway that announces it and was seen to do so. From then on the header comes
 with every request that has a Range; where it is missing all the same, nobody knows whose range that is, so no
 piece of a judged file or of what is risky passes, and the gateway has to be seen again. `no-cache` keeps a
-cache from cutting the blocks out of what it has: its client would get them all.
+cache from taking the blocks out of what it has: its client would get them all.
 
 Several ranges, and pieces of a file so large that its blocks are larger (256 MiB), are asked for whole: Squid
 would stop in the middle of bytes of which none may go on (its bug 5352, `piece.py`).

@@ -79,8 +79,8 @@ class AheadStream(ProvedStream):
         elif state.proof is not None and ahead.fits(state.proof):
             self.server_state = self._state_proved
             self._proving, self._ahead_bytes = ahead, ahead.given
-            assert ahead.cut is not None
-            state.proof.cut = ahead.cut.again(state.proof.first)
+            assert ahead.slice is not None
+            state.proof.slice = ahead.slice.again(state.proof.first)
             yield from super()._state_proved(ResponseData(self.stream_id, ahead.drop()))
             if self._origin_over and self.server_state == self._state_proved:
                 yield from self._state_proved(ResponseEndOfMessage(self.stream_id))

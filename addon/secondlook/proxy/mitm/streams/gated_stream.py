@@ -88,7 +88,7 @@ class GatedStream(AheadStream):
             yield from super().start_response_stream()
             return
         self.body = state.body
-        self._cutter = self.body.cut
+        self._slice = self.body.slice
         self.server_state = self._state_gated
         if self.body.gate.unsettled:
             yield from self._ask()
@@ -126,7 +126,7 @@ class GatedStream(AheadStream):
     def _shows_cut(self) -> bool:
         """Return whether what came of a harmless body can go on and be seen not to be all of it."""
         body = self.body
-        return body is not None and body.gate.fate is Fate.SMALL and body.cut_to is None
+        return body is not None and body.gate.fate is Fate.SMALL and body.wanted is None
 
     def _check_killed(self, emit_error_hook: bool) -> layer.CommandGenerator[bool]:
         """Stop the origin too when a client has gone while its body waited: mitmproxy would let it go on."""
@@ -199,8 +199,8 @@ class GatedStream(AheadStream):
         if decision is None or (decision.action is Action.BLOCK and body.gate.fate is not Fate.PASS):
             yield from self._block()
             return
-        if body.cut_to is not None and not self._headers_out:
-            self._cut_to(body.cut_to, body.gate.look.size)
+        if body.wanted is not None and not self._headers_out:
+            self._slice_to(body.wanted, body.gate.look.size)
         in_pieces = body.gate.spool is not None or body.gate.rest_bytes > PIECE_BYTES
         if in_pieces and not (yield from self._pump()):
             return

@@ -51,7 +51,7 @@ class PatientStream(ResponseStream):
             piece, body.pumped = body.pumped, b""
             if piece:
                 if body.gate.trickles.window is not None and not self._headers_out:
-                    self._cut_early(body)
+                    self._slice_early(body)
                 yield from self._send(piece)
 
     def _judged(self) -> Commands:

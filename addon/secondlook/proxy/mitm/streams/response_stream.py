@@ -22,9 +22,9 @@ from mitmproxy.proxy.layers.http._events import (
 from mitmproxy.proxy.layers.http._hooks import HttpErrorHook
 
 from secondlook.core.verdict import Decision
-from secondlook.download.body.cutting import Cut
 from secondlook.download.body.ranges import Wanted
 from secondlook.download.body.response_facts import WHOLE_STATUS
+from secondlook.download.body.slicing import Slice
 from secondlook.download.exchange import Body, release_lead
 from secondlook.proxy.flow_state import FlowState, state_of
 from secondlook.proxy.mitm.edge import Edge
@@ -67,7 +67,7 @@ class ResponseStream(AnsweringStream):
         self._headers_out = False
         self._sent = 0  # bytes of the body that went on
         self._received = 0  # that the origin gave
-        self._cutter: Cut | None = None  # takes a range out of them
+        self._slice: Slice | None = None  # takes a range out of them
         self._origin_over = False  # its connection may serve another stream by now
 
     def _open(self) -> Commands:
@@ -82,8 +82,8 @@ class ResponseStream(AnsweringStream):
             yield from self._open()
         if data:
             self._sent += len(data)
-            if self._cutter is not None:
-                data = self._cutter.feed(data)
+            if self._slice is not None:
+                data = self._slice.feed(data)
                 if not data:
                     return
             yield SendHttp(ResponseData(self.stream_id, data), self.context.client)
@@ -158,7 +158,7 @@ class ResponseStream(AnsweringStream):
         self._paused_event_queue.clear()
         self._paused_event_queue.extend(kept)
         self.body = state.body = self.flow.response = None
-        self._received, self._cutter = 0, None
+        self._received, self._slice = 0, None
         if not (further and pieces.look_further(self.flow, state)):
             yield SecondlookRangeHook(self.flow)
         if state.refusal is not None:
@@ -171,18 +171,18 @@ class ResponseStream(AnsweringStream):
         """Forget what still comes of the answer to a request that is given up."""
         yield from ()
 
-    def _cut_to(self, wanted: Wanted, size: int) -> None:
+    def _slice_to(self, wanted: Wanted, size: int) -> None:
         """Answer a range with a piece of the file that was judged whole."""
         response = self.flow.response
         windows = wanted.windows(size)
         if response is None or response.status_code != WHOLE_STATUS or not windows:
             return
-        self._cutter = Cut(windows, size, response.headers.get("content-type"))
-        make_partial(response, self._cutter)
+        self._slice = Slice(windows, size, response.headers.get("content-type"))
+        make_partial(response, self._slice)
 
-    def _cut_early(self, body: Body) -> None:
-        assert body.cut_to is not None
+    def _slice_early(self, body: Body) -> None:
+        assert body.wanted is not None
         assert body.gate.length is not None
-        self._cut_to(body.cut_to, body.gate.length)
-        if self._cutter is not None:
-            self._cutter.at = self._cutter.first  # it trickles from its own first byte on
+        self._slice_to(body.wanted, body.gate.length)
+        if self._slice is not None:
+            self._slice.at = self._slice.first  # it trickles from its own first byte on

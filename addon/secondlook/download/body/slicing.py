@@ -1,4 +1,4 @@
-"""Cuts out of a body, as it goes by, what a client wanted of it: one range, or several (RFC 9110, 14.6)."""
+"""Takes out of a body, as it goes by, what a client wanted of it: one range, or several (RFC 9110, 14.6)."""
 
 import copy
 import secrets
@@ -6,7 +6,7 @@ from collections.abc import MutableMapping, Sequence
 from typing import Self
 
 
-class Cut:
+class Slice:
     """Takes windows (first byte, count; in order and apart) out of an entity of `size` bytes.
 
     `at` is the place in the entity of the next byte that is fed.
@@ -54,7 +54,7 @@ class Cut:
         return b"".join(out)
 
     def label(self, headers: MutableMapping[str, str]) -> None:
-        """Change the headers of a 200 into those of the 206 (Partial Content) that has what is cut out."""
+        """Change the headers of a 200 into those of the 206 (Partial Content) that has what is taken out."""
         headers.pop("transfer-encoding", None)
         parts = range(len(self.windows)) if self._boundary else ()
         length = sum(count for _, count in self.windows) + sum(len(self._head(each)) for each in parts)
