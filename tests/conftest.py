@@ -53,6 +53,14 @@ NOT_QUICK_PLACES = {
     "ledger/test_reading.py": "every filter of the log against a plain scan",
     "ledger/test_salvage.py": "a ledger damaged at every page",
     "review/test_api.py": "a thousand requests that are made up from a document",
+    **dict.fromkeys(
+        (
+            *("review/test_log_api.py", "review/test_pages.py", "review/test_statistics.py"),
+            *("review/test_status_api.py", "server/test_app.py", "server/test_publishing.py"),
+        ),
+        "a ledger or a store for each page or answer",
+    ),
+    "refusal/test_language.py": "a page in each language for each of its cases",
     "run/test_age.py": "keys of passphrases, which are costly by intention",
     **dict.fromkeys(
         (
