@@ -101,11 +101,17 @@ def test_a_drive_that_hangs_keeps_neither_the_loop_nor_another_feed_waiting(tmp_
 
     async def scene():
         keeper, *_ = keeper_of_two(tmp_path)
-        keeper._feeds[0] = keeper._feeds[0].model_copy(update={"timeout": 0.05})
+        keeper._feeds = [
+            feed.model_copy(update={"timeout": wait_s})
+            for feed, wait_s in zip(keeper._feeds, (0.05, 5.0), strict=True)
+        ]
         monkeypatch.setattr(Path, "stat", hangs)
         try:
             notices = await keeper.fetch_due()
             assert await keeper.fetch_due() == []
+            for _ in range(20):  # each look would keep a thread, and there are not as many
+                _, second = await keeper.fetch_due(everything=True)
+                assert second.outcome == "unchanged"
         finally:
             back.set()
         assert [(each.feed, each.outcome) for each in notices] == [("first", "failed"), ("second", "taken")]

@@ -31,5 +31,6 @@ PATTERN = Lane("pattern", 1)  # the pattern in force: must never wait, be the le
 STATE = Lane("state", 1)  # our own small files, the ledger's opening and closing
 LISTS = Lane("lists", 4)  # reading, checking and computing lists: up to seconds each
 FILES = Lane("files", 2)  # other people's folders, which may lie on a drive that hangs
+FEED_FILES = Lane("feed-files", 16)  # files of feeds, one look at each: several may lie on a drive that hangs
 OUTSIDE = Lane("outside", 2)  # notices and log daemons: as slow as whoever takes them
 COMMANDS = Lane("commands", 4)  # what commands ask of the running proxy: a check may wait for its servers

@@ -6,12 +6,13 @@ import re
 import shutil
 import socket
 import stat
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
 
 import httpx
@@ -23,7 +24,7 @@ from secondlook.feeds.entries.entry import FeedRefused
 from secondlook.feeds.unpacking.stream import ENCODINGS, PIECE_BYTES, decoded
 from secondlook.ground.errors import ServiceError
 from secondlook.ground.files import replacing
-from secondlook.ground.lanes import FILES, LISTS
+from secondlook.ground.lanes import FEED_FILES, LISTS
 from secondlook.ground.trust import trust
 from secondlook.reach import Depth, depth, get
 from secondlook.resolver import Place, Resolver, is_own_name
@@ -40,6 +41,7 @@ MAX_VALIDATOR_CHARS: Final = 1024
 PATIENCE_S: Final = 3600.0  # where a server asks for less often and does not name a time
 MAX_RETRY_AFTER_S: Final = 86_400.0  # longer, and a server could switch its feed off for good
 TOO_MANY: Final = frozenset({429, 509})  # 509: PhishTank's "over limit"
+_looking: Final[dict[Path, asyncio.Future[Any]]] = {}  # looks at files that have not ended
 
 
 class FetchFailed(ServiceError):  # noqa: N818 - shown to the operator as it is
@@ -126,11 +128,7 @@ async def fetch(client: FeedClient, feed: FeedSettings, state: FeedState, target
     Raises FetchFailed; nothing is left of a broken fetch but the unfinished file.
     """
     if feed.path is not None:
-        try:
-            async with asyncio.timeout(feed.timeout):
-                return await FILES.run(_look_at_file, feed.path, state)
-        except TimeoutError:
-            raise FetchFailed(f"nothing is known of {feed.path} after {feed.timeout:g} s") from None
+        return await look_at(feed.path, partial(_look_at_file, state=state), within_s=feed.timeout)
     assert feed.url is not None
     asked = {"If-None-Match": state.etag, "If-Modified-Since": state.last_modified}
     conditions = {name: value for name, value in asked.items() if value and _can_be_sent(value)}
@@ -150,6 +148,22 @@ async def fetch(client: FeedClient, feed: FeedSettings, state: FeedState, target
         raise FetchFailed(f"no answer within {feed.timeout:g} s") from None
     except (httpx.HTTPError, httpx.InvalidURL, UnicodeError, socket.gaierror) as error:
         raise FetchFailed(_plain(error)) from error
+
+
+async def look_at[T](path: Path, look: Callable[[Path], T], *, within_s: float) -> T:
+    """Look at a file of a feed off the event loop; on a drive that hangs, once until that look ends.
+
+    Raises FetchFailed where nothing comes of it, and what `look` raises.
+    """
+    if path not in _looking:
+        looking: asyncio.Future[T] = asyncio.ensure_future(FEED_FILES.run(look, path))
+        _looking[path] = looking
+        looking.add_done_callback(lambda _: _looking.pop(path, None))
+        await asyncio.wait({looking}, timeout=within_s)
+        if looking.done():
+            return looking.result()
+        looking.add_done_callback(lambda late: late.cancelled() or late.exception())  # nobody asks any more
+    raise FetchFailed(f"nothing is known of {path} after {within_s:g} s")
 
 
 def _can_be_sent(validator: str) -> bool:

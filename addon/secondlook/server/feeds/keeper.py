@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from random import random
 
@@ -19,11 +20,11 @@ from secondlook.ground.called import typed
 from secondlook.ground.children import ChildFailedError
 from secondlook.ground.clock import Clock, SettledTime
 from secondlook.ground.errors import PatternError, SecondLookError
-from secondlook.ground.lanes import FILES, LISTS
+from secondlook.ground.lanes import LISTS
 from secondlook.resolver import Resolver
 from secondlook.server.feeds.child import publish_in_child
 from secondlook.server.feeds.feed_state import FeedState, read_state, write_state
-from secondlook.server.feeds.fetch import MAX_RETRY_AFTER_S, FeedClient, FetchFailed, terms_of
+from secondlook.server.feeds.fetch import MAX_RETRY_AFTER_S, FeedClient, FetchFailed, look_at, terms_of
 from secondlook.server.feeds.switching import Switched, follow, tidy
 from secondlook.server.feeds.taking import FeedNotice, FeedTaker
 from secondlook.server.meter import Meter
@@ -290,9 +291,8 @@ async def _has_changed(feed: FeedSettings, since: float, now: float) -> bool:
     """Whether a feed's own file was written, or put in its place, after an instant."""
     if feed.path is None:
         return False
-    with suppress(TimeoutError):
-        async with asyncio.timeout(feed.timeout):
-            return await FILES.run(_was_written, feed.path, since, now)
+    with suppress(FetchFailed):
+        return await look_at(feed.path, partial(_was_written, since=since, now=now), within_s=feed.timeout)
     return False
 
 
