@@ -89,6 +89,7 @@ def closed_state():
         (state / "server").mkdir()
         enterable_state(state)
         enterable_state(state / "to be made")
+        own_name()  # what it imports may lie where only root can read
         if os.geteuid() == 0:
             os.chown(state, 4_000_000, 0)
             os.seteuid(65534)
