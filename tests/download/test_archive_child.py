@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -60,12 +61,15 @@ class Reader:
         with tempfile.TemporaryFile() as file:
             file.write(data)
             file.flush()
-            limits = {"depth": 3, "members": 10_000, "max_bytes": 64 * MIB, "time_s": time_s}
-            asked = {"limits": limits, "encodings": []}
-            socket.send_fds(self.channel, [json.dumps(asked).encode() + b"\n"], [file.fileno()])
+            self.send(file.fileno(), time_s)
             answer: dict[str, Any] = json.loads(self.answers.readline())
         self.is_spent |= answer["spent"]
         return answer
+
+    def send(self, descriptor: int, time_s: float = TIME_S) -> None:
+        limits = {"depth": 3, "members": 10_000, "max_bytes": 64 * MIB, "time_s": time_s}
+        asked = {"limits": limits, "encodings": []}
+        socket.send_fds(self.channel, [json.dumps(asked).encode() + b"\n"], [descriptor])
 
     def forget_peak(self) -> None:
         """Have its peak of memory counted from what it holds now."""
@@ -130,6 +134,20 @@ def test_every_method_of_zip_is_unpacked(method):
     cut = bytearray(zipped({"a": bytes(3 * MIB)}, method))
     cut[60:70] = b"0123456789"
     assert look_inside(io.BytesIO(bytes(cut)), limits).problem is not None
+
+
+@pytest.mark.parametrize("answered", [True, False], ids=["answered", "asked"])
+def test_a_reader_whose_answer_nobody_takes_ends_without_a_word(answered):
+    """A worker that has waited too long closes, with an answer unread or on its way."""
+    reader = Reader()
+    with tempfile.TemporaryFile() as file:
+        file.write(zipped({"eicar.com": EICAR}))
+        file.flush()
+        reader.send(file.fileno())
+        if answered:
+            select.select([reader.channel], [], [], 60)
+        reader.close()
+    assert reader.process.wait(60) == 0
 
 
 def test_a_reader_that_stalls_dies_or_is_spent_is_replaced(tmp_path):
