@@ -4,11 +4,8 @@ import base64
 import hashlib
 import os
 import re
-import struct
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from typing import Any, Literal
 
 import pytest
@@ -20,6 +17,7 @@ from e2e.axe import faults
 from e2e.browser import QUIET, chromium
 from e2e.origin import origin
 from e2e.processes import Proxy, command, curl, make_certificate, needs, wait_for
+from e2e.video import video
 
 pytestmark = pytest.mark.browser
 
@@ -347,65 +345,15 @@ def test_a_listed_download_fails_and_leaves_no_file(context, proxy, plain_origin
     assert found.value.failure() is not None
 
 
-class _Video(BaseHTTPRequestHandler):
-    """A WAV of ten minutes, which a video element plays too, served with ranges."""
-
-    protocol_version = "HTTP/1.1"
-    rate, seconds = 8000, 600
-    body = b""
-    ranges: list[str]
-
-    def do_GET(self) -> None:
-        if self.path == "/":
-            page = b"<video id=a src=/sound.wav preload=metadata></video>"
-            self._send(200, page, "text/html", [])
-            return
-        asked = self.headers.get("Range", "")
-        self.ranges.append(asked)
-        found = re.fullmatch(r"bytes=(\d+)-(\d*)", asked)
-        if not found:
-            self._send(200, self.body, "audio/wav", [])
-            return
-        first, last = int(found[1]), int(found[2] or len(self.body) - 1)
-        told = f"bytes {first}-{last}/{len(self.body)}"
-        self._send(206, self.body[first : last + 1], "audio/wav", [("Content-Range", told)])
-
-    def _send(self, status: int, body: bytes, kind: str, headers: list[tuple[str, str]]) -> None:
-        self.send_response(status)
-        for name, value in [*headers, ("Content-Type", kind), ("Accept-Ranges", "bytes"), ("ETag", '"w"')]:
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        try:
-            self.wfile.write(body)
-        except OSError:
-            self.close_connection = True
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 def test_a_video_element_seeks_through_ranges(context):
-    size = _Video.rate * _Video.seconds
-    head = struct.pack(
-        "<4sI4s4sIHHIIHH4sI", b"RIFF", 36 + size, b"WAVE", b"fmt ", 16, 1, 1, 8000, 8000, 1, 8, b"data", size
-    )
-    _Video.body, _Video.ranges = head + b"\x80" * size, []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Video)
-    thread = Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with video() as (url, ranges):
         page = context().new_page()
-        page.goto(f"http://localhost:{server.server_address[1]}/")
+        page.goto(url)
         page.wait_for_function("document.getElementById('a').readyState >= 1")
         at = page.evaluate(
             "new Promise(done => {const a = document.getElementById('a');"
             "a.onseeked = () => done(a.currentTime); a.currentTime = 500})"
         )
         assert at == pytest.approx(500, abs=1)
-        assert len(_Video.ranges) >= 2
-        assert any(re.match(r"bytes=[1-9]", asked) for asked in _Video.ranges)
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+        assert len(ranges) >= 2
+        assert any(re.match(r"bytes=[1-9]", asked) for asked in ranges)

@@ -86,8 +86,8 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker ends it by closing the socket
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # The worker may close with an answer unread; a file that took all the memory leaves none to wait with, and
-    # the worker ends a process that is spent.
+    # The worker may close with an answer unread; a file that took all the memory leaves none to wait with,
+    # and the worker ends a process that is spent.
     with socket.socket(fileno=int(sys.argv[1])) as channel, contextlib.suppress(ConnectionError, MemoryError):
         serve(channel)
 
