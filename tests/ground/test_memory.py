@@ -2,8 +2,11 @@
 
 import subprocess
 import sys
+import threading
 
 import pytest
+
+from secondlook.ground import memory
 
 TRIED = """
 import sys
@@ -118,3 +121,12 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 def test_a_read_of_asyncio_takes_no_fresh_pages():
     done = subprocess.run([sys.executable, "-c", READ], stdout=subprocess.PIPE, text=True, check=True)
     assert int(done.stdout) < 150
+
+
+def test_what_is_dropped_is_given_back_before_its_time(monkeypatch):
+    given = threading.Event()
+    monkeypatch.setattr(memory, "give_back_free", given.set)
+    memory.keep_giving_back(every_s=3600)
+    assert not given.wait(0.3)
+    memory.give_back_soon()
+    assert given.wait(30)

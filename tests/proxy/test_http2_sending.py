@@ -5,8 +5,12 @@ import h2.connection
 import h2.events
 import h2.settings
 import pytest
+from mitmproxy.proxy.events import ConnectionClosed
 
 from proxykit.http2 import shut_client
+from proxykit.sides import NoStreams, around, run
+from secondlook.config.traffic import TrafficLimitsSettings
+from secondlook.proxy.mitm.http.http2 import Http2ClientSide
 from secondlook.proxy.mitm.http.http2_connection import Http2Connection
 
 
@@ -73,3 +77,14 @@ def test_frames_that_may_only_be_smaller_from_now_on_are(ours, client):
     ours.receive_data(client.data_to_send())
     events = client.receive_data(ours.data_to_send())
     assert b"".join(each.data for each in events if isinstance(each, h2.events.DataReceived)) == body
+
+
+def test_nothing_waits_in_a_connection_that_has_ended():
+    """Python finds such a connection late: it has layers and streams that know each other."""
+    side = Http2ClientSide(around(), NoStreams(), TrafficLimitsSettings())
+    client = shut_client(side.h2_conn)
+    side.h2_conn.send_data(1, b"x" * 50_000)
+    assert side.h2_conn.stream_buffers
+    run(side, ConnectionClosed(side.conn))
+    assert not side.h2_conn.stream_buffers
+    assert client.streams  # it was the connection that ended, and not the stream

@@ -6,7 +6,9 @@ import time
 from typing import Final, NoReturn
 
 GIVE_BACK_EVERY_S: Final = 60.0
+_FREED_S: Final = 0.1  # until what was dropped is free, and between two times at the least
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # malloc.h
+_dropped: Final = threading.Event()
 _LARGE_BYTES = 512 << 10
 """More than asyncio has room made for with each read (256 KiB), which would take ten times as long."""
 
@@ -48,10 +50,17 @@ def keep_giving_back(every_s: float = GIVE_BACK_EVERY_S) -> None:
 
     def work() -> NoReturn:
         while True:
-            time.sleep(every_s)
+            if _dropped.wait(every_s):
+                _dropped.clear()
+                time.sleep(_FREED_S)
             give_back_free()
 
     threading.Thread(target=work, name="free memory", daemon=True).start()
+
+
+def give_back_soon() -> None:
+    """Have what is dropped in this moment given back at once, where something keeps giving back."""
+    _dropped.set()
 
 
 def _set(parameter: int, value: int) -> None:

@@ -208,6 +208,7 @@ class Side(MitmHttp2Connection):
         open_streams, self.streams = self.streams, {}
         for stream_id, state in open_streams.items():
             yield ReceiveHttp(self._lost(stream_id, state, msg))
+        self.h2_conn.forget_all()
 
     def _lost(self, stream_id: int, _state: StreamState, message: str) -> HttpEvent:
         return self.ReceiveProtocolError(stream_id, message, self.ReceiveProtocolError.code)

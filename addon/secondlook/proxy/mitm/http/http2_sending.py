@@ -6,12 +6,17 @@
 - The end of a body goes with the last piece that waits for room, as nobody gives room for an end alone.
 """
 
+from itertools import chain
+
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.stream import StreamState
 from mitmproxy.proxy.layers.http._http_h2 import BufferedH2Connection, SendH2Data
 
+from secondlook.ground.memory import give_back_soon
+
 JOINED_BYTES = 4 << 10  # pieces that wait become one up to here
+MUCH_BYTES = 8 << 20  # of a connection: no ordinary one ends with so much unsent
 _SENDING = (StreamState.OPEN, StreamState.HALF_CLOSED_REMOTE)
 
 
@@ -87,6 +92,18 @@ class SendingConnection(BufferedH2Connection):
         """Drop what waits to be sent on a stream."""
         self.stream_buffers.pop(stream_id, None)
         self.stream_trailers.pop(stream_id, None)
+
+    def forget_all(self) -> None:
+        """Drop what waits on every stream of a connection that has ended.
+
+        Layers and streams know each other, so the connection stays until Python looks through its garbage:
+        that comes with so many objects, however large they are.
+        """
+        waiting = chain.from_iterable(self.stream_buffers.values())
+        if sum(len(piece.data) for piece in waiting) > MUCH_BYTES:
+            give_back_soon()
+        self.stream_buffers.clear()
+        self.stream_trailers.clear()
 
     def reset_stream(self, stream_id: int, error_code: ErrorCodes | int = 0) -> None:
         """End a stream."""
