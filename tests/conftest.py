@@ -37,8 +37,26 @@ NOT_QUICK_PLACES = {
     "proxy": "a worker and an origin for each story",
     "cli": "commands, each a process",
     "download/test_archive_child.py": "children that unpack, and what is meant to wear them out",
-    "download/test_examination.py": "children that unpack",
+    **dict.fromkeys(
+        (
+            *("download/test_examination.py", "download/test_file_scanner.py", "download/test_inspector.py"),
+            *("ground/test_children.py", "run/test_heartbeat.py", "run/test_settings_editor.py"),
+        ),
+        "children that work",
+    ),
+    **dict.fromkeys(
+        (
+            "download/test_ready_rules.py",
+            "run/test_rereading.py",
+            "scan/test_compiling.py",
+            "scan/test_rule_keeper.py",
+        ),
+        "a child for each set of rules or settings that is read",
+    ),
+    "gateway/test_helper.py": "the helper of Squid, a process",
+    "scan/test_clamd.py": "a real daemon",
     "setup/test_authority.py": "programs that keep certificates",
+    "setup/test_squid_check.py": "a Squid for each of its faults",
     "setup/test_windows.py": "programs that stand for those of Windows",
     "ledger/test_failure.py": "processes that are killed",
     "ledger/test_ledger.py": "processes that open one ledger at the same time",
@@ -95,6 +113,7 @@ NOT_QUICK_FIXTURES = {
     "start_server": "real processes",
 }
 NOT_QUICK_PARAMETERS = {"postgresql", "valkey", "cluster", "replica"}  # servers that are started
+_LEFT_OUT = pytest.StashKey[frozenset[Path]]()
 
 # What lasts a quarter of a minute and more. Most of it waits for processes that it started: it begins among the others,
 # which use the processor meanwhile, and early, as the last of all it would leave the other workers idle.
@@ -115,15 +134,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Draw a fifth of the inputs where a hundred are usual, for who waits."""
-    if config.getoption("quick"):
+    """Leave out what is not quick, and draw a fifth of the inputs where a hundred are usual, for who waits."""
+    quick = config.getoption("quick")
+    config.stash[_LEFT_OUT] = frozenset(TESTS / place for place in NOT_QUICK_PLACES if quick)
+    if quick:
         settings.load_profile("quick")
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Have more workers than there are cores: in the whole suite half of their time passes waiting for processes."""
-    return (os.cpu_count() or 1) + (1 if config.getoption("quick") else 2)
+def pytest_xdist_auto_num_workers() -> int:
+    """Have more workers than there are cores: half of their time passes waiting."""
+    return (os.cpu_count() or 1) + 2
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -131,7 +152,7 @@ def pytest_xdist_setupnodes(config: pytest.Config, specs: list[object]) -> None:
     """Make once what each worker would make for itself."""
     import kept
 
-    left_out, sources = _left_out(config), list[Path]()
+    left_out, sources = config.stash[_LEFT_OUT], list[Path]()
     for argument in config.args:
         place = Path(argument.partition("::")[0]).resolve()
         for source in place.rglob("*.py") if place.is_dir() else ():
@@ -140,13 +161,9 @@ def pytest_xdist_setupnodes(config: pytest.Config, specs: list[object]) -> None:
     kept.keep(config, sources, (REPOSITORY / "addon").rglob("*.py"), len(specs))
 
 
-def _left_out(config: pytest.Config) -> set[Path]:
-    return {TESTS / place for place in NOT_QUICK_PLACES} if config.getoption("quick") else set()
-
-
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave folders and files out without importing them."""
-    return True if collection_path in _left_out(config) else None
+    return True if collection_path in config.stash[_LEFT_OUT] else None
 
 
 @pytest.hookimpl(wrapper=True)
