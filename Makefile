@@ -84,6 +84,7 @@ check: $(DEV_STAMP)  ## format, lint, types, import contract, declared dependenc
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(PYTEST) tests/test_contracts.py
 	$(BIN)/deptry addon
 
 bench: $(DEV_STAMP) $(COMPILED)  ## run the benchmarks and write docs/benchmarks.md; ARGS='…' names some of them
