@@ -130,7 +130,7 @@ def test_the_number_of_modules_is_bounded(imported, name):
 
 
 def test_before_a_proxy_was_asked_hardly_anything_is_imported():
-    """What it answers costs this and no more (`tests/e2e/test_beside.py` sees to that)."""
+    """What it answers costs this and no more (`tests/e2e/test_running_proxy.py` sees to that)."""
     told = subprocess.run(
         [sys.executable, "-P", "-c", "import secondlook.cli.main, sys; print(*sys.modules)"],
         check=True,

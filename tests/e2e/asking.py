@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from secondlook.cli.beside import answerable
+from secondlook.cli.running_proxy import answerable
 from secondlook.run.supervisor.command_socket import Conversation
 
 

@@ -1,4 +1,4 @@
-"""The service's side of the command socket, with a command runner that is handed in. Real ones: e2e/test_beside.py."""
+"""The service's side of the command socket, with a command runner that is handed in. Real ones: e2e/test_running_proxy.py."""
 
 import asyncio
 import json

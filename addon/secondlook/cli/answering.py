@@ -1,4 +1,4 @@
-"""Running a command inside the service, for a command line beside it (`beside.py`)."""
+"""Running a command inside the service, for a command line beside it (`running_proxy.py`)."""
 
 import importlib
 import logging
@@ -6,10 +6,10 @@ from typing import Any, Final
 
 from typer.main import get_command
 
-from secondlook.cli.beside import answerable
 from secondlook.cli.caller import CALLER, Caller
 from secondlook.cli.parameters import with_plain_parameters
 from secondlook.cli.program import COMMANDS
+from secondlook.cli.running_proxy import answerable
 from secondlook.core.neutralize import inert
 from secondlook.ground.errors import LedgerError
 from secondlook.run.assembly.answers.answering import Running

@@ -37,10 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(words: list[str]) -> None:
-    from secondlook.cli import beside
+    from secondlook.cli import running_proxy
 
     try:
-        status = beside.answered(words)
+        status = running_proxy.answered(words)
         if status is not None:
             sys.exit(status)
         from secondlook.cli.program import run

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from secondlook.cli.beside import PATH_STARTS
 from secondlook.cli.caller import typed, write
 from secondlook.cli.context import CommandContext, with_context
 from secondlook.cli.options import AsClientOption, flag
 from secondlook.cli.output import Tone, duration_text, fail, print_facts, print_json, print_line, print_marked
+from secondlook.cli.running_proxy import PATH_STARTS
 from secondlook.core.neutralize import inert
 from secondlook.run.supervisor.runfile import is_of_a_proxy, read_run_file
 from secondlook.run.supervisor.settings_file import changed, changed_since_read

@@ -1,6 +1,6 @@
 """A command line that a running proxy answers: which one it is, and what of the answer is printed.
 
-Whole processes: e2e/test_beside.py.
+Whole processes: e2e/test_running_proxy.py.
 """
 
 import json
@@ -10,8 +10,8 @@ import threading
 import pytest
 from typer.main import get_command
 
-from secondlook.cli.beside import ANSWERED, PLACES, answerable, answered, harmless, parse
 from secondlook.cli.operation import status
+from secondlook.cli.running_proxy import ANSWERED, PLACES, answerable, answered, harmless, parse
 from secondlook.run.supervisor.command_socket import SOCKET_FILE, program_mark
 
 

@@ -17,7 +17,7 @@ from serverkit.ports import free_port
 # the quick way alone; 99 where it was not taken
 QUICK = """
 import sys
-from secondlook.cli.beside import answered
+from secondlook.cli.running_proxy import answered
 status = answered(sys.argv[1:])
 heavy = {"asyncio", "click", "email", "http", "pydantic", "ruamel", "sqlalchemy", "ssl", "typer"} & set(sys.modules)
 assert not heavy, heavy
