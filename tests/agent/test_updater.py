@@ -49,7 +49,7 @@ async def test_a_damaged_file_is_found_and_fetched_again(world):
 @pytest.mark.parametrize("how", ["cut", "gone"])
 async def test_a_list_that_is_cut_while_the_program_runs_is_fetched_again(world, how):
     world.app.seen.clear()
-    world.updater._rota.paces.clear()  # its next look is due
+    world.updater._schedule.paces.clear()  # its next look is due
     running = asyncio.create_task(world.updater.run())
     try:
         while not world.app.seen:  # once it has verified what was there at its start
@@ -59,7 +59,7 @@ async def test_a_list_that_is_cut_while_the_program_runs_is_fetched_again(world,
         os.truncate(path, 4096) if how == "cut" else path.unlink()
         async with asyncio.timeout(60):
             while has_broken(world.updater.folder) or not world.blocks("evil1.example/"):
-                world.updater._rota.paces.clear()
+                world.updater._schedule.paces.clear()
                 world.updater._wake.set()
                 await asyncio.sleep(0.01)
     finally:

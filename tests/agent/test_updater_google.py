@@ -8,7 +8,7 @@ import pytest
 
 from agentkit.updating import house
 from lookup.serving import V5Server
-from secondlook.agent.pattern import rota
+from secondlook.agent.pattern import source_schedule
 from secondlook.agent.pattern.files import read_stamp
 from secondlook.agent.pattern.source import GOOGLE_LEAST_S, GOOGLE_LISTS, GOOGLE_START_S, UpdateSource
 from secondlook.agent.pattern.updater import PatternUpdater
@@ -55,7 +55,7 @@ def google_list(name, wait_s):
 
 @pytest.mark.parametrize("wait_s", [0, 1800])
 def test_minimum_wait_start_delay_and_backoff(tmp_path, wait_s, monkeypatch):
-    monkeypatch.setattr(rota, "random", lambda: 0.5)
+    monkeypatch.setattr(source_schedule, "random", lambda: 0.5)
 
     async def main():
         server = await V5Server().start()

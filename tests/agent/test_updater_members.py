@@ -8,8 +8,8 @@ import pytest
 from agentkit.updating import HOSTS, house
 from secondlook.agent.pattern.change import status
 from secondlook.agent.pattern.files import read_stamp
-from secondlook.agent.pattern.rota import FAILURES_TO_SWITCH
 from secondlook.agent.pattern.source import UpdateSource
+from secondlook.agent.pattern.source_schedule import FAILURES_TO_SWITCH
 from secondlook.agent.pattern.updater import PatternUpdater
 from secondlook.config.query import PatternSettings, RemoteServer
 from secondlook.core.answer import Tier
@@ -116,7 +116,7 @@ async def test_another_member_takes_over_after_three_failures_and_stays(tmp_path
             assert outcome.server == "spare"
         assert world.blocks("other.example/")
         assert any("office differ" in text for text in status(world.state, now=0).alerts)
-        world.updater.use([each for each in world.updater._rota.sources if each.name == "spare"])
+        world.updater.use([each for each in world.updater._schedule.sources if each.name == "spare"])
         await world.updater.update_now()
         assert status(world.state, now=0).alerts == ()
 
@@ -212,7 +212,7 @@ async def test_a_member_that_was_rebuilt_takes_over_with_what_is_good_alone(tmp_
             assert world.blocks("evil1500.example/")
         else:
             later = PatternUpdater(  # as the command does it: in a process of its own
-                world.updater._rota.sources, world.state, world.events, world.clock, PatternSettings()
+                world.updater._schedule.sources, world.state, world.events, world.clock, PatternSettings()
             )
             [outcome] = await later.update_now(accept_shrink=True)
             assert (outcome.server, outcome.refused) == ("spare", {})
@@ -226,7 +226,7 @@ async def test_a_member_that_was_rebuilt_takes_over_with_what_is_good_alone(tmp_
 async def test_quite_other_servers_of_a_tier_come_in_with_what_is_good_and_the_rest_on_request(tmp_path):
     async with pair(tmp_path, spare_lines=["only.example"]) as (world, _):
         await world.updater.update_now()
-        world.updater.use([each for each in world.updater._rota.sources if each.name == "spare"])
+        world.updater.use([each for each in world.updater._schedule.sources if each.name == "spare"])
         [outcome] = await world.updater.update_now()
         assert list(outcome.refused) == ["mw-8b"]
         assert in_force(world) == (

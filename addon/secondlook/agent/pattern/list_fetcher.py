@@ -12,8 +12,8 @@ from pathlib import Path
 
 from secondlook.agent.pattern.files import Stamp, StampedList, open_list
 from secondlook.agent.pattern.list_update import Offer, TakenList, left_out, take_list
-from secondlook.agent.pattern.rota import Rota
 from secondlook.agent.pattern.source import UpdateSource, Wanted, served_generation, wanted_lists
+from secondlook.agent.pattern.source_schedule import SourceSchedule
 from secondlook.config.query import PatternSettings
 from secondlook.core.answer import Tier
 from secondlook.core.lists.hashlist import HashList
@@ -41,9 +41,11 @@ class Brought:
 class ListFetcher:
     """Fetches lists into the pattern's folder, and changes nothing that is in force."""
 
-    def __init__(self, folder: Path, rota: Rota, clock: Clock, settings: PatternSettings) -> None:
+    def __init__(
+        self, folder: Path, schedule: SourceSchedule, clock: Clock, settings: PatternSettings
+    ) -> None:
         self._folder = folder
-        self._rota = rota
+        self._schedule = schedule
         self._clock = clock
         self._settings = settings
 
@@ -60,7 +62,7 @@ class ListFetcher:
         ]
         offered = await source.client.batch_get(list(about), versions) if about else []
         messages = {each.name: each for each in offered}
-        self._rota.pace(source).wait_s = max(
+        self._schedule.pace(source).wait_s = max(
             (each.minimum_wait_duration.seconds for each in messages.values()), default=0
         )
         taken: dict[str, TakenList] = {}
@@ -104,7 +106,7 @@ class ListFetcher:
         """
         if stamped is None:
             return b""
-        key = next((each.key for each in self._rota.sources if each.name == stamped.server), None)
+        key = next((each.key for each in self._schedule.sources if each.name == stamped.server), None)
         is_its = stamped.server == source.name or (key is not None and key == source.key)
         return bytes.fromhex(stamped.version) if is_its else b""
 

@@ -10,8 +10,8 @@ lists' metadata ──► fetch what changed ──► each list checked (agent.
                      fetched whole            new stamp, renamed into place
 ```
 
-One source per tier is in use, and it is sticky: `agent.pattern.rota` has who takes over when. Whoever it is,
-its lists are held against those of the tier. The others of the tier are only compared, see
+One source per tier is in use, and it is sticky: `agent.pattern.source_schedule` has who takes over when.
+Whoever it is, its lists are held against those of the tier. The others of the tier are only compared, see
 `agent.pattern.members`. The embedded server announces its generations, others are polled. Interrupted at any
 byte, the folder holds the old stamp with its files or the new one with its files.
 """
@@ -37,8 +37,8 @@ from secondlook.agent.pattern.files import CONFIRMED, FOLDER, Stamp, read_confir
 from secondlook.agent.pattern.list_fetcher import ListFetcher
 from secondlook.agent.pattern.members import Members
 from secondlook.agent.pattern.next_stamp import next_stamp
-from secondlook.agent.pattern.rota import Rota
 from secondlook.agent.pattern.source import RETRY, UpdateOutcome, UpdateSource
+from secondlook.agent.pattern.source_schedule import SourceSchedule
 from secondlook.agent.ports import EventSink
 from secondlook.config.query import PatternSettings, ServersSettings
 from secondlook.core.answer import Tier
@@ -71,8 +71,8 @@ class PatternUpdater:
     ) -> None:
         """`servers` are those of the settings, be they there or not; None: whatever is in force stays."""
         self.folder = state_dir / FOLDER
-        self._rota = Rota(sources, clock.monotonic, poll_s=poll_s, reachable=reachable)
-        self._fetcher = ListFetcher(self.folder, self._rota, clock, settings)
+        self._schedule = SourceSchedule(sources, clock.monotonic, poll_s=poll_s, reachable=reachable)
+        self._fetcher = ListFetcher(self.folder, self._schedule, clock, settings)
         self._clock = clock
         self._settings = settings
         self._servers = servers
@@ -83,12 +83,12 @@ class PatternUpdater:
 
     def use(self, sources: Sequence[UpdateSource]) -> None:
         """Take other sources from now on (the embedded server's port is known, settings were reloaded)."""
-        self._rota.sources = list(sources)
+        self._schedule.sources = list(sources)
         self.announce()
 
     def announce(self) -> None:
         """Look at announcing servers now: one of them has a new generation."""
-        self._rota.announced()
+        self._schedule.announced()
         self._wake.set()
 
     async def run(self) -> None:
@@ -105,7 +105,7 @@ class PatternUpdater:
             except Exception:
                 log.exception("the pattern is not updated")
                 await asyncio.sleep(RETRY.first_s)
-            await woken(self._wake, self._rota.rest_s())
+            await woken(self._wake, self._schedule.rest_s())
 
     async def update_now(self, *, only_due: bool = False, accept_shrink: bool = False) -> list[UpdateOutcome]:
         """Look at one server of each tier. Never raise for what a server does."""
@@ -115,15 +115,15 @@ class PatternUpdater:
         with suppress(PatternError):  # reported where the lists are looked at
             in_use = {each.server for each in self._stamp().servers}
         for tier in Tier:
-            source = self._rota.choose(tier, in_use)
-            if source is None or not self._rota.is_due(source, only_due=only_due):
+            source = self._schedule.choose(tier, in_use)
+            if source is None or not self._schedule.is_due(source, only_due=only_due):
                 continue
-            pace = self._rota.pace(source)  # an announcement meanwhile makes another one, which is due
+            pace = self._schedule.pace(source)  # an announcement meanwhile makes another one, which is due
             outcome = await self._look(source, accept_shrink=accept_shrink)
             pace.refused = bool(outcome.refused)
-            self._rota.plan(source, pace, failed=bool(outcome.error or outcome.refused))
+            self._schedule.plan(source, pace, failed=bool(outcome.error or outcome.refused))
             if not outcome.error and not outcome.refused:
-                self.alerts.keep_refusals(self._rota.forget_refusals_of_others(source))
+                self.alerts.keep_refusals(self._schedule.forget_refusals_of_others(source))
             outcomes.append(outcome)
         await self._compare_members(only_due=only_due)
         self.alerts.check_age(self._settings.stale_after)
@@ -133,7 +133,7 @@ class PatternUpdater:
         """Read what is in force; a damaged stamp is set aside, and all that it named fetched again."""
         if (wrong := set_damaged_stamp_aside(self.folder)) is not None:
             self.alerts.alert("pattern", f"{wrong}; it is set aside and the lists are fetched again")
-            self._rota.paces.clear()
+            self._schedule.paces.clear()
         return read_stamp(self.folder)
 
     async def verify(self) -> list[str]:
@@ -183,7 +183,7 @@ class PatternUpdater:
         for each in set(stamp.lists) - set(after.lists):
             text = f"given up, as no server of the tier {each.tier} is in the settings (-{each.count})"
             self.alerts.record(EventKind.UPDATE, text, name=each.name, server=each.server)
-        self.alerts.keep_refusals({source.name for source in self._rota.sources})
+        self.alerts.keep_refusals({source.name for source in self._schedule.sources})
 
     def _named(self, stamp: Stamp) -> Stamp:
         """Return a stamp without what is of no server of the settings, nor of a tier that has one."""
@@ -196,28 +196,28 @@ class PatternUpdater:
 
     async def _compare_members(self, *, only_due: bool) -> None:
         """Compare the servers whose lists are not used with the one of their tier whose lists are."""
-        self._members.keep({source.name for source in self._rota.sources})
+        self._members.keep({source.name for source in self._schedule.sources})
         try:
             stamp = self._stamp()
         except PatternError:
             return  # reported where the lists are looked at
         used = {each.tier: each.server for each in stamp.servers}
-        for source in self._rota.sources:
+        for source in self._schedule.sources:
             name = used.get(source.tier.value)
             if name == source.name:
                 self._members.forget(source.name)
-            if name in {None, source.name} or source.google or not self._rota.reachable(source.tier):
+            if name in {None, source.name} or source.google or not self._schedule.reachable(source.tier):
                 continue
-            pace = self._rota.pace(source)
-            if pace.refused or not self._rota.is_due(source, only_due=only_due):
+            pace = self._schedule.pace(source)
+            if pace.refused or not self._schedule.is_due(source, only_due=only_due):
                 continue  # that it differs is in the alert about what was refused
             try:
                 await self._members.compare(source.name, source.client, stamp, name)
-                self._rota.plan(source, pace, failed=False)
+                self._schedule.plan(source, pace, failed=False)
             except (ServiceError, PatternError):
-                self._rota.plan(source, pace, failed=True)
+                self._schedule.plan(source, pace, failed=True)
             if self._members.is_suspected(source.name):
-                self._rota.look_soon(source, SECOND_LOOK_S)
+                self._schedule.look_soon(source, SECOND_LOOK_S)
 
     async def _look(self, source: UpdateSource, *, accept_shrink: bool) -> UpdateOutcome:
         """Look at one server, and take what it has."""
@@ -273,7 +273,7 @@ class PatternUpdater:
     ) -> UpdateOutcome:
         brought = await self._fetcher.fetch(source, stamp, generation, accept_shrink=accept_shrink)
         generation, taken, refused = brought.generation, brought.taken, brought.refused
-        if refused and self._rota.another_answers(source, {each.server for each in stamp.servers}):
+        if refused and self._schedule.another_answers(source, {each.server for each in stamp.servers}):
             return UpdateOutcome(source.name, generation, refused=refused)
         with folder_lock(self.folder):
             for name in [name for name, each in taken.items() if not (self.folder / each.file).exists()]:

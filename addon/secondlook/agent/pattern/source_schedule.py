@@ -18,8 +18,8 @@ FAILURES_TO_SWITCH = 3
 SHORTEST_S = 1.0  # between two looks at what is due
 
 
-class Rota:
-    """The sources, and the schedule of each; `monotonic` is the clock, `poll_s` the longest rest."""
+class SourceSchedule:
+    """The sources, and the pace of each; `monotonic` is the clock, `poll_s` the longest rest."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class Rota:
                 self.paces.pop(source.name, None)
 
     def pace(self, source: UpdateSource) -> UpdateSchedule:
-        """Return the schedule of a source."""
+        """Return the pace of a source."""
         return self.paces.setdefault(source.name, UpdateSchedule())
 
     def choose(self, tier: Tier, in_use: Collection[str]) -> UpdateSource | None:
