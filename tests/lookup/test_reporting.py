@@ -10,8 +10,8 @@ from secondlook.ground.clock import SystemClock
 from secondlook.lookup.client import ServerClient
 from secondlook.lookup.failure import ServerFailure
 from secondlook.lookup.reporting import FindingClient
-from secondlook.server.findings.desk import FindingDesk
 from secondlook.server.findings.intake import Intake
+from secondlook.server.findings.receiver import FindingReceiver
 from secondlook.server.http.app import AppSettings
 from secondlook.wire.finding import Finding, Outcome, Report
 from serverkit import listening, make_store
@@ -26,8 +26,8 @@ async def for_ever():
 def send(tmp_path, *, mode="auto", token="secret"):
     async def story():
         store = make_store(tmp_path)
-        desk = FindingDesk(Intake(store, PublishSettings()), mode, SystemClock(), for_ever)
-        async with listening(store, AppSettings(tokens=("secret",), findings=desk)) as (serving, _):
+        receiver = FindingReceiver(Intake(store, PublishSettings()), mode, SystemClock(), for_ever)
+        async with listening(store, AppSettings(tokens=("secret",), findings=receiver)) as (serving, _):
             client = FindingClient(
                 ServerClient(RemoteServer(url=f"http://127.0.0.1:{serving.port}", name="office", token=token))
             )

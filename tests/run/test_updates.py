@@ -66,4 +66,4 @@ def test_a_key_is_read_in_every_form_that_the_settings_take(tmp_path, text):
 def test_the_updater_looks_at_these_servers(tmp_path):
     with parts_with(tmp_path, embedded=False, intranet=[OWN]) as parts:
         updater = make_updater(parts)
-        assert updater._rota.sources == list(sources_of(parts))
+        assert updater._schedule.sources == list(sources_of(parts))

@@ -8,8 +8,8 @@ import pytest
 from secondlook.config.service import PublishSettings
 from secondlook.ground.clock import SystemClock
 from secondlook.server.findings import intake
-from secondlook.server.findings.desk import FindingDesk
 from secondlook.server.findings.intake import Intake
+from secondlook.server.findings.receiver import FindingReceiver
 from secondlook.server.http.app import AppSettings
 from secondlook.wire.finding import MAX_REPORT_BYTES, Finding, Report, dump_report
 from serverkit import listening, make_store
@@ -25,8 +25,10 @@ def store(tmp_path):
 
 def post(store, body=REPORT, *, mode="ask", tokens=("secret",), headers=TOKEN, method="POST"):
     async def posting():
-        desk = FindingDesk(Intake(store, PublishSettings()), mode, SystemClock(), asyncio.Event().wait)
-        async with listening(store, AppSettings(tokens=tokens, findings=desk)) as (_, client):
+        receiver = FindingReceiver(
+            Intake(store, PublishSettings()), mode, SystemClock(), asyncio.Event().wait
+        )
+        async with listening(store, AppSettings(tokens=tokens, findings=receiver)) as (_, client):
             return await client.request(method, "/findings", content=body, headers=headers)
 
     return asyncio.run(posting())

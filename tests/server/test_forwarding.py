@@ -7,8 +7,8 @@ import pytest
 from secondlook.config.service import LimitsSettings, PublishSettings, UpstreamSettings
 from secondlook.ground.clock import SystemClock
 from secondlook.ground.errors import ServiceError
-from secondlook.server.findings.desk import FindingDesk
 from secondlook.server.findings.intake import Intake
+from secondlook.server.findings.receiver import FindingReceiver
 from secondlook.server.http.app import AppSettings
 from secondlook.server.replica.forwarding import ForwardedFindings
 from secondlook.wire.finding import Finding, Outcome, Report
@@ -25,9 +25,11 @@ def store(tmp_path):
 
 def forward(store, *, mode="ask", token="secret"):
     async def story():
-        desk = FindingDesk(Intake(store, PublishSettings()), mode, SystemClock(), asyncio.Event().wait)
+        receiver = FindingReceiver(
+            Intake(store, PublishSettings()), mode, SystemClock(), asyncio.Event().wait
+        )
         settings = AppSettings(
-            tokens=("secret",), findings=desk, limits=LimitsSettings(balancers=("127.0.0.0/8",))
+            tokens=("secret",), findings=receiver, limits=LimitsSettings(balancers=("127.0.0.0/8",))
         )
         async with listening(store, settings) as (serving, _):
             forwarded = ForwardedFindings(

@@ -14,8 +14,8 @@ from secondlook.ground.clock import SystemClock
 from secondlook.server.admin.page import MAX_FORM_BYTES, AdminPage
 from secondlook.server.admin.sign_in import TRIES, SignIn
 from secondlook.server.feeds.feed_state import FeedState, write_state
-from secondlook.server.findings.desk import FindingDesk
 from secondlook.server.findings.intake import Intake
+from secondlook.server.findings.receiver import FindingReceiver
 from secondlook.server.http.app import AppSettings
 from secondlook.server.store.feeds_off import Off, write_off
 from secondlook.wire.finding import Finding, Report
@@ -46,10 +46,13 @@ async def serving(store, intake, *, mode="ask", **options):
     async def publish():
         return
 
-    desk = FindingDesk(intake, mode, SystemClock(), publish)
+    receiver = FindingReceiver(intake, mode, SystemClock(), publish)
     door = SignIn(HASH, SystemClock().monotonic)
-    admin = AdminPage(store, desk, door, lambda scope: scope["client"][0], **options).app
-    async with listening(store, AppSettings(tokens=("secret",), findings=desk, admin=admin)) as (_, client):
+    admin = AdminPage(store, receiver, door, lambda scope: scope["client"][0], **options).app
+    async with listening(store, AppSettings(tokens=("secret",), findings=receiver, admin=admin)) as (
+        _,
+        client,
+    ):
         yield client
 
 

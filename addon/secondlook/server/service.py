@@ -28,8 +28,8 @@ from secondlook.server.admin.sign_in import SignIn
 from secondlook.server.feeds.keeper import FeedKeeper
 from secondlook.server.feeds.known_good import keep_own_hosts
 from secondlook.server.feeds.taking import FeedNotice
-from secondlook.server.findings.desk import FindingDesk
 from secondlook.server.findings.intake import Intake
+from secondlook.server.findings.receiver import FindingReceiver
 from secondlook.server.http.access import Balancers
 from secondlook.server.http.app import AppSettings, ServerApp
 from secondlook.server.http.serving import JsonAccessLog, Serving
@@ -83,7 +83,7 @@ class ServerService:
             on_notice=_log_notice,
             on_published=lambda _: self.serving.look_again(),
         )
-        self._findings = FindingDesk(
+        self._findings = FindingReceiver(
             Intake(self.store, settings.publish), settings.findings, clock, self.feeds.publish, meter=meter
         )
         self._forwarded = ForwardedFindings(settings.upstream) if settings.upstream else None

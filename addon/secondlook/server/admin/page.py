@@ -28,7 +28,7 @@ from secondlook.ground.errors import SecondLookError
 from secondlook.ground.lanes import LISTS
 from secondlook.server.admin.sign_in import SignIn
 from secondlook.server.administration import status
-from secondlook.server.findings.desk import FindingDesk
+from secondlook.server.findings.receiver import FindingReceiver
 from secondlook.server.http.app import ADMIN as PATH
 from secondlook.server.store.feed_alerts import feed_alerts
 from secondlook.server.store.store import ServerStore
@@ -59,7 +59,7 @@ class AdminPage:
     def __init__(
         self,
         store: ServerStore,
-        desk: FindingDesk,
+        receiver: FindingReceiver,
         sign_in: SignIn,
         client: Callable[[Scope], str],
         *,
@@ -67,7 +67,7 @@ class AdminPage:
         publishes: bool = True,
     ) -> None:
         self._store = store
-        self._desk = desk
+        self._receiver = receiver
         self._sign_in = sign_in
         self._client = client
         self._feeds = feeds
@@ -117,7 +117,7 @@ class AdminPage:
         try:
             about = await LISTS.run(status, self._store)
             alerts = await LISTS.run(self._alerts)
-            findings = await LISTS.run(self._desk.intake.findings)
+            findings = await LISTS.run(self._receiver.intake.findings)
         except SecondLookError as error:
             return PlainTextResponse(f"the server's folder cannot be read: {error}\n", 503)
         by_state = {state: [each for each in findings if each.state == state] for state in STATES}
@@ -129,7 +129,7 @@ class AdminPage:
             failing=[feed for feed in about.feeds if feed.error and feed.name in self._feeds],
             findings={state: list(reversed(found))[:MOST_SHOWN] for state, found in by_state.items()},
             counts={state: len(found) for state, found in by_state.items()},
-            is_open=self._desk.is_open,
+            is_open=self._receiver.is_open,
             publishes=self._publishes and not about.held,
             fault=fault,
         )
@@ -145,7 +145,9 @@ class AdminPage:
             return PlainTextResponse(
                 "this form is of an earlier start of the server: load the page again\n", 403
             )
-        decide = {"approve": self._desk.approve, "withdraw": self._desk.withdraw}.get(form.get("do", ""))
+        decide = {"approve": self._receiver.approve, "withdraw": self._receiver.withdraw}.get(
+            form.get("do", "")
+        )
         if decide is None:
             return PlainTextResponse("expected do=approve or do=withdraw\n", 400)
         try:

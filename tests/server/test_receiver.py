@@ -1,4 +1,4 @@
-"""The desk of a running server: findings that come together become one generation."""
+"""The receiver of a running server: findings that come together become one generation."""
 
 import asyncio
 
@@ -6,8 +6,8 @@ import pytest
 
 from secondlook.config.service import PublishSettings
 from secondlook.ground.clock import SystemClock
-from secondlook.server.findings.desk import FindingDesk
 from secondlook.server.findings.intake import Intake
+from secondlook.server.findings.receiver import FindingReceiver
 from secondlook.server.meter import Meter
 from secondlook.wire.finding import Finding, Outcome, Report
 from serverkit import make_store
@@ -30,15 +30,15 @@ def test_findings_of_a_moment_are_published_together(intake):
             await published.put(None)
 
         meter = Meter()
-        desk = FindingDesk(intake, "auto", SystemClock(), publish, meter=meter, gather_s=0.0)
+        receiver = FindingReceiver(intake, "auto", SystemClock(), publish, meter=meter, gather_s=0.0)
         subjects = [f"evil{at}.example" for at in range(5)]
-        await asyncio.gather(*(desk.take(report(each), "::1") for each in subjects))
-        running = asyncio.create_task(desk.run())
+        await asyncio.gather(*(receiver.take(report(each), "::1") for each in subjects))
+        running = asyncio.create_task(receiver.run())
         await published.get()
         for _ in range(10):
             await asyncio.sleep(0)
         assert published.empty()
-        await desk.take(report("late.example"), "::1")
+        await receiver.take(report("late.example"), "::1")
         await published.get()
         running.cancel()
         assert meter.findings == {"listed": 6}
@@ -56,9 +56,9 @@ def test_what_could_not_be_published_is_published_later(intake, caplog):
             if attempts.qsize() == 1:
                 raise OSError(28, "No space left on device")
 
-        desk = FindingDesk(intake, "auto", SystemClock(), publish, gather_s=0.0, again_s=0.0)
-        running = asyncio.create_task(desk.run())
-        await desk.take(report("evil.example"), "::1")
+        receiver = FindingReceiver(intake, "auto", SystemClock(), publish, gather_s=0.0, again_s=0.0)
+        running = asyncio.create_task(receiver.run())
+        await receiver.take(report("evil.example"), "::1")
         async with asyncio.timeout(60):
             while attempts.qsize() < 2:
                 await asyncio.sleep(0)
@@ -77,9 +77,9 @@ def test_what_waits_is_not_published(intake):
         async def publish():
             raise AssertionError("nothing is listed")
 
-        desk = FindingDesk(intake, "ask", SystemClock(), publish, gather_s=0.0)
-        running = asyncio.create_task(desk.run())
-        assert await desk.take(report("evil.example"), "::1") == [(Outcome.WAITING, None)]
+        receiver = FindingReceiver(intake, "ask", SystemClock(), publish, gather_s=0.0)
+        running = asyncio.create_task(receiver.run())
+        assert await receiver.take(report("evil.example"), "::1") == [(Outcome.WAITING, None)]
         for _ in range(10):
             await asyncio.sleep(0)
         assert not running.done()
@@ -90,4 +90,4 @@ def test_what_waits_is_not_published(intake):
 
 @pytest.mark.parametrize(("mode", "is_open"), [("auto", True), ("ask", True), ("off", False)])
 def test_off_takes_nothing(intake, mode, is_open):
-    assert FindingDesk(intake, mode, SystemClock(), asyncio.Event().wait).is_open is is_open
+    assert FindingReceiver(intake, mode, SystemClock(), asyncio.Event().wait).is_open is is_open

@@ -18,7 +18,7 @@ GATHER_S = 2.0  # from the first finding on
 AGAIN_S = 60.0
 
 
-class FindingDesk:
+class FindingReceiver:
     """Takes reports, and has what they list published by `publish` while `run` runs."""
 
     def __init__(
