@@ -13,7 +13,7 @@ from secondlook.download.gate.trickle import EVERY_S
 from secondlook.proxy.ahead import Ahead
 from secondlook.proxy.mitm.handling import Commands
 from secondlook.proxy.mitm.streams.body_hooks import SecondlookLookHook
-from secondlook.proxy.mitm.streams.proved import ProvedStream
+from secondlook.proxy.mitm.streams.proved_stream import ProvedStream
 
 
 class AheadStream(ProvedStream):
