@@ -5,7 +5,7 @@ from mitmproxy.proxy.layers.http._events import ResponseData, ResponseEndOfMessa
 
 from secondlook.proxy.mitm.handling import Commands
 from secondlook.proxy.mitm.streams.body_hooks import SecondlookForgetHook
-from secondlook.proxy.mitm.streams.patience import PatientStream
+from secondlook.proxy.mitm.streams.patient_stream import PatientStream
 
 
 class ProvedStream(PatientStream):

@@ -1,6 +1,6 @@
 """A response on its way to the client: sent, paused, refused, cut, or asked for once more.
 
-What comes of an answer is decided by the streams above this one (`patience.py`, `proved_stream.py`,
+What comes of an answer is decided by the streams above this one (`patient_stream.py`, `proved_stream.py`,
 `ahead_stream.py`, `gated_stream.py`); here is what each of them can have done about it.
 """
 
