@@ -24,7 +24,7 @@ def test_no_room_is_told_and_leaves_nothing(tmp_path, kind):
 
 
 def test_these_are_the_kinds_of_files_that_are_made(tmp_path, monkeypatch):
-    code = "import secondlook.agent.metrics, secondlook.lookup.measure, secondlook.proxy.worker"
+    code = "import secondlook.agent.metrics, secondlook.lookup.metrics, secondlook.proxy.worker"
     subprocess.run(
         [sys.executable, "-c", code],
         check=True,

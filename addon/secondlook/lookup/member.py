@@ -12,7 +12,7 @@ from secondlook.core.asking.plan import LatencyWindow
 from secondlook.core.asking.schedule import GOOGLE_BACKOFF, Backoff
 from secondlook.lookup.client import ServerClient
 from secondlook.lookup.failure import LOST, Remedy, ServerFailure
-from secondlook.lookup.measure import (
+from secondlook.lookup.metrics import (
     CIRCUIT,
     CIRCUIT_VALUES,
     DROPPED,

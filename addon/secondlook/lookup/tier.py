@@ -19,8 +19,8 @@ from secondlook.core.asking.plan import (
 )
 from secondlook.lookup.batch import QueryOutcome
 from secondlook.lookup.failure import Remedy, ServerFailure
-from secondlook.lookup.measure import HEDGES
 from secondlook.lookup.member import TierMember
+from secondlook.lookup.metrics import HEDGES
 from secondlook.lookup.pace import Share
 from secondlook.lookup.reading import SearchResult
 

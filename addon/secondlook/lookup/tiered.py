@@ -25,8 +25,8 @@ from secondlook.ground.ulid import make_id
 from secondlook.lookup.batch import Batcher, QueryOutcome
 from secondlook.lookup.client import ServerClient
 from secondlook.lookup.location import Location
-from secondlook.lookup.measure import LOCATION
 from secondlook.lookup.member import MemberChange, TierMember
+from secondlook.lookup.metrics import LOCATION
 from secondlook.lookup.pace import Share
 from secondlook.lookup.probe import Prober
 from secondlook.lookup.tier import Manner, ServerTier

@@ -2,7 +2,7 @@
 
 import pytest
 
-from secondlook.lookup.measure import outcome_label
+from secondlook.lookup.metrics import outcome_label
 
 
 @pytest.mark.parametrize(
