@@ -7,7 +7,7 @@ import pytest
 
 from cli.calling import called
 from secondlook.cli import caller
-from secondlook.ground.called import called as called_here
+from secondlook.ground.program_name import program_name
 
 
 def test_without_a_caller_the_streams_are_those_of_this_process(capsys):
@@ -29,7 +29,7 @@ def test_a_caller_gets_what_is_printed_with_the_stream_it_belongs_to(capsys):
 
 
 def test_a_command_is_named_as_whoever_calls_can_type_it():
-    assert caller.typed("status") == f"{called_here()} status"
+    assert caller.typed("status") == f"{program_name()} status"
     with called(80, {}):
         assert caller.typed("status") == "sl status"
 

@@ -10,7 +10,7 @@ from e2e.processes import json_lines
 from secondlook.agent.actions.outbox import Outbox
 from secondlook.cli.rules import rulemaking
 from secondlook.core.rules.rule import Rule, Scope
-from secondlook.ground.called import typed
+from secondlook.ground.program_name import typed
 
 OWN, GOOGLE = SimpleNamespace(google=False), SimpleNamespace(google=True)
 

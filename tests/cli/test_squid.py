@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from secondlook.cli.setup import setup
 from secondlook.cli.setup.squid import hints
-from secondlook.ground.called import typed
+from secondlook.ground.program_name import typed
 
 TRUE = Path("/bin/true")
 

@@ -12,8 +12,8 @@ from markupsafe import escape
 from starlette.testclient import TestClient
 
 from review.stage import ORIGIN, keep, post
-from secondlook.ground.called import typed
 from secondlook.ground.clock import SystemClock
+from secondlook.ground.program_name import typed
 from secondlook.review.app import create_app
 from secondlook.review.session import COOKIE, DEVICE, LOGIN_TRIES, Doorkeeper, Ended
 

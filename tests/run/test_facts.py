@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from secondlook.ground.called import typed
+from secondlook.ground.program_name import typed
 from secondlook.run.supervisor.facts import processes, ready_lines, works_by_its_plan
 
 FACTS = {

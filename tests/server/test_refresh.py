@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import replace
 
-from secondlook.ground.called import typed
+from secondlook.ground.program_name import typed
 from secondlook.server.feeds.feed_state import LATELY_S, accept_shrunk
 from secondlook.server.store.store import FEEDS_FOLDER
 from serverkit.feeds import keeping, listed

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from secondlook.ground.called import called
+from secondlook.ground.program_name import program_name
 
 if TYPE_CHECKING:
     from secondlook.run.assembly.answers.answering import Running  # most commands have no use for it
@@ -42,7 +42,7 @@ def write(text: str, stream: Stream = "out") -> None:
 def typed(words: str) -> str:
     """Return a command of this program as the caller can type it."""
     caller = CALLER.get()
-    return f"{called() if caller is None else caller.called} {words}"
+    return f"{program_name() if caller is None else caller.called} {words}"
 
 
 def on_terminal() -> bool:

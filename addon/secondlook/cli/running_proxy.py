@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from secondlook.cli.finding import find_config, plainly_stated
 from secondlook.core.neutralize import inert
-from secondlook.ground.called import called
+from secondlook.ground.program_name import program_name
 from secondlook.run.supervisor.command_socket import Conversation, program_mark
 
 # commands that a proxy answers, and of each what it does not: what goes on for long, asks back or reads files
@@ -127,7 +127,7 @@ def _ask(asked: Asked) -> dict[str, Any] | None:
             {
                 "words": asked.words,
                 "columns": _columns(),
-                "called": called(),
+                "called": program_name(),
                 "environ": {name: os.environ[name] for name in TERMINAL if name in os.environ},
             }
         )

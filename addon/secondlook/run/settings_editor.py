@@ -27,11 +27,11 @@ from secondlook.config.service import FeedSettings
 from secondlook.core.event import Event, EventKind
 from secondlook.core.lists.feed_format import Format
 from secondlook.core.verdict import Risk, Threat
-from secondlook.ground.called import typed
 from secondlook.ground.clock import Clock
 from secondlook.ground.errors import ConfigError, SecondLookError
 from secondlook.ground.files import rewrite
 from secondlook.ground.lanes import COMMANDS
+from secondlook.ground.program_name import typed
 from secondlook.ledger.log.recorder import Recorder
 from secondlook.review.operations.refused import Refused
 from secondlook.review.program import Json

@@ -15,9 +15,9 @@ import numpy as np
 from secondlook.core.lists.name import ListName
 from secondlook.core.url.canonical import url_subject
 from secondlook.core.url.expression import Suffixes
-from secondlook.ground.called import typed
 from secondlook.ground.errors import PatternError
 from secondlook.ground.files import write_whole
+from secondlook.ground.program_name import typed
 from secondlook.server.feeds.feed_state import read_state
 from secondlook.server.publish.generation import Generation
 from secondlook.server.publish.held_back import HeldBack, read_held_back

@@ -25,7 +25,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from secondlook.ground.called import typed
+from secondlook.ground.program_name import typed
 from secondlook.refusal.refusal import INTERNAL_HOST, MARK
 
 LISTED = "malware.secondlook.test"

@@ -19,10 +19,10 @@ from secondlook.agent.pattern.files import (
 )
 from secondlook.core.answer import Tier
 from secondlook.core.lists.format import Corrupt
-from secondlook.ground.called import typed
 from secondlook.ground.errors import PatternError
 from secondlook.ground.files import write_whole
 from secondlook.ground.lock import locked
+from secondlook.ground.program_name import typed
 
 type Title = Callable[[str], str]
 """Gives what people call a list, by its name."""

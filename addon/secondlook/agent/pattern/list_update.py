@@ -33,9 +33,9 @@ from secondlook.core.digest import FULL_HASH_BYTES
 from secondlook.core.lists.hashlist import HashList
 from secondlook.core.lists.name import ListName, Role
 from secondlook.core.subject import SubjectKind
-from secondlook.ground.called import typed
 from secondlook.ground.errors import PatternError
 from secondlook.ground.files import replacing
+from secondlook.ground.program_name import typed
 from secondlook.wire import safebrowsing_pb2 as pb
 from secondlook.wire.signature import list_is_signed, reduction_is_signed
 from secondlook.wire.version import ListVersion

@@ -15,8 +15,8 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from secondlook.ground.called import typed
 from secondlook.ground.errors import LedgerError
+from secondlook.ground.program_name import typed
 from secondlook.ledger.engine.database import Place, explain, find_place, is_damage
 from secondlook.ledger.engine.migration import file_lock, migrate
 from secondlook.ledger.engine.tables import metadata

@@ -13,8 +13,8 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from secondlook.ground.called import typed
 from secondlook.ground.errors import LedgerError
+from secondlook.ground.program_name import typed
 from secondlook.ledger.engine.database import BUSY_S, Place, bare_engine, explain, find_place
 from secondlook.ledger.engine.migration import migrate
 from secondlook.ledger.engine.tables import changes, metadata

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from secondlook.ground.called import typed
 from secondlook.ground.first_steps import FirstSteps, Step
+from secondlook.ground.program_name import typed
 from secondlook.ledger.ledger import Ledger
 from secondlook.review.program import Json
 

@@ -11,7 +11,7 @@ from starlette.responses import HTMLResponse
 
 from secondlook.core.display import readable
 from secondlook.core.neutralize import inert
-from secondlook.ground.called import typed
+from secondlook.ground.program_name import typed
 from secondlook.refusal.language import ENGLISH
 from secondlook.review import words
 from secondlook.review.operations.statistics import RANGES

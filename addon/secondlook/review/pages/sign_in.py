@@ -9,7 +9,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from secondlook.core.url.address import is_loopback
-from secondlook.ground.called import NAME, typed
+from secondlook.ground.program_name import NAME, typed
 from secondlook.review.pages.render import page
 from secondlook.review.session import (
     DEVICE,

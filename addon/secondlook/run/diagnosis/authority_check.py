@@ -7,8 +7,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import Certificate, load_pem_x509_certificate
 
-from secondlook.ground.called import typed
 from secondlook.ground.errors import SecondLookError
+from secondlook.ground.program_name import typed
 
 
 class DamagedAuthorityError(SecondLookError):

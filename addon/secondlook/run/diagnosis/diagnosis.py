@@ -14,9 +14,9 @@ from typing import Any
 from secondlook.agent.pattern import change
 from secondlook.config.agent import Settings
 from secondlook.core.answer import Tier
-from secondlook.ground.called import typed
 from secondlook.ground.errors import LedgerError, PatternError
 from secondlook.ground.lanes import STATE
+from secondlook.ground.program_name import typed
 from secondlook.lookup.client import ServerClient
 from secondlook.lookup.tiered import TieredLookup
 from secondlook.run.assembly.check.naming import titles_in_force

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from secondlook.ground.called import typed
 from secondlook.ground.json_text import read_json
+from secondlook.ground.program_name import typed
 from secondlook.run.supervisor.child import Child
 from secondlook.run.supervisor.heartbeat import Heartbeats
 from secondlook.run.supervisor.listening import Sockets, address_of, visited

@@ -23,9 +23,9 @@ from starlette.types import Scope
 
 from secondlook.core.display import readable
 from secondlook.core.neutralize import inert
-from secondlook.ground.called import typed
 from secondlook.ground.errors import SecondLookError
 from secondlook.ground.lanes import LISTS
+from secondlook.ground.program_name import typed
 from secondlook.server.admin.sign_in import SignIn
 from secondlook.server.administration import status
 from secondlook.server.findings.receiver import FindingReceiver

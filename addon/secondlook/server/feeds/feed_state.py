@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Final
 
 from secondlook.config.service import PublishSettings
-from secondlook.ground.called import typed
 from secondlook.ground.files import write_whole
 from secondlook.ground.json_text import read_json
+from secondlook.ground.program_name import typed
 from secondlook.server.store.store import dump_json
 
 LATELY_S: Final = 7 * 86_400.0  # what a feed had within this is what it must not shrink from

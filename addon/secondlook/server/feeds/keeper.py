@@ -16,11 +16,11 @@ from random import random
 
 from secondlook.config.service import RULES, FeedSettings, PublishSettings
 from secondlook.config.traffic import UpstreamProxySettings
-from secondlook.ground.called import typed
 from secondlook.ground.children import ChildFailedError
 from secondlook.ground.clock import Clock, SettledTime
 from secondlook.ground.errors import PatternError, SecondLookError
 from secondlook.ground.lanes import LISTS
+from secondlook.ground.program_name import typed
 from secondlook.resolver import Resolver
 from secondlook.server.feeds.child import publish_in_child
 from secondlook.server.feeds.feed_state import FeedState, read_state, write_state

@@ -17,10 +17,10 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from secondlook.ground.called import typed
 from secondlook.ground.errors import PatternError
 from secondlook.ground.files import write_whole
 from secondlook.ground.json_text import read_json
+from secondlook.ground.program_name import typed
 
 FOLDER = "rules"
 KEEP = 5  # versions of a feed

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from secondlook.core.lists.name import Role
-from secondlook.ground.called import typed
 from secondlook.ground.errors import SecondLookError
 from secondlook.ground.json_text import read_json
+from secondlook.ground.program_name import typed
 from secondlook.server.store.feeds_off import KEPT_S, Off, lists_off, read_off
 from secondlook.server.store.manual_entries import read_manual
 from secondlook.server.store.names import import_list

@@ -19,11 +19,11 @@ from secondlook.core.rules.policy import Level
 from secondlook.core.subject import UrlSubject
 from secondlook.core.url.address import is_loopback
 from secondlook.ground import keyfile
-from secondlook.ground.called import typed
 from secondlook.ground.errors import PatternError, SecondLookError
 from secondlook.ground.first_steps import FirstSteps
 from secondlook.ground.instant import rfc3339
 from secondlook.ground.lanes import LISTS
+from secondlook.ground.program_name import typed
 from secondlook.ground.tasks import Tasks
 from secondlook.review.app import create_app, host_names
 from secondlook.review.operations.acknowledged import Acknowledged

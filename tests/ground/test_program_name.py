@@ -10,7 +10,7 @@ import pytest
 import secondlook
 from secondlook.cli import caller
 from secondlook.cli.program import COMMANDS
-from secondlook.ground.called import called, typed
+from secondlook.ground.program_name import program_name, typed
 
 PACKAGE = Path(secondlook.__file__).parent
 # where the command is named, not printed for somebody to type on this machine as it stands
@@ -49,35 +49,35 @@ def test_from_elsewhere_the_whole_way_is_shown(clone, tmp_path, monkeypatch):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
-    assert called() == f"'{clone}'"  # a shell would take the space for an end
+    assert program_name() == f"'{clone}'"  # a shell would take the space for an end
     elsewhere.rmdir()  # as a shell may stand in a folder that is gone
-    assert called() == f"'{clone}'"
+    assert program_name() == f"'{clone}'"
     monkeypatch.chdir("/")  # services stand here, whoever reads it does not
-    assert called() == f"'{clone}'"
+    assert program_name() == f"'{clone}'"
 
 
 def test_what_a_shell_finds_is_shown_by_its_name(clone, tmp_path):
     on_path(tmp_path, clone)
-    assert called() == "secondlook"
+    assert program_name() == "secondlook"
 
 
 def test_another_installation_on_the_path_is_not_named(clone, tmp_path):
     other = tmp_path / "other"
     other.touch(mode=0o755)
     on_path(tmp_path, other)
-    assert called() == ".venv/bin/secondlook"
+    assert program_name() == ".venv/bin/secondlook"
 
 
 def test_one_that_is_installed_apart_from_its_python_is_shown_as_it_was_called(clone, tmp_path, monkeypatch):
     own = clone.rename(tmp_path / "secondlook")
     monkeypatch.setattr(sys, "argv", [str(own)])
-    assert called() == str(own)
+    assert program_name() == str(own)
 
 
 def test_without_a_script_python_starts_it(clone, monkeypatch):
     clone.unlink()
     monkeypatch.setattr(sys, "argv", ["pytest"])
-    assert called() == f"'{clone.parent}/python' -m secondlook"
+    assert program_name() == f"'{clone.parent}/python' -m secondlook"
 
 
 def printed(path):

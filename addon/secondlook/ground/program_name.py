@@ -9,7 +9,7 @@ from pathlib import Path
 NAME = "secondlook"
 
 
-def called() -> str:
+def program_name() -> str:
     """Return `secondlook` where a shell finds this program so, else the path that leads to it.
 
     In the folder of a clone this is `.venv/bin/secondlook`.
@@ -32,4 +32,4 @@ def called() -> str:
 
 def typed(words: str) -> str:
     """Return a command of this program as it can be typed."""
-    return f"{called()} {words}"
+    return f"{program_name()} {words}"
