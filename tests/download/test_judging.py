@@ -10,13 +10,13 @@ from proxykit.samples import program
 from secondlook.config.traffic import DownloadsSettings
 from secondlook.core.subject import RequestContext
 from secondlook.core.verdict import Action, SubjectClass
-from secondlook.download.asked import Asked
 from secondlook.download.body.response_facts import ResponseFacts
 from secondlook.download.exchange import Exchange
 from secondlook.download.gate.gate_state import Fate
 from secondlook.download.gate.spool import SpoolRoom
 from secondlook.download.judged_files import JudgedFiles
 from secondlook.download.judging import PARTIAL, BodyJudge, Message
+from secondlook.download.request_facts import RequestFacts
 
 FILE = program(3000)
 PROGRAM = ResponseFacts(content_type="application/x-msdownload", etag='"1"')
@@ -34,7 +34,7 @@ def judge(tmp_path):
 
 def exchange(judge, **asked):
     subject = judge.gatekeeper.subject("http", "site.test", "/setup.exe")
-    return Exchange(subject, RequestContext(SubjectClass.PAGE), Asked(**asked))
+    return Exchange(subject, RequestContext(SubjectClass.PAGE), RequestFacts(**asked))
 
 
 def test_a_listed_file_is_held_and_blocked_and_its_pieces_are_known(judge):

@@ -11,13 +11,13 @@ import pytest
 
 from secondlook.core.subject import RequestContext
 from secondlook.core.verdict import SubjectClass
-from secondlook.download.asked import Asked
 from secondlook.download.judged_files import JudgedFiles
+from secondlook.download.request_facts import RequestFacts
 from secondlook.download.unfinished import LASTS_S, Unfinished
 
 URL, OTHER = b"u" * 32, b"o" * 32
 USE = RequestContext(SubjectClass.DOWNLOAD, client="192.0.2.1")
-ARIA = Asked(agent="aria2/1.36.0")
+ARIA = RequestFacts(agent="aria2/1.36.0")
 
 
 class Workers:
@@ -28,7 +28,7 @@ class Workers:
         self.threads = [ThreadPoolExecutor(1) for _ in range(2)]
         self.here, self.there = (Unfinished(JudgedFiles(folder, b"k" * 32, one)) for one in self.threads)
 
-    def concerns(self, url: bytes, context: RequestContext = USE, asked: Asked = ARIA) -> bool:
+    def concerns(self, url: bytes, context: RequestContext = USE, asked: RequestFacts = ARIA) -> bool:
         """Whether the other worker knows, once the first has written."""
         self.threads[0].submit(int).result()
         return asyncio.run(self.there.concerns(url, context, asked))
@@ -58,7 +58,7 @@ def test_who_has_a_part_of_a_risky_file_may_get_the_rest_from_anywhere(workers):
     workers.here.begin(USE, ARIA)
     assert workers.concerns(OTHER)
     assert not workers.concerns(OTHER, RequestContext(SubjectClass.DOWNLOAD, client="192.0.2.2"))
-    assert not workers.concerns(OTHER, asked=Asked(agent="mpv"))
+    assert not workers.concerns(OTHER, asked=RequestFacts(agent="mpv"))
     workers.here.end(USE, ARIA)
     assert not workers.concerns(OTHER)
 
@@ -70,8 +70,8 @@ def test_clients_whom_nobody_names_are_not_taken_for_one(workers):
 
 
 def test_a_browser_puts_nothing_together(workers):
-    workers.here.begin(USE, Asked(dest="document"))
-    assert not workers.concerns(OTHER, asked=Asked(dest="video"))
+    workers.here.begin(USE, RequestFacts(dest="document"))
+    assert not workers.concerns(OTHER, asked=RequestFacts(dest="video"))
     assert not list(workers.folder.glob("*"))
 
 

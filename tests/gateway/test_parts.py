@@ -9,7 +9,7 @@ from secondlook.core.event import EventKind
 from secondlook.core.lists.pattern import Pattern
 from secondlook.core.rules.rule import Scope
 from secondlook.core.verdict import Action, Stage
-from secondlook.download.asked import Asked
+from secondlook.download.request_facts import RequestFacts
 from secondlook.gateway.parts import OWN
 from secondlook.refusal.refusal import FAULT
 
@@ -52,7 +52,7 @@ def test_a_flag_is_in_the_queue_when_the_answer_is_given(house, gate):
 
 
 def test_each_name_has_to_pass(house, gate):
-    request = get(GOOD, asked=Asked(hosts=("bad.example",)))
+    request = get(GOOD, asked=RequestFacts(hosts=("bad.example",)))
     assert house.run(gate.decide(request)).action is Action.BLOCK
     assert house.run(gate.decide(get(GOOD, sni="bad.example"))).action is Action.BLOCK
     assert house.run(gate.decide(get(GOOD))).action is Action.ALLOW

@@ -10,7 +10,7 @@ from proxykit.gatekeeper import FakeGatekeeper
 from secondlook.core.event import Event, EventKind
 from secondlook.core.subject import RequestContext
 from secondlook.core.verdict import SubjectClass
-from secondlook.download.asked import Asked
+from secondlook.download.request_facts import RequestFacts
 
 BAD = "http://bad.test/"
 
@@ -145,7 +145,7 @@ def test_a_piece_of_what_may_be_risky_is_asked_for_whole(stand):
 
 def test_a_piece_for_who_has_a_part_of_a_risky_file_is_asked_for_whole(stand):
     unfinished = stand.gate.bodies.unfinished
-    tool, piece = Asked(agent="tool/1"), "Range: bytes=10-19\r\nUser-Agent: tool/1\r\n"
+    tool, piece = RequestFacts(agent="tool/1"), "Range: bytes=10-19\r\nUser-Agent: tool/1\r\n"
     context = RequestContext(SubjectClass.DOWNLOAD, client="10.0.0.9")
     assert stand.run(stand.ask(reqmod(headers=piece))).status == 204
     unfinished.begin(context, tool)

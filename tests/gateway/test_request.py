@@ -4,7 +4,7 @@ import pytest
 
 from secondlook.core.url.canonical import url_subject_from_parts
 from secondlook.core.verdict import SubjectClass
-from secondlook.download.asked import Asked, read_asked
+from secondlook.download.request_facts import RequestFacts, read_request_facts
 from secondlook.gateway.request import (
     LONGEST_URL_BYTES,
     LONGEST_USER_CHARS,
@@ -45,7 +45,9 @@ def test_a_tunnel_is_the_host_over_tls():
 
 
 def test_the_host_of_a_path_is_that_of_its_header():
-    asked = read_asked([(b"Host", b"example.org:8080"), (b"accept", b"text/html"), (b"Accept", b"*/*")])
+    asked = read_request_facts(
+        [(b"Host", b"example.org:8080"), (b"accept", b"text/html"), (b"Accept", b"*/*")]
+    )
     found = read_request("GET", "/setup.exe", client="192.0.2.1", asked=asked)
     assert found.context.url == "http://example.org:8080/setup.exe"
     assert found.context.cls is SubjectClass.DOWNLOAD
@@ -55,7 +57,7 @@ def test_the_host_of_a_path_is_that_of_its_header():
 
 
 def test_another_name_of_the_origin_is_checked_too():
-    asked = Asked(hosts=("front.example", "EXAMPLE.org"))
+    asked = RequestFacts(hosts=("front.example", "EXAMPLE.org"))
     found = read_request("GET", "http://example.org/x", client="192.0.2.1", asked=asked)
     assert [subject.canonical for subject in found.subjects(make)] == [
         "http://example.org/x", "http://front.example/x",

@@ -7,10 +7,10 @@ from agentkit.house import House
 from secondlook.agent.check.gatekeeper import Gatekeeper
 from secondlook.config.traffic import DownloadsSettings
 from secondlook.core.event import Event
-from secondlook.download.asked import Asked
 from secondlook.download.gate.spool import SpoolRoom
 from secondlook.download.judged_files import JudgedFiles
 from secondlook.download.judging import BodyJudge
+from secondlook.download.request_facts import RequestFacts
 from secondlook.gateway.parts import Gate
 from secondlook.gateway.request import GatewayRequest, read_request
 from secondlook.ledger.log.privacy import Discretion, Privacy
@@ -41,7 +41,7 @@ def get(
     client: str = "192.0.2.7",
     user: str | None = None,
     sni: str | None = None,
-    asked: Asked | None = None,
+    asked: RequestFacts | None = None,
 ) -> GatewayRequest:
     """Read a GET as a gateway reports it."""
     return read_request("GET", url, client=client, user=user, sni=sni, asked=asked)

@@ -2,10 +2,10 @@
 
 import pytest
 
-from secondlook.download.asked import Asked
+from secondlook.download.request_facts import RequestFacts
 from secondlook.proxy.fallback import AGAIN_S, Fallback
 
-PAGE = Asked(dest="document")
+PAGE = RequestFacts(dest="document")
 
 
 class Clock:
@@ -37,8 +37,8 @@ def test_after_a_while_a_browser_may_fall_back_again():
 @pytest.mark.parametrize(
     ("facts", "scheme", "host", "port"),
     [
-        (Asked(dest="image"), "https", "a.test", 443),
-        (Asked(), "https", "a.test", 443),
+        (RequestFacts(dest="image"), "https", "a.test", 443),
+        (RequestFacts(), "https", "a.test", 443),
         (PAGE, "http", "a.test", 80),
         (PAGE, "https", "a.test", 8443),
         (PAGE, "https", "192.0.2.1", 443),

@@ -15,10 +15,10 @@ from proxykit.gatekeeper import FakeGatekeeper
 from proxykit.samples import program
 from secondlook.core.subject import FileSubject, RequestContext
 from secondlook.core.verdict import SubjectClass
-from secondlook.download.asked import Asked
 from secondlook.download.body.ranges import EntityMemory, WantedRange
 from secondlook.download.body.response_facts import read_response
 from secondlook.download.judged_files import BLOCK_BYTES, Blocks, JudgedFile, JudgedFiles, Lead, tag_key
+from secondlook.download.request_facts import RequestFacts
 from secondlook.download.unfinished import Unfinished
 from secondlook.proxy.flow_state import FlowState
 from secondlook.proxy.pieces import Patience, Pieces
@@ -50,7 +50,9 @@ class Place:
         flow.client_conn.state = ConnectionState.OPEN
         subject = self.gatekeeper.subject("http", "a.test", path)
         cls = SubjectClass.DOWNLOAD if path.endswith(".exe") else SubjectClass.PAGE
-        return flow, FlowState(subject, RequestContext(cls, client="c", method=method), Asked(range=wanted))
+        return flow, FlowState(
+            subject, RequestContext(cls, client="c", method=method), RequestFacts(range=wanted)
+        )
 
     def ask(self, wanted: str | None, **request: str) -> tuple[HTTPFlow, FlowState]:
         flow, state = self.request(wanted, **request)

@@ -4,7 +4,7 @@ import pytest
 from mitmproxy import http
 
 from proxykit.gatekeeper import FakeGatekeeper
-from secondlook.download.asked import read_asked
+from secondlook.download.request_facts import read_request_facts
 from secondlook.proxy.request import make_context, peer_text, request_url, subjects
 
 
@@ -54,7 +54,7 @@ def _request(
     ],
 )
 def test_every_name_is_checked(request_, canonicals, url):
-    facts = read_asked(request_.data.headers.fields)
+    facts = read_request_facts(request_.data.headers.fields)
     found = subjects(request_, facts, FakeGatekeeper())
     assert [subject.host for subject in found] == canonicals
     assert request_url(request_, facts) == url
@@ -80,7 +80,7 @@ def test_every_name_is_checked(request_, canonicals, url):
 )
 def test_the_name_that_tls_began_with_is_checked(request_, sni, canonicals):
     """By it the origin is asked and its certificate holds, whatever `Host` says afterwards."""
-    facts = read_asked(request_.data.headers.fields)
+    facts = read_request_facts(request_.data.headers.fields)
     assert [subject.host for subject in subjects(request_, facts, FakeGatekeeper(), sni)] == canonicals
 
 

@@ -16,7 +16,7 @@ from proxykit.gatekeeper import FakeGatekeeper
 from proxykit.sides import NoStreams, around, as_http2, problem, run
 from secondlook.config.traffic import TrafficLimitsSettings
 from secondlook.core.url.canonical import url_subject_from_parts
-from secondlook.download.asked import read_asked
+from secondlook.download.request_facts import read_request_facts
 from secondlook.proxy.mitm.http.http1 import Http1ClientSide
 from secondlook.proxy.mitm.http.http1_origin import Http1OriginSide
 from secondlook.proxy.mitm.http.http2 import Http2ClientSide
@@ -120,7 +120,7 @@ def test_what_was_checked_is_what_is_sent(method, target, host, fields):
         )  # where the tunnel leads
         checked = {
             one.identity: one
-            for one in subjects(request, read_asked(request.data.headers.fields), FakeGatekeeper())
+            for one in subjects(request, read_request_facts(request.data.headers.fields), FakeGatekeeper())
         }
         origin = (
             Http1OriginSide(around(), LIMITS) if ours == 1 else Http2OriginSide(around(), NoStreams(), LIMITS)

@@ -15,7 +15,7 @@ import secondlook
 from secondlook.config.record import BlockPageSettings
 from secondlook.core.subject import RequestContext
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Threat, Verdict
-from secondlook.download.asked import Asked
+from secondlook.download.request_facts import RequestFacts
 from secondlook.refusal.block_page import BlockPage, Pages, shown_age, shown_minutes
 from secondlook.refusal.catalog import Message, read_catalog
 from secondlook.refusal.language import CODES, ENGLISH, SOURCE, Language, language, wanted
@@ -209,7 +209,7 @@ def test_a_language_that_is_set_is_always_used():
 @pytest.mark.parametrize("code", CODES)
 def test_a_block_page_in_each_language(code):
     refusals = Refusals(BlockPage(Pages(), "secondlook.internal"), lambda *_: 600.0)
-    asked = Asked(dest="document", language=code)
+    asked = RequestFacts(dest="document", language=code)
     refusal = refusals.make("/page", asked, BLOCK, RequestContext(SubjectClass.PAGE, url=URL))
     headers = dict(refusal.headers)
     assert headers[b"Content-Language"] == code.encode()

@@ -38,7 +38,7 @@ COMPLETING = "_SECONDLOOK_COMPLETE"
 _MARKED_UP = re.compile(r"(\t|\r?\n|\x1b\[[0-9;]*m)")
 
 
-class Asked(NamedTuple):  # a dataclass would double what is imported
+class CommandLine(NamedTuple):  # a dataclass would double what is imported
     """A command line: its words without the options that name the place."""
 
     words: tuple[str, ...]
@@ -46,7 +46,7 @@ class Asked(NamedTuple):  # a dataclass would double what is imported
     state: Path | None = None
 
 
-def parse(words: Sequence[str]) -> Asked | None:
+def parse(words: Sequence[str]) -> CommandLine | None:
     """Take the place out of a command line; None where the words could be meant in another way too."""
     left: list[str] = []
     places: dict[str, Path] = {}
@@ -63,7 +63,7 @@ def parse(words: Sequence[str]) -> Asked | None:
         if not value or value.startswith("-") or PLACES[option] in places:
             return None
         places[PLACES[option]] = Path(value)
-    return Asked(tuple(left), **places)
+    return CommandLine(tuple(left), **places)
 
 
 def answerable(words: Sequence[str]) -> bool:
@@ -105,7 +105,7 @@ def _names_a_file(words: Sequence[str]) -> bool:
     return words[0] == "check" and any("://" not in word and os.path.exists(word) for word in words[1:])  # noqa: PTH110
 
 
-def _ask(asked: Asked) -> dict[str, Any] | None:
+def _ask(asked: CommandLine) -> dict[str, Any] | None:
     config, state = asked.config, asked.state
     if config is None and state is not None:
         wanted = None  # the settings of whatever runs there

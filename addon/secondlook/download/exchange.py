@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from secondlook.core.subject import RequestContext, UrlSubject
 from secondlook.core.verdict import Decision
-from secondlook.download.asked import Asked
 from secondlook.download.body.ranges import Wanted, WantedRange
 from secondlook.download.body.slicing import Slice
 from secondlook.download.gate.gate import BodyGate
 from secondlook.download.judged_files import Blocks, Lead
+from secondlook.download.request_facts import RequestFacts
 
 
 @dataclass(slots=True)
@@ -55,7 +55,7 @@ class Exchange:
 
     subject: UrlSubject
     context: RequestContext
-    asked: Asked
+    asked: RequestFacts
     body: Body | None = None
     wanted: Wanted | None = None  # a range that was taken off the request, or widened
     wider: WantedRange | None = None  # what was asked for instead

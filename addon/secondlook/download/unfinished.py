@@ -10,8 +10,8 @@ import hmac
 import time
 
 from secondlook.core.subject import RequestContext
-from secondlook.download.asked import Asked
 from secondlook.download.judged_files import JudgedFiles
+from secondlook.download.request_facts import RequestFacts
 
 _RISKY = ".risky"
 _UNFINISHED = ".unfinished"
@@ -28,11 +28,11 @@ class Unfinished:
         """Note that a URL gives a risky file."""
         self._judged.note(url, _RISKY)
 
-    def begin(self, context: RequestContext, asked: Asked) -> None:
+    def begin(self, context: RequestContext, asked: RequestFacts) -> None:
         """Note that a client has a part of a risky file."""
         self._note(context, asked, on=True)
 
-    def end(self, context: RequestContext, asked: Asked) -> None:
+    def end(self, context: RequestContext, asked: RequestFacts) -> None:
         """Note that it may have all of it."""
         self._note(context, asked, on=False)
 
@@ -40,7 +40,7 @@ class Unfinished:
         """Note that a URL gives something harmless by now."""
         self._judged.note(url, _RISKY, on=False)
 
-    async def concerns(self, url: bytes, context: RequestContext, asked: Asked) -> bool:
+    async def concerns(self, url: bytes, context: RequestContext, asked: RequestFacts) -> bool:
         """Return whether a piece from a URL may be one of a risky file, for who asks for it."""
         if await self._judged.marked_at(url, _RISKY) is not None:
             return True
@@ -48,12 +48,12 @@ class Unfinished:
         at = None if who is None else await self._judged.marked_at(who, _UNFINISHED)
         return at is not None and abs(time.time() - at) < LASTS_S
 
-    def _note(self, context: RequestContext, asked: Asked, *, on: bool) -> None:
+    def _note(self, context: RequestContext, asked: RequestFacts, *, on: bool) -> None:
         who = self._who(context, asked)
         if who is not None:
             self._judged.note(who, _UNFINISHED, on=on)
 
-    def _who(self, context: RequestContext, asked: Asked) -> bytes | None:
+    def _who(self, context: RequestContext, asked: RequestFacts) -> bytes | None:
         """Return the identity of a client, which tells nobody who it is; None for none that is named.
 
         Nor for a browser, which puts nothing together of several URLs.

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from secondlook.core.verdict import Action, Decision
-from secondlook.download.asked import Asked
+from secondlook.download.request_facts import RequestFacts
 from secondlook.gateway.request import GatewayRequest, UnreadableRequestError, read_request
 from secondlook.refusal.language import ENGLISH
 from secondlook.refusal.wording import explanation
@@ -61,7 +61,7 @@ def read_line(line: bytes, gateway: str | None = None) -> Question:
     client, user, method, url, sni, dest, accept, referrer = texts
     if method is None or url is None:
         raise UnreadableLineError(number, "expected a method and a URL, got none")
-    asked = Asked(dest=dest, accept=accept, referrer=referrer)
+    asked = RequestFacts(dest=dest, accept=accept, referrer=referrer)
     try:
         request = read_request(method, url, client=client, user=user, sni=sni, asked=asked, gateway=gateway)
     except UnreadableRequestError as error:

@@ -21,7 +21,7 @@ from secondlook.core.subject import RequestContext, UrlSubject
 from secondlook.core.url.address import is_loopback
 from secondlook.core.url.canonical import WEB_PORTS, origin_text
 from secondlook.core.verdict import SubjectClass
-from secondlook.download.asked import Asked
+from secondlook.download.request_facts import RequestFacts
 from secondlook.ground.quickly import quickly_made
 
 LONGEST_URL_BYTES = 64 << 10
@@ -51,7 +51,7 @@ class GatewayRequest:
     host: str
     port: int
     path: str
-    asked: Asked
+    asked: RequestFacts
     context: RequestContext
     names: tuple[str, ...] = ()
 
@@ -71,14 +71,14 @@ def read_request(
     client: str | None,
     user: str | None = None,
     sni: str | None = None,
-    asked: Asked | None = None,
+    asked: RequestFacts | None = None,
     gateway: str | None = None,
 ) -> GatewayRequest:
     """Read a request; `target` is a URL, `host:port` of a tunnel, or a path whose host `Host` names.
 
     `gateway` names who reports it. Raises UnreadableRequestError.
     """
-    asked = asked or Asked()
+    asked = asked or RequestFacts()
     if len(target) > LONGEST_URL_BYTES:
         raise UnreadableRequestError(f"a URL of at most {LONGEST_URL_BYTES} bytes", target)
     if method == CONNECT:

@@ -20,8 +20,8 @@ from secondlook.core.event import Event
 from secondlook.core.subject import RequestContext, UrlSubject
 from secondlook.core.url.address import with_port
 from secondlook.core.verdict import Action, Decision, SubjectClass
-from secondlook.download.asked import DICTIONARY, Asked, read_asked
 from secondlook.download.pieces import misfit
+from secondlook.download.request_facts import DICTIONARY, RequestFacts, read_request_facts
 from secondlook.ground.ulid import Identifiers
 from secondlook.proxy.access.access import Access, closed_reason
 from secondlook.proxy.access.login import USER
@@ -90,7 +90,7 @@ class SecondLookAddon(HeldBodies):
         request = flow.request
         if self.is_own_site(flow):
             return self._own_site(flow)
-        asked = read_asked(request.data.headers.fields)
+        asked = read_request_facts(request.data.headers.fields)
         client = peer_text(flow.client_conn.peername)
         context = make_context(request, asked, client, flow.metadata.get(USER))
         targets = subjects(request, asked, self.gatekeeper, flow.client_conn.sni)
@@ -160,17 +160,17 @@ class SecondLookAddon(HeldBodies):
         flow.response = self._refusal(flow, state.asked, state.context, decision)
 
     def _refusal(
-        self, flow: http.HTTPFlow, asked: Asked, context: RequestContext, decision: Decision
+        self, flow: http.HTTPFlow, asked: RequestFacts, context: RequestContext, decision: Decision
     ) -> http.Response:
         refusal = self.refusals.make(flow.request.path, asked, decision, context)
         return http.Response.make(STATUS, refusal.body, http.Headers(refusal.headers))
 
     async def _fault(self, flow: http.HTTPFlow) -> None:
         """Treat a request whose check failed inside as unverifiable."""
-        asked, decision = Asked(), FAULT
+        asked, decision = RequestFacts(), FAULT
         context = RequestContext(cls=SubjectClass.PAGE)
         try:
-            asked = read_asked(flow.request.data.headers.fields)
+            asked = read_request_facts(flow.request.data.headers.fields)
             context = make_context(
                 flow.request, asked, peer_text(flow.client_conn.peername), flow.metadata.get(USER)
             )
@@ -280,7 +280,7 @@ class SecondLookAddon(HeldBodies):
         """Build the refusal that takes the place of a response."""
         state = state_of(flow)
         if state is None:
-            return self._refusal(flow, Asked(), RequestContext(SubjectClass.PAGE), decision or FAULT)
+            return self._refusal(flow, RequestFacts(), RequestContext(SubjectClass.PAGE), decision or FAULT)
         return self._refusal(flow, state.asked, state.context, decision or FAULT)
 
     async def secondlook_range(self, flow: http.HTTPFlow) -> None:

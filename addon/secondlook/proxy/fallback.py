@@ -14,7 +14,7 @@ from collections.abc import Callable
 from lru import LRU
 
 from secondlook.core.url.address import parse_address
-from secondlook.download.asked import Asked
+from secondlook.download.request_facts import RequestFacts
 
 AGAIN_S = 60.0
 _REMEMBERED = 4096
@@ -28,7 +28,7 @@ class Fallback:
         self._now = now
         self._failed: LRU[tuple[str | None, str], float] = LRU(_REMEMBERED)
 
-    def takes(self, client: str | None, asked: Asked, scheme: str, host: str, port: int) -> bool:
+    def takes(self, client: str | None, asked: RequestFacts, scheme: str, host: str, port: int) -> bool:
         """Return whether this failed request had better end without an answer."""
         if asked.dest != "document" or (scheme, port) != _HTTPS or not _has_public_name(host):
             return False

@@ -13,7 +13,7 @@ from mitmproxy import http
 
 from secondlook.core.event import Event, EventKind
 from secondlook.core.neutralize import inert
-from secondlook.download.asked import read_asked
+from secondlook.download.request_facts import read_request_facts
 from secondlook.ground.clock import Clock
 from secondlook.proxy.event_follower import Follower, Tail
 from secondlook.proxy.request import peer_text, request_url
@@ -73,7 +73,7 @@ class LateNotices:
     def _is_navigation(self, flow: http.HTTPFlow) -> bool:
         if flow.response is not None or flow.request.method != "GET" or self._is_own_site(flow):
             return False
-        facts = read_asked(flow.request.data.headers.fields)
+        facts = read_request_facts(flow.request.data.headers.fields)
         return facts.dest in (None, "document") and fitting_form(facts, flow.request.path)[0] is Form.PAGE
 
     async def _notify(self, flow: http.HTTPFlow, client: str) -> None:
@@ -104,7 +104,7 @@ class LateNotices:
                 extra={NOTIFIED: event_id},
             )
         )
-        asked = read_asked(flow.request.data.headers.fields)
+        asked = read_request_facts(flow.request.data.headers.fields)
         language = self._pages.language(asked.language)
         opened = event.filename or event.url or event.host
         body = self._pages.render(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from mitmproxy import http
 
-from secondlook.download.asked import read_asked
+from secondlook.download.request_facts import read_request_facts
 from secondlook.site.internal_site import InternalSite, SiteAnswer, SiteRequest, Visitor, Way
 
 
@@ -42,7 +42,7 @@ def _asked(request: http.Request) -> SiteRequest:
         request.method,
         request.host,
         request.path,
-        read_asked(request.data.headers.fields),
+        read_request_facts(request.data.headers.fields),
         request.headers.get("origin"),
         request.headers.get("content-type"),
     )

@@ -18,10 +18,10 @@ from secondlook.core.subject import RequestContext, UrlSubject
 from secondlook.core.url.address import parse_address
 from secondlook.core.url.canonical import canonical_host, origin_text
 from secondlook.core.verdict import SubjectClass
-from secondlook.download.asked import Asked
+from secondlook.download.request_facts import RequestFacts
 
 
-def request_url(request: http.Request, asked: Asked) -> str:
+def request_url(request: http.Request, asked: RequestFacts) -> str:
     """Write the URL that the origin gets, for log and page; text with code points up to 255.
 
     Where only an address was connected to (SOCKS, transparent mode), the name that the request gives (`Host`,
@@ -35,7 +35,9 @@ def request_url(request: http.Request, asked: Asked) -> str:
     return origin_text(scheme, name, request.port) + request.data.path.decode("latin-1")
 
 
-def make_context(request: http.Request, asked: Asked, client: str | None, user: str | None) -> RequestContext:
+def make_context(
+    request: http.Request, asked: RequestFacts, client: str | None, user: str | None
+) -> RequestContext:
     """Describe the circumstances of a request."""
     path = request.data.path.decode("latin-1")
     return RequestContext(
@@ -49,7 +51,7 @@ def make_context(request: http.Request, asked: Asked, client: str | None, user: 
 
 
 def subjects(
-    request: http.Request, asked: Asked, gatekeeper: Gatekeeper, sni: str | None = None
+    request: http.Request, asked: RequestFacts, gatekeeper: Gatekeeper, sni: str | None = None
 ) -> tuple[UrlSubject, ...]:
     """Make the subjects that must all pass: the URL as connected to, and under each other name given.
 

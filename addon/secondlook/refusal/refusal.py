@@ -15,8 +15,8 @@ from secondlook.agent import metrics
 from secondlook.core.neutralize import inert
 from secondlook.core.subject import RequestContext
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Verdict
-from secondlook.download.asked import Asked
 from secondlook.download.body.response_facts import NOT_MODIFIED_STATUS
+from secondlook.download.request_facts import RequestFacts
 from secondlook.refusal.block_page import BlockPage
 from secondlook.refusal.language import ENGLISH, Language
 from secondlook.refusal.wording import explanation, title
@@ -93,7 +93,7 @@ class Form(StrEnum):
     EMPTY = "empty"
 
 
-def fitting_form(asked: Asked, path: str) -> tuple[Form, str]:
+def fitting_form(asked: RequestFacts, path: str) -> tuple[Form, str]:
     """Choose the form of a refusal and its content type.
 
     `Sec-Fetch-Dest` decides where a browser sends it; else `Accept`, and for `*/*` inside a page the
@@ -129,7 +129,7 @@ class Refusals:
         self._page = page
         self._override_s = override_s
 
-    def make(self, path: str, asked: Asked, decision: Decision, context: RequestContext) -> Refusal:
+    def make(self, path: str, asked: RequestFacts, decision: Decision, context: RequestContext) -> Refusal:
         """Build the refusal of one request; `context` has its class and its URL, which is untrusted text.
 
         Never raises: what is blocked stays blocked even when its page cannot be made.
@@ -141,7 +141,7 @@ class Refusals:
             metrics.INTERNAL_ERRORS.inc()
             return Refusal(mark_headers(decision, "text/plain"), b"")
 
-    def _make(self, path: str, asked: Asked, decision: Decision, context: RequestContext) -> Refusal:
+    def _make(self, path: str, asked: RequestFacts, decision: Decision, context: RequestContext) -> Refusal:
         form, content_type = fitting_form(asked, path)
         body = b""
         url = context.url or ""

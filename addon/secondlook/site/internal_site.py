@@ -18,7 +18,7 @@ from typing import NamedTuple
 from urllib.parse import parse_qs
 
 from secondlook.core.event import Event
-from secondlook.download.asked import Asked
+from secondlook.download.request_facts import RequestFacts
 from secondlook.refusal.block_page import Pages
 from secondlook.refusal.language import Language, phrase
 from secondlook.refusal.refusal import INTERNAL_HOST, Form, Override, fitting_form, is_internal
@@ -72,7 +72,7 @@ class SiteRequest:
     method: str
     host: str
     path: str
-    asked: Asked
+    asked: RequestFacts
     origin: str | None = None
     content_type: str | None = None
 
@@ -109,7 +109,7 @@ class InternalSite:
         lasting = lasting_text(self._facts.unopened_s(client, user), language)
         return None if lasting is None else Way(f"https://{INTERNAL_HOST}/unopened/{event_id}", lasting)
 
-    def language(self, asked: Asked) -> Language:
+    def language(self, asked: RequestFacts) -> Language:
         """Choose the language in which a request is answered."""
         return self._pages.language(asked.language)
 

@@ -11,9 +11,9 @@ import logging
 
 from secondlook.agent import metrics
 from secondlook.core.verdict import Action, Decision
-from secondlook.download.asked import DICTIONARY
 from secondlook.download.body.body_type import declared
 from secondlook.download.body.ranges import may_hide_the_first
+from secondlook.download.request_facts import DICTIONARY
 from secondlook.gateway.icap.answers import answer_http, refuse, tag_fields
 from secondlook.gateway.icap.connection import IcapConnection
 from secondlook.gateway.icap.heads import Fields, HttpRequest

@@ -9,8 +9,8 @@ from typing import Final
 
 from secondlook.agent import metrics
 from secondlook.core.verdict import Action
-from secondlook.download.asked import read_asked
 from secondlook.download.body.response_facts import UNSATISFIABLE_STATUS, WHOLE_STATUS
+from secondlook.download.request_facts import read_request_facts
 from secondlook.gateway.icap import reqmod
 from secondlook.gateway.icap.answers import ask_again, refuse, tag_fields
 from secondlook.gateway.icap.connection import GoneError, IcapConnection
@@ -139,7 +139,7 @@ class IcapService:
             http.target.decode("latin-1"),
             client=client.decode("latin-1") if client else None,
             user=self._user(fields.get(b"x-authenticated-user")),
-            asked=read_asked(http.fields),
+            asked=read_request_facts(http.fields),
             gateway=gateway_name(peer, self.gate.name),
         )
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from secondlook.download.asked import Asked, read_asked
+from secondlook.download.request_facts import RequestFacts, read_request_facts
 
 
 def test_each_is_found_whatever_its_case():
@@ -17,7 +17,7 @@ def test_each_is_found_whatever_its_case():
         (b"If-Range", b'"tag"'),
         (b"Cookie", b"a=b"),
     ]
-    assert read_asked(fields) == Asked(
+    assert read_request_facts(fields) == RequestFacts(
         hosts=("example.org:8080",),
         accept="text/html",
         dest="document",
@@ -27,12 +27,12 @@ def test_each_is_found_whatever_its_case():
         range="bytes=0-1",
         if_range='"tag"',
     )
-    assert read_asked([]) == Asked()
+    assert read_request_facts([]) == RequestFacts()
 
 
 def test_of_several_the_last_counts_but_every_host_and_every_type():
     fields = [(b"Host", b"a.test"), (b"Host", b"b.test"), (b"Accept", b"text/html"), (b"accept", b"*/*")]
-    found = read_asked([*fields, (b"Referer", b"http://first/"), (b"Referer", b"http://last/")])
+    found = read_request_facts([*fields, (b"Referer", b"http://first/"), (b"Referer", b"http://last/")])
     assert (found.hosts, found.accept) == (("a.test", "b.test"), "text/html, */*")
     assert found.referrer == "http://last/"
 
@@ -41,19 +41,19 @@ def test_of_several_the_last_counts_but_every_host_and_every_type():
     ("mode", "dest"), [("navigate", "document"), ("cors", "empty"), ("no-cors", "empty")]
 )
 def test_a_page_that_a_service_worker_asks_for_is_a_page(mode, dest):
-    found = read_asked([(b"Sec-Fetch-Mode", mode.encode()), (b"Sec-Fetch-Dest", b"empty")])
+    found = read_request_facts([(b"Sec-Fetch-Mode", mode.encode()), (b"Sec-Fetch-Dest", b"empty")])
     assert (found.dest, found.mode) == (dest, mode)
 
 
 @pytest.mark.parametrize(
     ("asked", "of_page", "by_browser"),
     [
-        (Asked(), False, False),
-        (Asked(accept="text/html, */*"), False, True),
-        (Asked(dest="document"), False, True),
-        (Asked(dest="image"), True, True),
-        (Asked(dest="empty", mode="cors"), True, True),
-        (Asked(dest="empty", mode="no-cors"), False, True),
+        (RequestFacts(), False, False),
+        (RequestFacts(accept="text/html, */*"), False, True),
+        (RequestFacts(dest="document"), False, True),
+        (RequestFacts(dest="image"), True, True),
+        (RequestFacts(dest="empty", mode="cors"), True, True),
+        (RequestFacts(dest="empty", mode="no-cors"), False, True),
     ],
 )
 def test_who_saves_the_answer(asked, of_page, by_browser):

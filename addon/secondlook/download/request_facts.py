@@ -21,7 +21,7 @@ _READ_BY_SCRIPTS = frozenset({"cors", "same-origin"})
 
 
 @dataclass(slots=True)
-class Asked:
+class RequestFacts:
     """The headers of a request that matter; text is latin-1, absent ones are None."""
 
     hosts: tuple[str, ...] = ()
@@ -48,9 +48,9 @@ class Asked:
         return self.dest is not None or "text/html" in (self.accept or "")
 
 
-def read_asked(fields: Iterable[tuple[bytes, bytes]]) -> Asked:
+def read_request_facts(fields: Iterable[tuple[bytes, bytes]]) -> RequestFacts:
     """Collect the headers; of one that is there twice the last counts, of `Accept` all do."""
-    asked = Asked()
+    asked = RequestFacts()
     for raw_name, raw_value in fields:
         name = raw_name.lower()
         if name == b"host":
