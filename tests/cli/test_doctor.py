@@ -7,7 +7,7 @@ import json
 from e2e.processes import command
 from secondlook.cli.context import CommandContext
 from secondlook.cli.operation import doctor
-from secondlook.run.diagnosis.finding import Finding
+from secondlook.run.diagnosis.check_result import CheckResult
 
 
 def test_doctor_finds_trouble_and_says_what_to_do(state):
@@ -26,7 +26,7 @@ def test_doctor_shows_on_a_terminal_that_it_is_at_work(state, monkeypatch, capsy
             return True
 
     async def slowly(_settings):
-        yield Finding("disk", "problem", "full", "delete something")
+        yield CheckResult("disk", "problem", "full", "delete something")
 
     monkeypatch.setattr("secondlook.run.diagnosis.diagnosis.diagnose", slowly)
     monkeypatch.setattr("sys.stderr", terminal := Terminal())

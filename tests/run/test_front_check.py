@@ -8,15 +8,15 @@ import pytest
 from icapkit.stand import Stand
 from proxykit.gatekeeper import FakeGatekeeper
 from secondlook.run.diagnosis import front_check
-from secondlook.run.diagnosis.finding import Finding
+from secondlook.run.diagnosis.check_result import CheckResult
 from secondlook.run.diagnosis.front_check import fronts
 
 
-async def found(running: dict[str, object]) -> list[Finding]:
+async def found(running: dict[str, object]) -> list[CheckResult]:
     return [each async for each in fronts(running, 0.1)]
 
 
-async def looked(say: bytes, mode: str) -> Finding:
+async def looked(say: bytes, mode: str) -> CheckResult:
     """Look at a proxy that answers whatever it is asked with these bytes."""
 
     async def answer(reader, writer):
@@ -56,7 +56,7 @@ def test_of_what_answers_in_the_proxy_s_place_little_is_shown():
 def test_a_proxy_that_hangs(monkeypatch):
     monkeypatch.setattr(front_check, "NETWORK_TIMEOUT_S", 0.05)
 
-    async def run() -> list[Finding]:
+    async def run() -> list[CheckResult]:
         ended = asyncio.Event()
 
         async def never(_reader, writer):
@@ -95,7 +95,7 @@ def test_each_address_where_it_listens_is_asked():
     ],
 )
 def test_a_gateway_that_asks_by_icap(say, result):
-    async def run() -> list[Finding]:
+    async def run() -> list[CheckResult]:
         async def answer(reader, writer):
             assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"OPTIONS icap://127.0.0.1:")
             writer.write(say)
@@ -128,7 +128,7 @@ def test_our_own_icap_server_answers(tmp_path):
     ("say", "result"), [(b"1 OK\n", "ok"), (b"1 BH message=away\n", "problem"), (b"", "problem")]
 )
 def test_a_gateway_at_its_socket(tmp_path, say, result):
-    async def run() -> list[Finding]:
+    async def run() -> list[CheckResult]:
         async def answer(reader, writer):
             await reader.readline()
             if say is not None:

@@ -29,18 +29,18 @@ async def _examine(context: CommandContext) -> int:
         from secondlook.run.diagnosis.diagnosis import diagnose
 
     problems = 0
-    findings = diagnose(context.settings)
+    results = diagnose(context.settings)
     while True:
         with working("looking"):
-            finding = await anext(findings, None)
-        if finding is None:
+            found = await anext(results, None)
+        if found is None:
             return problems
-        problems += finding.result == "problem"
+        problems += found.result == "problem"
         if context.as_json:
-            print_json(finding)
+            print_json(found)
             continue
-        sign, tone = SIGNS[finding.result]
-        print_marked(sign, f"  {finding.check:<8}  {finding.text}", tone)
-        if finding.remedy:
-            print_line(f"                   -> {finding.remedy}")
+        sign, tone = SIGNS[found.result]
+        print_marked(sign, f"  {found.check:<8}  {found.text}", tone)
+        if found.remedy:
+            print_line(f"                   -> {found.remedy}")
         sys.stdout.flush()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from secondlook.ground.json_text import read_json
-from secondlook.run.diagnosis.finding import Finding
+from secondlook.run.diagnosis.check_result import CheckResult
 
 PROC: Final = Path("/proc")
 _HTTPS: Final = 443
@@ -59,7 +59,7 @@ def can_look() -> bool:
     return (PROC / "net/tcp").exists()
 
 
-def connections(*, ours: set[int], proc: Path = PROC, lasting_s: float = _LASTING_S) -> Iterator[Finding]:
+def connections(*, ours: set[int], proc: Path = PROC, lasting_s: float = _LASTING_S) -> Iterator[CheckResult]:
     """Find connections of now that go round the proxy; `ours` are the processes that may have such.
 
     Only a socket that is still there after `lasting_s` seconds counts: to sort the addresses of a name,
@@ -75,7 +75,7 @@ def connections(*, ours: set[int], proc: Path = PROC, lasting_s: float = _LASTIN
             yield found[inode]
 
 
-def _suspects(proc: Path, ours: set[int]) -> Iterator[tuple[str, Finding]]:
+def _suspects(proc: Path, ours: set[int]) -> Iterator[tuple[str, CheckResult]]:
     """Yield the inode of each socket that goes round the proxy, and what it is."""
     own = _sockets(proc, ours)
     for name in ("udp", "udp6", "tcp", "tcp6"):
@@ -91,7 +91,7 @@ def _suspects(proc: Path, ours: set[int]) -> Iterator[tuple[str, Finding]]:
                 yield inode, _way_round(text, _DOH_REMEDY)
 
 
-def settings_of_browsers(home: Path) -> Iterator[Finding]:
+def settings_of_browsers(home: Path) -> Iterator[CheckResult]:
     """Find browsers that are set to resolve names by a service of their own."""
     for folder in _FIREFOXES:
         for prefs in sorted((home / folder).glob("*/prefs.js")):
@@ -106,8 +106,8 @@ def settings_of_browsers(home: Path) -> Iterator[Finding]:
                 yield _way_round(f"Chromium uses DNS over HTTPS of its own ({state})", _DOH_REMEDY)
 
 
-def _way_round(text: str, remedy: str) -> Finding:
-    return Finding("bypass", "problem", text, remedy)
+def _way_round(text: str, remedy: str) -> CheckResult:
+    return CheckResult("bypass", "problem", text, remedy)
 
 
 def _table(path: Path) -> Iterator[tuple[str, ipaddress.IPv4Address | ipaddress.IPv6Address, int, str]]:

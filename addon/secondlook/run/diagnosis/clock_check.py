@@ -14,7 +14,7 @@ from secondlook.config.agent import Settings
 from secondlook.core.event import Event, EventKind
 from secondlook.ground.clock import Clock
 from secondlook.ledger.log.recorder import Recorder
-from secondlook.run.diagnosis.finding import NETWORK_TIMEOUT_S, Finding
+from secondlook.run.diagnosis.check_result import NETWORK_TIMEOUT_S, CheckResult
 
 logger = logging.getLogger(__name__)
 
@@ -25,12 +25,12 @@ _AGE = re.compile(r"[0-9]{1,9}")
 _SET_CLOCK = "set it right (timedatectl set-ntp true): certificates and expiries depend on it"
 
 
-async def clock(settings: Settings) -> Finding:
+async def clock(settings: Settings) -> CheckResult:
     """Compare the clock with our own files, then with the first remote that gives a Date header."""
     ahead = from_the_future(settings.state)
     if ahead is not None:
         text = f"the clock is at least {ahead:.0f} s behind: files of Second Look are younger than now"
-        return Finding("clock", "problem", text, _SET_CLOCK)
+        return CheckResult("clock", "problem", text, _SET_CLOCK)
     remotes = [server.url for server in settings.servers.intranet]
     if settings.servers.network is not None:
         remotes.append(settings.servers.network.url)
@@ -42,15 +42,17 @@ async def clock(settings: Settings) -> Finding:
             continue
         now = time.time()
         return compared(now - min(max(now, there[0]), there[1]), str(httpx.URL(url).host))
-    return Finding("clock", "unknown", "no remote server could be asked for the time")
+    return CheckResult("clock", "unknown", "no remote server could be asked for the time")
 
 
-def compared(off_s: float, whose: str) -> Finding:
+def compared(off_s: float, whose: str) -> CheckResult:
     """Judge a clock that is ahead of another by so much."""
     if abs(off_s) <= CLOCK_WRONG_S:
-        return Finding("clock", "ok", f"the clock agrees with {whose}")
+        return CheckResult("clock", "ok", f"the clock agrees with {whose}")
     how = "ahead of" if off_s > 0 else "behind"
-    return Finding("clock", "problem", f"the clock is {abs(off_s):.0f} s {how} that of {whose}", _SET_CLOCK)
+    return CheckResult(
+        "clock", "problem", f"the clock is {abs(off_s):.0f} s {how} that of {whose}", _SET_CLOCK
+    )
 
 
 def from_the_future(state: Path) -> float | None:

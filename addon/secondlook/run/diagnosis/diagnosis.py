@@ -22,10 +22,10 @@ from secondlook.lookup.tiered import TieredLookup
 from secondlook.run.assembly.check.naming import titles_in_force
 from secondlook.run.assembly.check.opening import open_ledger
 from secondlook.run.diagnosis import bypass
+from secondlook.run.diagnosis.check_result import NETWORK_TIMEOUT_S, CheckResult
 from secondlook.run.diagnosis.clock_check import clock, compared
 from secondlook.run.diagnosis.directory_check import directory
 from secondlook.run.diagnosis.engine_check import engines
-from secondlook.run.diagnosis.finding import NETWORK_TIMEOUT_S, Finding
 from secondlook.run.diagnosis.front_check import fronts
 from secondlook.run.diagnosis.key_check import damaged_keys, open_state
 from secondlook.run.supervisor.authority_files import AUTHORITY, whole
@@ -41,10 +41,10 @@ _PORT_REMEDIES = {
 }
 
 
-async def diagnose(settings: Settings) -> AsyncIterator[Finding]:
-    """Run every check; none changes anything. One that breaks is a finding itself, and the others are run."""
+async def diagnose(settings: Settings) -> AsyncIterator[CheckResult]:
+    """Run every check; none changes anything. One that breaks is a result itself, and the others are run."""
     running = read_run_file(settings.state)
-    before: tuple[tuple[str, Callable[[], Iterable[Finding]]], ...] = (
+    before: tuple[tuple[str, Callable[[], Iterable[CheckResult]]], ...] = (
         ("running", lambda: [_state(settings, running)]),
         ("settings", lambda: [] if running is None else [_settings(running)]),
         ("disk", lambda: [_disk(settings)]),
@@ -56,7 +56,7 @@ async def diagnose(settings: Settings) -> AsyncIterator[Finding]:
         ("state", lambda: open_state(settings.state)),
         ("ca", lambda: _authority(settings)),
     )
-    asked: tuple[tuple[str, AsyncIterator[Finding]], ...] = (
+    asked: tuple[tuple[str, AsyncIterator[CheckResult]], ...] = (
         ("proxy", fronts(running, settings.servers.budget)),
         ("server", _servers(settings, running)),
         ("engine", engines(settings, time.time())),
@@ -64,20 +64,20 @@ async def diagnose(settings: Settings) -> AsyncIterator[Finding]:
         ("clock", _clock(settings)),
     )
     for check, look in before:
-        for finding in await STATE.run(_looked, check, look):
-            yield finding
-    for check, findings in asked:
+        for found in await STATE.run(_looked, check, look):
+            yield found
+    for check, results in asked:
         try:
-            async for finding in findings:
-                yield finding
+            async for found in results:
+                yield found
         except Exception as error:  # noqa: BLE001 - whatever it is, the other checks go on
             yield _broken(check, error)
-    for finding in await STATE.run(_looked, "bypass", lambda: _bypasses(running)):
-        yield finding
+    for found in await STATE.run(_looked, "bypass", lambda: _bypasses(running)):
+        yield found
 
 
-def _looked(check: str, look: Callable[[], Iterable[Finding]]) -> list[Finding]:
-    found: list[Finding] = []
+def _looked(check: str, look: Callable[[], Iterable[CheckResult]]) -> list[CheckResult]:
+    found: list[CheckResult] = []
     try:
         found.extend(look())
     except Exception as error:  # noqa: BLE001 - whatever it is, the other checks go on
@@ -85,41 +85,43 @@ def _looked(check: str, look: Callable[[], Iterable[Finding]]) -> list[Finding]:
     return found
 
 
-def _broken(check: str, error: Exception) -> Finding:
+def _broken(check: str, error: Exception) -> CheckResult:
     """Report that a check could not be made: what kept it from that is most likely what is wrong."""
     remedy = "see to it that this user can use what is named there, then look again"
-    return Finding(
+    return CheckResult(
         check, "problem", f"this cannot be looked at: {str(error) or type(error).__name__}", remedy
     )
 
 
-async def _directory(settings: Settings) -> AsyncIterator[Finding]:
+async def _directory(settings: Settings) -> AsyncIterator[CheckResult]:
     if settings.clients is not None and settings.clients.ldap is not None:
         yield await directory(settings.clients.ldap)
 
 
-async def _clock(settings: Settings) -> AsyncIterator[Finding]:
+async def _clock(settings: Settings) -> AsyncIterator[CheckResult]:
     yield await clock(settings)
 
 
-def _state(settings: Settings, running: dict[str, Any] | None) -> Finding:
+def _state(settings: Settings, running: dict[str, Any] | None) -> CheckResult:
     if running is not None:
-        return Finding("running", "ok", f"the proxy runs on {settings.state} (process {running['pid']})")
+        return CheckResult("running", "ok", f"the proxy runs on {settings.state} (process {running['pid']})")
     text = f"no proxy runs on {settings.state}"
-    return Finding("running", "problem", text, f"start it with `{typed('run')}`")
+    return CheckResult("running", "problem", text, f"start it with `{typed('run')}`")
 
 
-def _settings(running: dict[str, Any]) -> Finding:
+def _settings(running: dict[str, Any]) -> CheckResult:
     file = running["invocation"]["config"]
     if changed_since_read(running):
         remedy = f"`{typed('reload')}` reads it again, and refuses it with the reason where it has a fault"
         why = running["settings"]["refused"]
         refused = f"; the last time it was refused: {why}" if why else ""
-        return Finding("settings", "problem", f"{file} has changed since the proxy read it{refused}", remedy)
-    return Finding("settings", "ok", f"the proxy works by {file or 'the defaults'}")
+        return CheckResult(
+            "settings", "problem", f"{file} has changed since the proxy read it{refused}", remedy
+        )
+    return CheckResult("settings", "ok", f"the proxy works by {file or 'the defaults'}")
 
 
-def _disk(settings: Settings) -> Finding:
+def _disk(settings: Settings) -> CheckResult:
     folder = settings.state
     while not folder.exists():
         folder = folder.parent
@@ -127,14 +129,14 @@ def _disk(settings: Settings) -> Finding:
     facts = f"{free / (1 << 30):.1f} GiB free for {settings.state}"
     if not os.access(folder, os.W_OK | os.X_OK):
         remedy = "give this user the folder, or choose another with `--state`: nothing can be stored there"
-        return Finding("disk", "problem", f"{folder} cannot be written", remedy)
+        return CheckResult("disk", "problem", f"{folder} cannot be written", remedy)
     if free < LOW_DISK_BYTES:
         remedy = "free some space: without it flags cannot be stored, and their requests are refused"
-        return Finding("disk", "problem", facts, remedy)
-    return Finding("disk", "ok", facts)
+        return CheckResult("disk", "problem", facts, remedy)
+    return CheckResult("disk", "ok", facts)
 
 
-def _ports(settings: Settings) -> Iterator[Finding]:
+def _ports(settings: Settings) -> Iterator[CheckResult]:
     addresses = [("listen", address) for address in settings.listen]
     if settings.review.enabled:
         addresses.append(("review.listen", settings.review.listen))
@@ -149,16 +151,16 @@ def _ports(settings: Settings) -> Iterator[Finding]:
             number = error.errno or errno.EADDRNOTAVAIL
             remedy = _PORT_REMEDIES.get(number, "see whether this machine has that address")
             text = f"{address} cannot be listened on: {os.strerror(number)}"
-            yield Finding("port", "problem", text, f"{remedy}, or set `{key}` to another")
+            yield CheckResult("port", "problem", text, f"{remedy}, or set `{key}` to another")
         else:
-            yield Finding("port", "ok", f"{address} is free")
+            yield CheckResult("port", "ok", f"{address} is free")
 
 
-def _ledger(settings: Settings) -> Iterator[Finding]:
+def _ledger(settings: Settings) -> Iterator[CheckResult]:
     own = settings.ledger.url == "default"
     where = settings.state / LEDGER_FILE if own else "the ledger"
     if own and not (settings.state / LEDGER_FILE).exists():
-        yield Finding("ledger", "ok", "there is no ledger yet; it is made at the first start")
+        yield CheckResult("ledger", "ok", "there is no ledger yet; it is made at the first start")
         return
     mend = "start the proxy: it sets the damaged file aside and carries over what can still be read"
     try:
@@ -169,17 +171,17 @@ def _ledger(settings: Settings) -> Iterator[Finding]:
         reach = (
             "see whether `ledger.url` is right and its database runs, as primary; meanwhile the proxy goes on"
         )
-        yield Finding("ledger", "problem", str(error), mend if own else reach)
+        yield CheckResult("ledger", "problem", str(error), mend if own else reach)
         return
     if not faults:
-        yield Finding("ledger", "ok", f"{where} is in order")
+        yield CheckResult("ledger", "ok", f"{where} is in order")
     else:
-        yield Finding("ledger", "problem", f"{where} is damaged: {faults[0]}", mend)
+        yield CheckResult("ledger", "problem", f"{where} is damaged: {faults[0]}", mend)
     if ahead_s is not None:
         yield compared(ahead_s, "the database")
 
 
-def _pattern(settings: Settings) -> Finding:
+def _pattern(settings: Settings) -> CheckResult:
     now = time.time()
     try:
         found = change.status(
@@ -187,28 +189,32 @@ def _pattern(settings: Settings) -> Finding:
         )
         faults = change.verify(settings.state)
     except PatternError as error:
-        return Finding("pattern", "problem", str(error), f"fetch it anew with `{typed('pattern update')}`")
+        return CheckResult(
+            "pattern", "problem", str(error), f"fetch it anew with `{typed('pattern update')}`"
+        )
     update = f"`{typed('pattern update')}`"
     if faults:
         damaged, why = next(iter(faults.items()))
-        return Finding("pattern", "problem", f"{damaged.name}: {why}", f"fetch it anew with {update}")
+        return CheckResult("pattern", "problem", f"{damaged.name}: {why}", f"fetch it anew with {update}")
     if not found.lists:
-        return Finding("pattern", "problem", "there are no lists yet", f"start the proxy, or run {update}")
+        return CheckResult(
+            "pattern", "problem", "there are no lists yet", f"start the proxy, or run {update}"
+        )
     age = max(each.age_s for each in found.lists)
     if age > settings.pattern.stale_after:
         text = f"the lists were last confirmed {age / 3600:.1f} h ago"
         remedy = f"see whether their servers are reachable (below), then {update}"
-        return Finding("pattern", "problem", text, remedy)
+        return CheckResult("pattern", "problem", text, remedy)
     facts = (
         f"{found.entries:,} entries, generation {found.generation or 'unnumbered'}, confirmed {age:.0f} s ago"
     )
     if found.alerts:
         remedy = f"see `{typed('pattern status')}`"
-        return Finding("pattern", "problem", f"{facts}; {found.alerts[0]}", remedy)
-    return Finding("pattern", "ok", facts)
+        return CheckResult("pattern", "problem", f"{facts}; {found.alerts[0]}", remedy)
+    return CheckResult("pattern", "ok", facts)
 
 
-def _feeds(settings: Settings) -> Iterator[Finding]:
+def _feeds(settings: Settings) -> Iterator[CheckResult]:
     if not settings.servers.embedded.enabled:
         return
     from secondlook.server.feeds.feed_state import read_state  # noqa: PLC0415 - slow, and only needed here
@@ -221,7 +227,7 @@ def _feeds(settings: Settings) -> Iterator[Finding]:
     folder = settings.state / SERVER_FOLDER
     yield from _damaged_store(folder)
     for alert in feed_alerts(folder, named=bool(settings.feeds), others=others, now=time.time()):
-        yield Finding(
+        yield CheckResult(
             "feed", "problem", alert, "see `feeds` of the settings; the page of lists shows each of them"
         )
     for held in read_held_back(settings.state / SERVER_FOLDER) or ():
@@ -230,7 +236,7 @@ def _feeds(settings: Settings) -> Iterator[Finding]:
                 "see whether its publisher was taken over; what is meant is taken with `insist: true` of the "
                 f"feed, or by `{typed('server add')}`"
             )
-            yield Finding("guard", "problem", held.summary(), remedy)
+            yield CheckResult("guard", "problem", held.summary(), remedy)
     for feed in settings.feeds:
         if feed.builtin is not None or not feed.enabled:
             continue
@@ -244,10 +250,10 @@ def _feeds(settings: Settings) -> Iterator[Finding]:
         remedy = (
             "see whether this machine reaches its address (`upstream_proxy`?); it is tried again by itself"
         )
-        yield Finding("feed", "problem", f"the feed {feed.name} {since}: {state.error}", remedy + kept)
+        yield CheckResult("feed", "problem", f"the feed {feed.name} {since}: {state.error}", remedy + kept)
 
 
-def _damaged_store(folder: Path) -> Iterator[Finding]:
+def _damaged_store(folder: Path) -> Iterator[CheckResult]:
     from secondlook.server.store.manual_entries import read_manual  # noqa: PLC0415 - slow
     from secondlook.server.store.store import ServerStore  # noqa: PLC0415
 
@@ -259,45 +265,45 @@ def _damaged_store(folder: Path) -> Iterator[Finding]:
     except PatternError as error:
         fault, _, remedy = str(error).partition("; ")
         text = f"{fault}: nothing new is published"
-        yield Finding("feed", "problem", text, remedy or "put the file back from a backup, or remove it")
+        yield CheckResult("feed", "problem", text, remedy or "put the file back from a backup, or remove it")
 
 
-def _authority(settings: Settings) -> Iterator[Finding]:
+def _authority(settings: Settings) -> Iterator[CheckResult]:
     if settings.proxies:  # of others their gateway has its own
         yield _own_authority(settings)
 
 
-def _own_authority(settings: Settings) -> Finding:
+def _own_authority(settings: Settings) -> CheckResult:
     certificate = settings.authority
     if not certificate.exists():
-        return Finding(
+        return CheckResult(
             "ca", "unknown", "there is no certificate authority yet; it is made at the first start"
         )
     if not whole(certificate.parent):
         text = f"{certificate} is damaged: no browser can be given the certificate"
         remedy = f"start the proxy again, which writes it anew from {AUTHORITY} beside it"
-        return Finding("ca", "problem", text, remedy)
+        return CheckResult("ca", "problem", text, remedy)
     ends_at = _authority_ends(certificate.parent / AUTHORITY)
     if ends_at is not None and ends_at - time.time() < ENDS_SOON_S:
         text = f"the authority's certificate ends on {time.strftime('%Y-%m-%d', time.gmtime(ends_at))}"
         remedy = (
             f"make another before that with `{typed('setup ca --renew')}`, or import the company's next one"
         )
-        return Finding("ca", "problem", text, remedy)
+        return CheckResult("ca", "problem", text, remedy)
     openssl = shutil.which("openssl")
     if openssl is None:
-        return Finding(
+        return CheckResult(
             "ca", "unknown", "whether the system trusts the CA is not known: openssl is not installed"
         )
     try:
         trusted = _system_trusts(openssl, certificate)
     except subprocess.TimeoutExpired:
-        return Finding("ca", "unknown", f"whether the system trusts the CA is not known: {openssl} hangs")
+        return CheckResult("ca", "unknown", f"whether the system trusts the CA is not known: {openssl} hangs")
     if trusted:
-        return Finding("ca", "ok", "the system trusts the CA")
+        return CheckResult("ca", "ok", "the system trusts the CA")
     text = "the system does not trust the CA: browsers will warn on every https page"
     remedy = f"trust it with `{typed('setup ca on')}`, or for one browser with `{typed('setup browser')}`"
-    return Finding("ca", "problem", text, remedy)
+    return CheckResult("ca", "problem", text, remedy)
 
 
 def _authority_ends(own: Path) -> float | None:
@@ -318,7 +324,7 @@ def _system_trusts(openssl: str, certificate: Path) -> bool:
     return done.returncode == 0
 
 
-def _bypasses(running: dict[str, Any] | None) -> Iterator[Finding]:
+def _bypasses(running: dict[str, Any] | None) -> Iterator[CheckResult]:
     """Look for browsers that go round the proxy: connections of now, and settings that lead there."""
     ours = set()
     if running is not None:
@@ -330,10 +336,10 @@ def _bypasses(running: dict[str, Any] | None) -> Iterator[Finding]:
             "nothing here goes round the proxy by QUIC or DNS over HTTPS right now; "
             "whether one browser does is shown by http://secondlook.internal/filtered in it"
         )
-        yield Finding("bypass", "ok" if bypass.can_look() else "unknown", text)
+        yield CheckResult("bypass", "ok" if bypass.can_look() else "unknown", text)
 
 
-async def _servers(settings: Settings, running: dict[str, Any] | None) -> AsyncIterator[Finding]:
+async def _servers(settings: Settings, running: dict[str, Any] | None) -> AsyncIterator[CheckResult]:
     embedded = str(running["server"]) if running and running["server"] else None
     lookup = TieredLookup(settings.servers, upstream_proxy=settings.upstream_proxy)
     try:
@@ -345,22 +351,22 @@ async def _servers(settings: Settings, running: dict[str, Any] | None) -> AsyncI
                 yield await _server(client, f"{client.name} ({tier.value})")
         if settings.servers.intranet:
             here = "on" if lookup.on_intranet else "away from"
-            yield Finding("location", "ok", f"this machine is {here} the intranet")
+            yield CheckResult("location", "ok", f"this machine is {here} the intranet")
     finally:
         await lookup.aclose()
 
 
-async def _server(client: ServerClient, name: str) -> Finding:
+async def _server(client: ServerClient, name: str) -> CheckResult:
     try:
         health = await client.health(timeout_s=NETWORK_TIMEOUT_S)
-    except Exception as error:  # noqa: BLE001 - whatever keeps it from answering is the finding
+    except Exception as error:  # noqa: BLE001 - whatever keeps it from answering is the result
         remedy = "see whether it runs and whether its address and certificate are right"
-        return Finding("server", "problem", f"{name} cannot be reached: {error}", remedy)
+        return CheckResult("server", "problem", f"{name} cannot be reached: {error}", remedy)
     if health.generation is None:
         remedy = "import lists there and publish them"
-        return Finding("server", "problem", f"{name} answers, but has nothing to serve", remedy)
+        return CheckResult("server", "problem", f"{name} answers, but has nothing to serve", remedy)
     serves = f"{name} serves generation {health.generation}"
     if health.trouble is not None:
         remedy = "its `server status` shows more"
-        return Finding("server", "problem", f"{serves}: {health.trouble}", remedy)
-    return Finding("server", "ok", serves)
+        return CheckResult("server", "problem", f"{serves}: {health.trouble}", remedy)
+    return CheckResult("server", "ok", serves)

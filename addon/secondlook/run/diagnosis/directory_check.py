@@ -4,7 +4,7 @@ import secrets
 
 from secondlook.config.ldap import LdapSettings
 from secondlook.proxy.access.ldap import DirectoryError, Ldap
-from secondlook.run.diagnosis.finding import Finding
+from secondlook.run.diagnosis.check_result import CheckResult
 
 _REMEDY = (
     "see whether it runs, this machine reaches it, and `clients.ldap` has its address, certificate (`ca`), "
@@ -12,17 +12,17 @@ _REMEDY = (
 )
 
 
-async def directory(settings: LdapSettings) -> Finding:
+async def directory(settings: LdapSettings) -> CheckResult:
     """Ask for somebody who is not there, the way that users are asked for."""
     try:
         there = await Ldap(settings).holds(f"secondlook-doctor-{secrets.token_hex(8)}", secrets.token_hex(16))
     except (DirectoryError, OSError) as error:  # OSError: `ca` cannot be read
-        return Finding("directory", "problem", f"the directory gives no answer: {error}", _REMEDY)
+        return CheckResult("directory", "problem", f"the directory gives no answer: {error}", _REMEDY)
     if there:
-        return Finding(
+        return CheckResult(
             "directory",
             "problem",
             f"{settings.uri} lets a name in that nobody has, by a password made up just now",
             "take `clients.ldap` out until it does not: everybody could sign in",
         )
-    return Finding("directory", "ok", f"{settings.uri} answers about users")
+    return CheckResult("directory", "ok", f"{settings.uri} answers about users")

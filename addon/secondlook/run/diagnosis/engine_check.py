@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from secondlook.config.agent import Settings
 from secondlook.config.extra import has
 from secondlook.ground.lanes import STATE
-from secondlook.run.diagnosis.finding import Finding
+from secondlook.run.diagnosis.check_result import CheckResult
 from secondlook.scan.clamd import Clamd
 from secondlook.scan.clamd_wire import ClamdError
 from secondlook.scan.rule_keeper import refused
@@ -16,7 +16,7 @@ OLD_SIGNATURES_S = 7 * 86_400.0
 _DAY_S = 86_400.0
 
 
-async def engines(settings: Settings, now: float) -> AsyncIterator[Finding]:
+async def engines(settings: Settings, now: float) -> AsyncIterator[CheckResult]:
     """Ask each engine that the settings name; one that would look unasked is named where it is missing."""
     if not has("yara"):
         yield _found("yara", "not installed (the extra `yara`): its rules look into no file")
@@ -26,7 +26,7 @@ async def engines(settings: Settings, now: float) -> AsyncIterator[Finding]:
         yield await _clamd(Clamd(settings.scan.clamd), now)
 
 
-def _rules(settings: Settings) -> Finding:
+def _rules(settings: Settings) -> CheckResult:
     error = refused(settings.state)
     rules = RulesInForce(settings.state).current
     if error is not None:
@@ -40,7 +40,7 @@ def _rules(settings: Settings) -> Finding:
     return _found("yara", f"{rules.count} rules in force")
 
 
-async def _clamd(clamd: Clamd, now: float) -> Finding:
+async def _clamd(clamd: Clamd, now: float) -> CheckResult:
     try:
         version = await clamd.ask_version()
     except ClamdError as error:
@@ -58,6 +58,6 @@ async def _clamd(clamd: Clamd, now: float) -> Finding:
     return _found("clamd", version.text)
 
 
-def _found(engine: str, text: str, remedy: str | None = None) -> Finding:
+def _found(engine: str, text: str, remedy: str | None = None) -> CheckResult:
     """How one engine is; `remedy` is what to do about its trouble, None where there is none."""
-    return Finding(f"engine {engine}", "ok" if remedy is None else "problem", text, remedy)
+    return CheckResult(f"engine {engine}", "ok" if remedy is None else "problem", text, remedy)

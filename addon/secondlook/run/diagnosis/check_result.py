@@ -7,7 +7,7 @@ NETWORK_TIMEOUT_S = 5.0  # for an answer from anybody who is asked
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """What one check found: `ok`, `problem` (with what to do), or `unknown` when it could not look."""
 
     check: str
