@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import typer
 
 from secondlook.cli.caller import CALLER, typed
-from secondlook.cli.finding import find_config
+from secondlook.cli.installation import find_config
 from secondlook.cli.options import ConfigOption, JsonOption, StateOption, UtcOption, enterable_state
 from secondlook.cli.output import fail, print_result
 from secondlook.ground.files import give_to_owner

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from secondlook.cli.finding import find_config, plainly_stated
+from secondlook.cli.installation import find_config, plainly_stated
 from secondlook.core.neutralize import inert
 from secondlook.ground.program_name import program_name
 from secondlook.run.supervisor.command_socket import Conversation, program_mark

@@ -10,7 +10,7 @@ import typer
 from secondlook.cli.backup.passphrase import PassphraseOption, read_passphrase
 from secondlook.cli.caller import typed
 from secondlook.cli.context import CommandContext, with_context
-from secondlook.cli.finding import find_config
+from secondlook.cli.installation import find_config
 from secondlook.cli.options import flag
 
 app = typer.Typer(add_completion=False)

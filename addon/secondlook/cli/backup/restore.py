@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from secondlook.cli.backup.passphrase import PassphraseOption, read_passphrase
-from secondlook.cli.finding import CONFIG_NAME, find_config
+from secondlook.cli.installation import CONFIG_NAME, find_config
 from secondlook.cli.options import ConfigOption, JsonOption, StateOption, flag
 from secondlook.cli.output import print_facts, print_json, print_line
 

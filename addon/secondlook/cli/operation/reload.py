@@ -10,7 +10,7 @@ import typer
 
 from secondlook.cli.caller import typed
 from secondlook.cli.context import KnownContext
-from secondlook.cli.finding import find_config, plainly_stated
+from secondlook.cli.installation import find_config, plainly_stated
 from secondlook.cli.options import ConfigOption, JsonOption, StateOption, enterable_state
 from secondlook.cli.output import fail, print_result, working
 from secondlook.run.supervisor.plan import Invocation

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from secondlook.cli.caller import typed
-from secondlook.cli.finding import find_config
+from secondlook.cli.installation import find_config
 from secondlook.cli.options import ConfigOption, StateOption, Text, Texts, option, writable_state
 from secondlook.cli.output import fail
 from secondlook.run.supervisor.plan import Invocation, write_plan

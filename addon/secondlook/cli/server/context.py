@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from secondlook.cli.context import CommandContext, Context, called_with, leave_to_owner
-from secondlook.cli.finding import CONFIG_NAME
+from secondlook.cli.installation import CONFIG_NAME
 from secondlook.cli.options import UnusableStateError, enterable_state
 from secondlook.cli.output import fail
 from secondlook.core.lists.name import RISKS, list_name

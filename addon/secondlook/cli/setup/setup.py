@@ -12,7 +12,7 @@ import typer
 from secondlook.cli.caller import typed
 from secondlook.cli.completion import completed
 from secondlook.cli.context import CommandContext, Context, when_bare, with_context
-from secondlook.cli.finding import CONFIG_NAME, PACKAGE
+from secondlook.cli.installation import CONFIG_NAME, PACKAGE
 from secondlook.cli.options import JsonOption, Text, Texts, flag, option, writable_state
 from secondlook.cli.output import fail, print_facts, print_json, print_line
 from secondlook.cli.setup.squid import squid

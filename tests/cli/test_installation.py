@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from secondlook.cli import finding
-from secondlook.cli.finding import find_config, plainly_stated
+from secondlook.cli import installation
+from secondlook.cli.installation import find_config, plainly_stated
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_the_configuration_here_comes_before_the_users_the_systems_and_the_shipp
     shipped, state = find_config(None)
     assert shipped is None or shipped.parent.name == "shipped"
     assert state == tmp_path / "states" / "secondlook"
-    monkeypatch.setattr(finding, "SYSTEM_CONFIG", tmp_path / "system.yaml")
+    monkeypatch.setattr(installation, "SYSTEM_CONFIG", tmp_path / "system.yaml")
     assert find_config(None) == (shipped, state)
     (tmp_path / "system.yaml").touch()
     assert find_config(None) == (tmp_path / "system.yaml", None)
