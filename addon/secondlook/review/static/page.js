@@ -3,10 +3,10 @@
 "use strict";
 
 const dateTime = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
-const shortTime = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "numeric", minute: "2-digit" });
+const shortTime = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit" });
 // Of a moment on an axis: what the range of time leaves open; of one that is kept as evidence: all, with its zone.
 const forms = {
-  time: new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" }),
+  time: new Intl.DateTimeFormat(undefined, { timeStyle: "short" }),
   day: new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" }),
   whole: new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" }),
 };
