@@ -7,8 +7,7 @@ import pytest
 
 from review.stage import csrf, keep, make_event
 from secondlook.core.event import EventKind
-from secondlook.review.operations import acknowledged
-from secondlook.review.operations import late as late_verdicts
+from secondlook.review.operations import acknowledged, late_verdicts
 
 
 def test_late_verdicts_and_closings_are_told_and_noted(client, ledger):

@@ -18,7 +18,7 @@ from secondlook.ledger.log.shape import passage_json, quarantine_json, queue_jso
 from secondlook.review import words
 from secondlook.review.operations import clients, first_steps, overview, statistics
 from secondlook.review.operations.acknowledged import Acknowledged
-from secondlook.review.operations.late import LateVerdicts
+from secondlook.review.operations.late_verdicts import LateVerdicts
 from secondlook.review.operations.log_operations import LogOperations
 from secondlook.review.operations.refused import Missing, Refused, named_client
 from secondlook.review.operations.rule_operations import RuleOperations

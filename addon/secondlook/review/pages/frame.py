@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from secondlook.core.display import as_sentence
-from secondlook.review.operations.late import strip
+from secondlook.review.operations.late_verdicts import strip
 from secondlook.review.operations.operations import Operations
 from secondlook.review.pages.render import NO_FAULTS, PAGES, page, query_string
 

@@ -7,7 +7,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from secondlook.review import words
-from secondlook.review.operations.late import named
+from secondlook.review.operations.late_verdicts import named
 from secondlook.review.operations.refused import Refused
 from secondlook.review.operations.statistics import USUAL
 from secondlook.review.pages.chart import chart

@@ -2,7 +2,7 @@
 
 import pytest
 
-from secondlook.review.operations.late import MOST, named, strip
+from secondlook.review.operations.late_verdicts import MOST, named, strip
 
 
 def late(*names, time="2026-01-31T12:00:00.000Z"):
