@@ -183,7 +183,7 @@ class GatedHttpLayer(HttpLayer):
             return
         yield from self.event_to_child(side, event)
         if peer.state is ConnectionState.CLOSED and self.context.client.state is not ConnectionState.CLOSED:
-            self._forget(peer)  # else all is taken apart together (`parting.py`)
+            self._forget(peer)  # else all is taken apart together (`teardown.py`)
 
     def register_connection(self, command: RegisterHttpConnection) -> Commands:
         """Note that an origin is connected to, or cannot be: the next request may try again."""

@@ -39,11 +39,11 @@ from secondlook.core.neutralize import inert
 from secondlook.download.body.response_facts import has_body
 from secondlook.proxy.mitm.edge import Edge
 from secondlook.proxy.mitm.handling import Commands
-from secondlook.proxy.mitm.parting import part_with
 from secondlook.proxy.mitm.streams.early_stream import SWITCHING_PROTOCOLS, EarlyStream
 from secondlook.proxy.mitm.streams.request_stream import Origins
 from secondlook.proxy.mitm.streams.stream_events import InterimResponse, StopUpload
 from secondlook.proxy.mitm.streams.websocket import WebSocketRelay
+from secondlook.proxy.mitm.teardown import part_with
 from secondlook.proxy.mitm.tls.tunnel import RawTunnel, own_tunnel
 from secondlook.proxy.mitm.unreachable import UNREADABLE
 from secondlook.refusal.refusal import INTERNAL_HOST, passed_fields

@@ -33,7 +33,7 @@ from mitmproxy.proxy.server import ConnectionIO
 
 from secondlook.proxy.mitm.hook_table import HookTable
 from secondlook.proxy.mitm.http.http1_origin import BROKEN
-from secondlook.proxy.mitm.parting import dissolve
+from secondlook.proxy.mitm.teardown import dissolve
 from secondlook.proxy.mitm.transport.transport_reader import Inlet
 
 EARLY_MAX_BYTES = 1 << 20  # that a client may send while what it sends waits for a hook, or for its origin
