@@ -31,12 +31,12 @@ from mitmproxy.proxy.layers.tls import ClientTLSLayer
 from mitmproxy.proxy.mode_specs import UpstreamMode
 
 from secondlook.proxy.mitm.edge import Edge
-from secondlook.proxy.mitm.forking import SettledOptions, adopt, fork
 from secondlook.proxy.mitm.handling import Commands
 from secondlook.proxy.mitm.http.http1 import Http1ClientSide
 from secondlook.proxy.mitm.http.http1_origin import Http1OriginSide
 from secondlook.proxy.mitm.http.http2 import Acknowledge, Http2ClientSide, Upload
 from secondlook.proxy.mitm.http.http2_origin import UNSENT_MAX_BYTES, Http2OriginSide
+from secondlook.proxy.mitm.stream_contexts import SettledOptions, adopt, fork
 from secondlook.proxy.mitm.streams.gated_stream import GatedStream
 from secondlook.proxy.mitm.streams.response_stream import ResponseStream
 from secondlook.proxy.mitm.tls.recognizer import Recognizer

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 from mitmproxy.proxy import layer
 
 from proxykit.sides import around
-from secondlook.proxy.mitm.forking import SettledOptions, fork
+from secondlook.proxy.mitm.stream_contexts import SettledOptions, fork
 
 
 def test_a_fork_has_the_same_ends_and_layers_of_its_own():
