@@ -30,8 +30,8 @@ from mitmproxy.proxy.layers.tcp import TCPLayer
 from mitmproxy.proxy.layers.tls import ClientTLSLayer
 from mitmproxy.proxy.mode_specs import UpstreamMode
 
+from secondlook.proxy.mitm.commands import Commands
 from secondlook.proxy.mitm.edge import Edge
-from secondlook.proxy.mitm.handling import Commands
 from secondlook.proxy.mitm.http.http1 import Http1ClientSide
 from secondlook.proxy.mitm.http.http1_origin import Http1OriginSide
 from secondlook.proxy.mitm.http.http2 import Acknowledge, Http2ClientSide, Upload

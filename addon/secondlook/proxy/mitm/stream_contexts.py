@@ -11,7 +11,7 @@ from mitmproxy.proxy.layers.http import HttpClient, RegisterHttpConnection
 from mitmproxy.proxy.layers.http._base import HttpConnection
 from mitmproxy.proxy.layers.tls import ServerTLSLayer
 
-from secondlook.proxy.mitm.handling import Commands
+from secondlook.proxy.mitm.commands import Commands
 from secondlook.proxy.mitm.tls.tls_layers import OriginTls
 
 type OriginSide = Callable[[Context], HttpConnection]

@@ -38,7 +38,7 @@ from mitmproxy.proxy.layers.http._http1 import Http1Connection, Http1Server
 from mitmproxy.utils import human
 
 from secondlook.config.traffic import TrafficLimitsSettings
-from secondlook.proxy.mitm.handling import Commands
+from secondlook.proxy.mitm.commands import Commands
 from secondlook.proxy.mitm.http.chunks import ChunkReader
 from secondlook.proxy.mitm.http.framing import REQUEST_TIMEOUT, SWITCHING_PROTOCOLS, HeadError
 from secondlook.proxy.mitm.http.head import glance, read_request, write_response

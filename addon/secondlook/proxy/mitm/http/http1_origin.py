@@ -24,7 +24,7 @@ from mitmproxy.proxy.layers.http._events import (
 )
 from mitmproxy.proxy.layers.http._http1 import Http1Client
 
-from secondlook.proxy.mitm.handling import Commands
+from secondlook.proxy.mitm.commands import Commands
 from secondlook.proxy.mitm.http.framing import SWITCHING_PROTOCOLS, HeadError
 from secondlook.proxy.mitm.http.head import host_of, read_response, write_request
 from secondlook.proxy.mitm.http.http1 import AHEAD_MAX_BYTES, FINAL, Side

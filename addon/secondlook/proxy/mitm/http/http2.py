@@ -32,7 +32,7 @@ from mitmproxy.proxy.layers.http._http2 import Http2Connection as MitmHttp2Conne
 from mitmproxy.proxy.layers.http._http2 import Http2Server, StreamState
 
 from secondlook.config.traffic import TrafficLimitsSettings
-from secondlook.proxy.mitm.handling import Commands
+from secondlook.proxy.mitm.commands import Commands
 from secondlook.proxy.mitm.http.head import as_headers
 from secondlook.proxy.mitm.http.http2_connection import HeadTooLarge, Http2Connection, StreamFailed
 from secondlook.proxy.mitm.http.http2_head import split_authority

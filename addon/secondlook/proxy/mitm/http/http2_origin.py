@@ -24,7 +24,7 @@ from mitmproxy.proxy.layers.http._events import (
 from mitmproxy.proxy.layers.http._http2 import Http2Client, StreamState
 
 from secondlook.config.traffic import TrafficLimitsSettings
-from secondlook.proxy.mitm.handling import Commands
+from secondlook.proxy.mitm.commands import Commands
 from secondlook.proxy.mitm.http.head import named
 from secondlook.proxy.mitm.http.http2 import Acknowledge, Side, Streams
 from secondlook.proxy.mitm.http.http2_connection import StreamFailed

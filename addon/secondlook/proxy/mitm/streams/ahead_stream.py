@@ -11,7 +11,7 @@ from mitmproxy.proxy.layers.http._events import (
 from secondlook.download.exchange import release_lead
 from secondlook.download.gate.trickle import EVERY_S
 from secondlook.proxy.ahead import Ahead
-from secondlook.proxy.mitm.handling import Commands
+from secondlook.proxy.mitm.commands import Commands
 from secondlook.proxy.mitm.streams.body_hooks import SecondlookLookHook
 from secondlook.proxy.mitm.streams.proved_stream import ProvedStream
 

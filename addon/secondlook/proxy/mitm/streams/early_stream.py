@@ -21,7 +21,7 @@ from mitmproxy.proxy.layers.http._events import (
     ResponseProtocolError,
 )
 
-from secondlook.proxy.mitm.handling import Commands
+from secondlook.proxy.mitm.commands import Commands
 from secondlook.proxy.mitm.streams.request_stream import Origins, RequestStream
 from secondlook.proxy.mitm.streams.stream_events import StopUpload
 

@@ -34,8 +34,8 @@ from secondlook.download.gate.gate_state import Fate
 from secondlook.download.gate.spool import PIECE_BYTES
 from secondlook.download.judging import fail
 from secondlook.proxy.flow_state import state_of
+from secondlook.proxy.mitm.commands import Commands
 from secondlook.proxy.mitm.edge import Edge
-from secondlook.proxy.mitm.handling import Commands
 from secondlook.proxy.mitm.streams.ahead_stream import AheadStream
 from secondlook.proxy.mitm.streams.body_hooks import (
     SecondlookCutHook,

@@ -3,7 +3,7 @@
 from mitmproxy.proxy import commands, events
 
 from secondlook.download.gate.trickle import EVERY_S
-from secondlook.proxy.mitm.handling import Commands
+from secondlook.proxy.mitm.commands import Commands
 from secondlook.proxy.mitm.streams.body_hooks import SecondlookBodyHook, SecondlookTrickleHook
 from secondlook.proxy.mitm.streams.response_stream import ResponseStream
 

@@ -3,7 +3,7 @@
 from mitmproxy.proxy import events
 from mitmproxy.proxy.layers.http._events import ResponseData, ResponseEndOfMessage
 
-from secondlook.proxy.mitm.handling import Commands
+from secondlook.proxy.mitm.commands import Commands
 from secondlook.proxy.mitm.streams.body_hooks import SecondlookForgetHook
 from secondlook.proxy.mitm.streams.patient_stream import PatientStream
 

@@ -21,7 +21,7 @@ from mitmproxy.proxy.layers.http._events import (
     ResponseProtocolError,
 )
 
-from secondlook.proxy.mitm.handling import Commands
+from secondlook.proxy.mitm.commands import Commands
 from secondlook.proxy.mitm.streams.stream_events import GOING_AWAY, Unanswered, Unprocessed
 from secondlook.proxy.mitm.unreachable import FAILURES, ORIGIN_FAILED
 

@@ -27,8 +27,8 @@ from secondlook.download.body.response_facts import WHOLE_STATUS
 from secondlook.download.body.slicing import Slice
 from secondlook.download.exchange import Body, release_lead
 from secondlook.proxy.flow_state import FlowState, state_of
+from secondlook.proxy.mitm.commands import Commands
 from secondlook.proxy.mitm.edge import Edge
-from secondlook.proxy.mitm.handling import Commands
 from secondlook.proxy.mitm.streams.body_hooks import SecondlookRangeHook, SecondlookSettleHook
 from secondlook.proxy.mitm.streams.request_stream import Origins
 from secondlook.proxy.mitm.streams.stream import AnsweringStream

@@ -37,8 +37,8 @@ from mitmproxy.proxy.layers.http._hooks import (
 
 from secondlook.core.neutralize import inert
 from secondlook.download.body.response_facts import has_body
+from secondlook.proxy.mitm.commands import Commands
 from secondlook.proxy.mitm.edge import Edge
-from secondlook.proxy.mitm.handling import Commands
 from secondlook.proxy.mitm.streams.early_stream import SWITCHING_PROTOCOLS, EarlyStream
 from secondlook.proxy.mitm.streams.request_stream import Origins
 from secondlook.proxy.mitm.streams.stream_events import InterimResponse, StopUpload

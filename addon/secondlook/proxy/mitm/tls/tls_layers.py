@@ -21,7 +21,7 @@ from mitmproxy.proxy.tunnel import TunnelState
 from mitmproxy.tls import TlsData
 from OpenSSL import SSL
 
-from secondlook.proxy.mitm.handling import Commands
+from secondlook.proxy.mitm.commands import Commands
 from secondlook.proxy.mitm.tls.client_hello import HELLO_MAX_BYTES, HelloBuffer
 from secondlook.proxy.mitm.tls.tls_sessions import keep_session
 from secondlook.proxy.mitm.tls.tunnel import Opening

@@ -29,7 +29,7 @@ from mitmproxy.proxy.layers.tls import HTTP1_ALPNS, HTTP2_ALPN
 from mitmproxy.proxy.mode_specs import ReverseMode
 from mitmproxy.proxy.tunnel import TunnelLayer
 
-from secondlook.proxy.mitm.handling import Commands
+from secondlook.proxy.mitm.commands import Commands
 
 HTTP_OVER_TCP = (HTTP2_ALPN, *HTTP1_ALPNS)  # of the protocols of ALPN: those of mitmproxy's have HTTP/3 too
 SILENCE_S = 1.0  # a client that sends nothing for so long may wait for the server to begin
