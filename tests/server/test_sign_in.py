@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from argon2 import PasswordHasher
 
-from secondlook.core.tries import WINDOW_S
+from secondlook.core.wrong_passwords import WINDOW_S
 from secondlook.server.admin.sign_in import TRIES, TRIES_OF_ALL, SignIn
 
 HASH = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash("right")

@@ -23,7 +23,7 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 from starlette.requests import Request
 from starlette.responses import Response
 
-from secondlook.core.tries import Tries
+from secondlook.core.wrong_passwords import WrongPasswords
 from secondlook.ground.files import write_whole
 from secondlook.ground.json_text import read_json
 
@@ -102,8 +102,8 @@ class Doorkeeper:
         self._password_hash = password_hash
         self._renewed = renewed
         self._ended = Ended(ended, time.time())
-        self._tries = Tries(LOGIN_TRIES, 10 * LOGIN_TRIES)
-        self._tries_of_known = Tries(LOGIN_TRIES)
+        self._tries = WrongPasswords(LOGIN_TRIES, 10 * LOGIN_TRIES)
+        self._tries_of_known = WrongPasswords(LOGIN_TRIES)
         self.token = secrets.token_urlsafe(24)
 
     @property
@@ -129,7 +129,7 @@ class Doorkeeper:
             return None
         return _new_cookie(self._by_password)
 
-    def tries(self, device: str | None, client: str) -> tuple[Tries, str]:
+    def tries(self, device: str | None, client: str) -> tuple[WrongPasswords, str]:
         """Return where tries with the password are counted, and of whom: a known browser, or an address."""
         known = device and _opened(self._by_device, device, DEVICE_S)
         return (self._tries_of_known, known[0]) if known else (self._tries, client)

@@ -25,7 +25,7 @@ from lru import LRU
 
 from secondlook.config.ldap import LdapSettings
 from secondlook.core.ldap_text import user_name
-from secondlook.core.tries import Tries
+from secondlook.core.wrong_passwords import WrongPasswords
 from secondlook.proxy.access.ldap import DirectoryError, Ldap
 from secondlook.proxy.mitm.transport.connection_limits import Complaint
 
@@ -40,7 +40,9 @@ _AT_ONCE: Final = 8  # questions
 class Directory:
     """Lets users of a directory in; `has_to_wait` is whether of an address its tries are used up."""
 
-    def __init__(self, settings: LdapSettings, tries: Tries, has_to_wait: Callable[[str], bool]) -> None:
+    def __init__(
+        self, settings: LdapSettings, tries: WrongPasswords, has_to_wait: Callable[[str], bool]
+    ) -> None:
         self._ldap = Ldap(settings)
         self._remember_s = settings.remember
         self._stale_s = settings.stale

@@ -39,8 +39,8 @@ from mitmproxy.proxy.layers.modes import Socks5AuthData
 
 from secondlook.agent import metrics
 from secondlook.config.ldap import LdapSettings
-from secondlook.core.tries import Tries
 from secondlook.core.url.address import counted_address
+from secondlook.core.wrong_passwords import WrongPasswords
 from secondlook.ground.turns import Turns
 from secondlook.proxy.mitm.transport.connection_limits import Complaint
 from secondlook.proxy.request import peer_text
@@ -84,7 +84,7 @@ class Login:
         self._is_own_site = is_own_site
         self.refused: Callable[[str], None] | None = None  # takes whose password was
         self._hasher = PasswordHasher()
-        self._tries = Tries(TRIES)
+        self._tries = WrongPasswords(TRIES)
         self._directory = None if ldap is None else self._open(ldap)
         self._asks = bool(users) or ldap is not None
         self._nobody = next(iter(self._users.values()), None)  # as costly as a user's own

@@ -15,7 +15,7 @@ from typing import Final
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
-from secondlook.core.tries import Tries
+from secondlook.core.wrong_passwords import WrongPasswords
 from secondlook.ground.lanes import OUTSIDE
 
 TRIES: Final = 5  # wrong passwords a minute from one address …
@@ -31,7 +31,7 @@ class SignIn:
         self._hasher = PasswordHasher()
         self._secret = secrets.token_bytes(32)
         self._right: bytes | None = None  # mark of the password that was right
-        self._tries = Tries(TRIES, TRIES_OF_ALL)
+        self._tries = WrongPasswords(TRIES, TRIES_OF_ALL)
 
     async def knows(self, authorization: str | None, address: str) -> bool:
         """Return whether a header holds the password. Not tried for an address with too many wrong ones."""

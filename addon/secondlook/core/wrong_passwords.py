@@ -14,7 +14,7 @@ WINDOW_S: Final = 60.0
 MOST_ADDRESSES: Final = 4096  # whose tries are remembered; those longest quiet are forgotten first
 
 
-class Tries:
+class WrongPasswords:
     """At most `most` wrong ones of an address in `WINDOW_S`, and `most_of_all` of all (None: any number)."""
 
     def __init__(self, most: int, most_of_all: int | None = None) -> None:
