@@ -5,7 +5,7 @@ import pytest
 from secondlook.config.service import PublishSettings
 from secondlook.core.verdict import Risk
 from secondlook.server import administration
-from secondlook.server.findings import book, intake
+from secondlook.server.findings import intake, unlisted
 from secondlook.server.findings.intake import HOUR_S, Intake
 from secondlook.server.publish.generation import Generation
 from secondlook.server.store.manual_entries import read_manual
@@ -214,9 +214,9 @@ def test_a_host_that_became_known_good_since_is_held_back(store, taking, tmp_pat
 
 
 def test_a_damaged_book_is_an_error_and_stays(store, taking):
-    path = store.root / book.BOOK
+    path = store.root / unlisted.BOOK
     path.write_text("{")
-    with pytest.raises(book.PatternError, match=r"findings\.json"):
+    with pytest.raises(unlisted.PatternError, match=r"findings\.json"):
         take(taking, FILE)
     assert path.read_text() == "{"
     assert read_manual(store) == []

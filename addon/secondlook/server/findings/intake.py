@@ -24,7 +24,7 @@ from secondlook.core.subject import SubjectKind
 from secondlook.core.url.address import counted_address
 from secondlook.core.url.expression import Suffixes
 from secondlook.core.verdict import Threat
-from secondlook.server.findings.book import (
+from secondlook.server.findings.unlisted import (
     MOST_KEPT,
     FindingState,
     KeptFinding,

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from secondlook.server.findings.book import KeptFinding, next_finding_id, read_findings, write_findings
+from secondlook.server.findings.unlisted import KeptFinding, next_finding_id, read_findings, write_findings
 from serverkit import make_store
 
 FINDING = KeptFinding(
