@@ -30,8 +30,8 @@ from mitmproxy.proxy.layers.tcp import TCPLayer
 from mitmproxy.proxy.layers.tls import ClientTLSLayer
 from mitmproxy.proxy.mode_specs import UpstreamMode
 
+from secondlook.proxy.mitm.addon_port import AddonPort
 from secondlook.proxy.mitm.commands import Commands
-from secondlook.proxy.mitm.edge import Edge
 from secondlook.proxy.mitm.http.http1 import Http1ClientSide
 from secondlook.proxy.mitm.http.http1_origin import Http1OriginSide
 from secondlook.proxy.mitm.http.http2 import Acknowledge, Http2ClientSide, Upload
@@ -57,9 +57,9 @@ class GatedHttpLayer(HttpLayer):
     its client's connection from being read.
     """
 
-    def __init__(self, context: Context, mode: HTTPMode, edge: Edge) -> None:
+    def __init__(self, context: Context, mode: HTTPMode, addon: AddonPort) -> None:
         super().__init__(context, mode)
-        self.edge = edge
+        self.addon = addon
         self._options = context.options
         if hasattr(context.client, "begin"):  # in `mitmdump -s` they may change
             self._options = cast("Options", SettledOptions(context.options))
@@ -145,8 +145,8 @@ class GatedHttpLayer(HttpLayer):
     def _client_side(self) -> HttpConnection:
         context = fork(self.context, self._options)
         if self.context.client.alpn == b"h2":
-            return Http2ClientSide(context, self, self.edge.limits)
-        return Http1ClientSide(context, self.edge.limits, self.edge.problem)
+            return Http2ClientSide(context, self, self.addon.limits)
+        return Http1ClientSide(context, self.addon.limits, self.addon.problem)
 
     def origin_side(self, context: Context) -> HttpConnection:
         """Make what speaks to an origin that is connected to."""
@@ -154,8 +154,8 @@ class GatedHttpLayer(HttpLayer):
             return Http3Client(context)
         context.options = self._options
         if context.server.alpn == b"h2":
-            return Http2OriginSide(context, self, self.edge.limits)
-        return Http1OriginSide(context, self.edge.limits)
+            return Http2OriginSide(context, self, self.addon.limits)
+        return Http1OriginSide(context, self.addon.limits)
 
     def ready(self, wanted: GetHttpConnection) -> Server | None:
         """Return a connection that takes a request at once; None where one has to be got, or is not sure."""
@@ -317,14 +317,14 @@ class GatedHttpLayer(HttpLayer):
 
     def _begin_stream(self, stream_id: int) -> None:
         """Make the stream of a new request: ours."""
-        self.streams[stream_id] = GatedStream(fork(self.context, self._options), stream_id, self.edge, self)
+        self.streams[stream_id] = GatedStream(fork(self.context, self._options), stream_id, self.addon, self)
 
 
 class GatedLayers:
     """Addon: decides what comes next in a connection, with our layers in the place of mitmproxy's own."""
 
-    def __init__(self, edge: Edge) -> None:
-        self._edge = edge
+    def __init__(self, addon: AddonPort) -> None:
+        self._addon = addon
         self._decide = Recognizer()
 
     def configure(self, updated: set[str]) -> None:
@@ -349,7 +349,7 @@ class GatedLayers:
     def _swap(self, found: layer.Layer) -> layer.Layer:
         """Replace the HTTP layer of a stack, wherever in it; nothing of it has run yet."""
         if type(found) is HttpLayer:
-            ours = GatedHttpLayer(found.context, found.mode, self._edge)
+            ours = GatedHttpLayer(found.context, found.mode, self._addon)
             stack = found.context.layers
             stack[stack.index(found)] = stack.pop()  # __init__ appended it; it belongs where the other was
             return ours

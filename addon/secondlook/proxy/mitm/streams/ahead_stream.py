@@ -35,7 +35,7 @@ class AheadStream(ProvedStream):
         yield from self._look_soon()
 
     def _look_soon(self) -> Commands:
-        self._looking = commands.RequestWakeup(min(EVERY_S, self.edge.bodies.patience_s))
+        self._looking = commands.RequestWakeup(min(EVERY_S, self.addon.bodies.patience_s))
         yield self._looking
 
     def _state_ahead(self, event: events.Event) -> Commands:

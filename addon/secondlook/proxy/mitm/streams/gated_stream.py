@@ -34,8 +34,8 @@ from secondlook.download.gate.gate_state import Fate
 from secondlook.download.gate.spool import PIECE_BYTES
 from secondlook.download.judging import fail
 from secondlook.proxy.flow_state import state_of
+from secondlook.proxy.mitm.addon_port import AddonPort
 from secondlook.proxy.mitm.commands import Commands
-from secondlook.proxy.mitm.edge import Edge
 from secondlook.proxy.mitm.streams.ahead_stream import AheadStream
 from secondlook.proxy.mitm.streams.body_hooks import (
     SecondlookCutHook,
@@ -48,8 +48,8 @@ from secondlook.proxy.mitm.streams.response_stream import BackPressure
 class GatedStream(AheadStream):
     """A request that may be answered at its headers, and a response body that goes through a gate."""
 
-    def __init__(self, context: Context, stream_id: int, edge: Edge, pressure: BackPressure) -> None:
-        super().__init__(context, stream_id, edge, pressure)
+    def __init__(self, context: Context, stream_id: int, addon: AddonPort, pressure: BackPressure) -> None:
+        super().__init__(context, stream_id, addon, pressure)
         self._whole = False  # the origin has sent all
         self._over = False  # the body was judged, or will not be
 
@@ -159,7 +159,7 @@ class GatedStream(AheadStream):
             return
         finally:
             self._received += len(data)
-        self.edge.bodies.note(self.body, self._flow_state, data)
+        self.addon.bodies.note(self.body, self._flow_state, data)
         if gate.release:
             if not (yield from self._pump()):
                 return
@@ -179,7 +179,7 @@ class GatedStream(AheadStream):
         self._whole, self._over = whole, True
         if body.gate.look.behind:
             yield from self._wait(SecondlookSettleHook(self.flow))
-        decision = self.edge.bodies.end(body, self._flow_state, whole=whole)
+        decision = self.addon.bodies.end(body, self._flow_state, whole=whole)
         if decision is None:
             yield from self._judged()
             decision = body.decision
@@ -216,7 +216,7 @@ class GatedStream(AheadStream):
             yield SecondlookCutHook(self.flow)
             yield from self._cut("blocked")
             return
-        self.flow.response = self.edge.refusal_of(self.flow, self.body.decision)
+        self.flow.response = self.addon.refusal_of(self.flow, self.body.decision)
         yield from self._refuse()
 
     def _ask(self) -> Commands:

@@ -20,7 +20,7 @@ class PatientStream(ResponseStream):
 
     def watch_patience(self) -> Commands:
         """Look now and then whether anything goes on of a body of which more is to come."""
-        patience_s = self.edge.bodies.patience_s
+        patience_s = self.addon.bodies.patience_s
         if self._tick is None and patience_s:
             yield from self._look_again(patience_s)
 
@@ -35,7 +35,7 @@ class PatientStream(ResponseStream):
         self._tick = None
         if not self._held():
             return
-        patience_s = self.edge.bodies.patience_s
+        patience_s = self.addon.bodies.patience_s
         if self._sent > self._sent_before and event.command.delay >= patience_s:
             yield from self._look_again(patience_s)
             return

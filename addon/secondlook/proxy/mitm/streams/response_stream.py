@@ -27,8 +27,8 @@ from secondlook.download.body.response_facts import WHOLE_STATUS
 from secondlook.download.body.slicing import Slice
 from secondlook.download.exchange import Body, release_lead
 from secondlook.proxy.flow_state import FlowState, state_of
+from secondlook.proxy.mitm.addon_port import AddonPort
 from secondlook.proxy.mitm.commands import Commands
-from secondlook.proxy.mitm.edge import Edge
 from secondlook.proxy.mitm.streams.body_hooks import SecondlookRangeHook, SecondlookSettleHook
 from secondlook.proxy.mitm.streams.request_stream import Origins
 from secondlook.proxy.mitm.streams.stream import AnsweringStream
@@ -58,11 +58,11 @@ class ResponseStream(AnsweringStream):
     """What can be done about a response, whatever is decided about it."""
 
     body: Body | None = None
-    edge: Edge
+    addon: AddonPort
     _flow_state: FlowState  # from the first bytes of the response on
 
-    def __init__(self, context: Context, stream_id: int, edge: Edge, pressure: BackPressure) -> None:
-        super().__init__(context, stream_id, edge, pressure)
+    def __init__(self, context: Context, stream_id: int, addon: AddonPort, pressure: BackPressure) -> None:
+        super().__init__(context, stream_id, addon, pressure)
         self._pressure = pressure
         self._headers_out = False
         self._sent = 0  # bytes of the body that went on
@@ -101,7 +101,7 @@ class ResponseStream(AnsweringStream):
         if self._headers_out:  # a stream of events that begins like a program
             yield from self._cut("blocked")
             return
-        self.flow.response = self.edge.refusal_of(self.flow, decision)
+        self.flow.response = self.addon.refusal_of(self.flow, decision)
         yield from self._refuse()
 
     def _refuse(self) -> Commands:
@@ -140,7 +140,7 @@ class ResponseStream(AnsweringStream):
 
     def _ask_again(self) -> Commands:
         """Make the request once more: it gave a risky piece, too little of one, or not what was judged."""
-        pieces, state = self.edge.bodies.pieces, self._flow_state
+        pieces, state = self.addon.bodies.pieces, self._flow_state
         further = self.body is not None and self.body.gate.unclear
         if self.body is not None:
             self.body.gate.close()

@@ -37,8 +37,8 @@ from mitmproxy.proxy.layers.http._hooks import (
 
 from secondlook.core.neutralize import inert
 from secondlook.download.body.response_facts import has_body
+from secondlook.proxy.mitm.addon_port import AddonPort
 from secondlook.proxy.mitm.commands import Commands
-from secondlook.proxy.mitm.edge import Edge
 from secondlook.proxy.mitm.streams.early_stream import SWITCHING_PROTOCOLS, EarlyStream
 from secondlook.proxy.mitm.streams.request_stream import Origins
 from secondlook.proxy.mitm.streams.stream_events import InterimResponse, StopUpload
@@ -61,9 +61,9 @@ _PROXY_AUTHENTICATION = 407
 class AnsweringStream(EarlyStream):
     """A request that may be answered at its headers."""
 
-    def __init__(self, context: Context, stream_id: int, edge: Edge, origins: Origins) -> None:
+    def __init__(self, context: Context, stream_id: int, addon: AddonPort, origins: Origins) -> None:
         super().__init__(context, stream_id, origins)
-        self.edge = edge
+        self.addon = addon
         # of our `Connection`; mitmproxy's own handler, in `mitmdump -s`, has none
         self._begin: Callable[[commands.StartHook], bool] | None = getattr(context.client, "begin", None)
         self._depth = 0  # of events within events
@@ -125,7 +125,7 @@ class AnsweringStream(EarlyStream):
 
     def _refuse_request(self, why: str) -> Commands:
         text = f"The proxy cannot read this request: {why}"
-        yield from self.answer(self.edge.problem(self.flow.request, _BAD_REQUEST, text))
+        yield from self.answer(self.addon.problem(self.flow.request, _BAD_REQUEST, text))
 
     def check_invalid(self, request: bool) -> layer.CommandGenerator[bool]:
         """Note the form of a request for the hook, and refuse what no other layer has read well.

@@ -9,7 +9,7 @@ from secondlook.core.verdict import Decision
 from secondlook.proxy.bodies import Bodies
 
 
-class Edge(Protocol):
+class AddonPort(Protocol):
     """The add-on as the layer of a connection and its streams see it."""
 
     def problem(self, request: http.Request, status: int, why: str) -> http.Response:
