@@ -22,7 +22,6 @@ from secondlook.core.event import Event, EventKind
 from secondlook.core.lists.pattern import Pattern
 from secondlook.ground.errors import LedgerError, PatternError
 from secondlook.ground.tasks import Tasks, Work
-from secondlook.run.assembly.background.looks import watch_servers
 from secondlook.run.assembly.background.reporting import start_reporting
 from secondlook.run.assembly.background.second_look import (
     SecondLook,
@@ -31,6 +30,7 @@ from secondlook.run.assembly.background.second_look import (
     make_quarantine,
     make_second_look,
 )
+from secondlook.run.assembly.background.server_watch import watch_servers
 from secondlook.run.assembly.background.updates import make_updater, sources_of
 from secondlook.run.assembly.check.opening import NOTICES_FILE
 from secondlook.run.assembly.check.parts import Parts

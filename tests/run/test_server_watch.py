@@ -4,7 +4,7 @@ import pytest
 
 from secondlook.core.answer import Tier
 from secondlook.lookup.tiered import MemberStatus
-from secondlook.run.assembly.background.looks import count_looks
+from secondlook.run.assembly.background.server_watch import count_looks
 
 
 class FakeCounts:
