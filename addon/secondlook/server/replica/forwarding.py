@@ -10,7 +10,7 @@ import httpx
 from secondlook.config.service import UpstreamSettings
 from secondlook.ground.errors import PatternError, ServiceError
 from secondlook.ground.trust import trust_for
-from secondlook.server.replica.bounded import PLAIN, whole, within
+from secondlook.server.replica.publisher_answer import PLAIN, whole, within
 from secondlook.wire.finding import Outcome, Report, dump_report, read_outcomes
 
 TIMEOUT_S = 30.0

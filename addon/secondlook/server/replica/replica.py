@@ -27,7 +27,7 @@ from secondlook.ground.lanes import LISTS
 from secondlook.ground.trust import trust_for
 from secondlook.server.meter import Meter
 from secondlook.server.publish.generation import FORMAT, MANIFEST, SIGNATURE, Generation, digest_of
-from secondlook.server.replica.bounded import PLAIN, pieces, whole, within
+from secondlook.server.replica.publisher_answer import PLAIN, pieces, whole, within
 from secondlook.server.replica.state import ReplicationState, read_replication_state, write_replication_state
 from secondlook.server.store.store import ServerStore
 from secondlook.wire.signature import is_signed, read_public_key

@@ -8,7 +8,7 @@ import pytest
 
 from secondlook.config.service import UpstreamSettings
 from secondlook.ground.errors import PatternError, ServiceError
-from secondlook.server.replica import bounded
+from secondlook.server.replica import publisher_answer
 from secondlook.server.replica.forwarding import ForwardedFindings
 from secondlook.server.replica.replica import Replica
 from secondlook.server.store.store import ServerStore
@@ -74,7 +74,7 @@ def test_a_packed_answer_is_not_asked_for_and_not_unpacked(tmp_path):
 
 
 def test_an_answer_drop_by_drop_is_given_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(bounded, "WHOLE_S", 0.5)
+    monkeypatch.setattr(publisher_answer, "WHOLE_S", 0.5)
     pull(tmp_path, ServiceError, r"current: not whole within 0\.5", piece=b"1", pause_s=0.1)
 
 
@@ -85,7 +85,7 @@ def test_at_the_bound_and_one_past_it():
             httpx.AsyncClient(trust_env=False) as client,
             client.stream("GET", upstream.url) as response,
         ):
-            return await bounded.whole(response, "it", limit)
+            return await publisher_answer.whole(response, "it", limit)
 
     assert len(asyncio.run(read(65536))) == 65536
     with pytest.raises(PatternError):
