@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from secondlook.server.administration import FeedStatus, Listed, ServerStatus
     from secondlook.server.publish.generation import Generation
-    from secondlook.server.valkey.look import InValkey
+    from secondlook.server.valkey.inspection import InValkey
 
 LISTED_EXIT = 10
 UNUSABLE_EXIT = 2
@@ -80,7 +80,7 @@ def _valkey(store: str, own: "Generation | None") -> "InValkey | None":
 
     if store == FILES:
         return None
-    from secondlook.server.valkey.look import look  # of an extra
+    from secondlook.server.valkey.inspection import look  # of an extra
 
     return asyncio.run(look(store, own))
 
@@ -96,9 +96,9 @@ def _checked(context: ServerContext, subject: str) -> "list[Listed]":
     store = context.settings.store
     if store == FILES:
         return administration.check(context.store, subject, suffixes=load_suffixes())
-    from secondlook.server.valkey import look  # of an extra
+    from secondlook.server.valkey import inspection  # of an extra
 
-    return asyncio.run(look.check(store, subject, suffixes=load_suffixes()))
+    return asyncio.run(inspection.check(store, subject, suffixes=load_suffixes()))
 
 
 @with_server

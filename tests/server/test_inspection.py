@@ -7,7 +7,7 @@ import pytest
 
 from secondlook.ground.errors import PatternError, ServiceError
 from secondlook.server.publish.generation import Generation
-from secondlook.server.valkey.look import check, look
+from secondlook.server.valkey.inspection import check, look
 from secondlook.server.valkey.publisher import ValkeyPublisher
 from serverkit import NOW, make_store, out, put
 from serverkit.valkey import single
