@@ -10,7 +10,7 @@ import pytest
 from e2e.processes import SECONDLOOK, command, wait_for
 from secondlook.config.agent import Settings
 from secondlook.ground.lock import locked
-from secondlook.run.assembly.check.opening import ledger_of
+from secondlook.run.assembly.check.ledger_opening import ledger_of
 
 
 def test_it_says_what_it_wrote_and_what_that_gives_away(tmp_path):

@@ -11,7 +11,7 @@ from secondlook.cli.examples import EXAMPLES
 from secondlook.cli.program import COMMANDS as COMMANDS_BY_NAME
 from secondlook.config.agent import Settings
 from secondlook.config.extra import EXTRAS
-from secondlook.run.assembly.check.opening import ledger_of
+from secondlook.run.assembly.check.ledger_opening import ledger_of
 
 HELPS = {  # of all commands and groups of them
     f"{name} --help": [*name.split(), "--help"]

@@ -7,7 +7,7 @@ import pytest
 
 from e2e.processes import command
 from secondlook.config.agent import Settings
-from secondlook.run.assembly.check.opening import ledger_of
+from secondlook.run.assembly.check.ledger_opening import ledger_of
 from secondlook.run.backup import age
 from secondlook.run.backup.making import make_backup
 

@@ -12,7 +12,7 @@ from secondlook.core.answer import Tier
 from secondlook.core.subject import RequestContext, SubjectKind
 from secondlook.core.verdict import Action, Stage, SubjectClass
 from secondlook.run.assembly.check.asking import NobodyAsked, asking
-from secondlook.run.assembly.check.opening import open_ledger
+from secondlook.run.assembly.check.ledger_opening import open_ledger
 from serverkit import make_store
 
 PAGE = RequestContext(SubjectClass.PAGE, method="GET")

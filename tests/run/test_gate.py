@@ -7,7 +7,7 @@ import socket
 from secondlook.config.agent import Settings
 from secondlook.core.event import EventKind
 from secondlook.ledger.ledger import EventFilter
-from secondlook.run.assembly.check.opening import ledger_of
+from secondlook.run.assembly.check.ledger_opening import ledger_of
 from secondlook.run.gate import serve
 from secondlook.run.process import Process
 from secondlook.run.reload import plan_of

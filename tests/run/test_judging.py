@@ -12,7 +12,7 @@ from secondlook.core.event import Event, EventKind
 from secondlook.ground.errors import LedgerError
 from secondlook.ground.tasks import Tasks
 from secondlook.run import judging as module
-from secondlook.run.assembly.check.opening import ledger_of
+from secondlook.run.assembly.check.ledger_opening import ledger_of
 from secondlook.run.assembly.check.parts import cache_file
 from secondlook.run.judging import judging
 from secondlook.run.process import Process

@@ -11,7 +11,7 @@ from ledgerkit.samples import make_event, make_flag
 from secondlook.config.agent import Settings
 from secondlook.core.event import EventKind
 from secondlook.run.assembly.background.second_look import hear_recoveries, make_quarantine, make_second_look
-from secondlook.run.assembly.check.opening import open_ledger
+from secondlook.run.assembly.check.ledger_opening import open_ledger
 from secondlook.run.assembly.check.parts import Parts
 from secondlook.run.assembly.check.scanning import make_scanner
 

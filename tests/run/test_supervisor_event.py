@@ -8,7 +8,7 @@ import pytest
 
 from secondlook.config.source import load_settings
 from secondlook.run import supervisor_event
-from secondlook.run.assembly.check.opening import ledger_of
+from secondlook.run.assembly.check.ledger_opening import ledger_of
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from secondlook.config.agent import Settings
 from secondlook.core.answer import EMBEDDED, GOOGLE, Tier
 from secondlook.run.assembly.background.updates import make_updater, sources_of
-from secondlook.run.assembly.check.opening import open_ledger
+from secondlook.run.assembly.check.ledger_opening import open_ledger
 from secondlook.run.assembly.check.parts import Parts
 
 KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32).public_key()

@@ -11,7 +11,7 @@ from secondlook.config.agent import Settings
 from secondlook.core.event import ConfirmedEntry
 from secondlook.core.lists.pattern import Pattern
 from secondlook.core.subject import SubjectKind
-from secondlook.run.assembly.check.opening import open_ledger
+from secondlook.run.assembly.check.ledger_opening import open_ledger
 from secondlook.run.assembly.check.parts import Parts
 from secondlook.run.assembly.check.viewing import make_watcher
 

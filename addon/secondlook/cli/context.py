@@ -131,13 +131,13 @@ class CommandContext(Context):
 
     def ledger(self) -> AbstractContextManager["Ledger"]:
         """Return the ledger. Raises LedgerError."""
-        from secondlook.run.assembly.check.opening import ledger_of
+        from secondlook.run.assembly.check.ledger_opening import ledger_of
 
         return ledger_of(self.settings) if self.running is None else nullcontext(self.running.ledger)
 
     def ledger_to_read(self) -> AbstractContextManager["Ledger"]:
         """Return the ledger, to write nothing. Raises LedgerError."""
-        from secondlook.run.assembly.check.opening import ledger_to_read
+        from secondlook.run.assembly.check.ledger_opening import ledger_to_read
 
         return ledger_to_read(self.settings) if self.running is None else nullcontext(self.running.ledger)
 

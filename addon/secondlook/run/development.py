@@ -17,7 +17,7 @@ from secondlook.config.agent import Settings
 from secondlook.config.source import load_settings
 from secondlook.proxy.worker import Surroundings, build_addons
 from secondlook.run.assembly.background.background import start_background
-from secondlook.run.assembly.check.opening import open_ledger
+from secondlook.run.assembly.check.ledger_opening import open_ledger
 from secondlook.run.assembly.check.parts import PASSAGES, LedgerRecords, LedgerTail, Parts, own_site_key
 from secondlook.run.assembly.check.scanning import clamd_reporter
 from secondlook.run.assembly.monitoring.ready import why_not_ready

@@ -20,7 +20,7 @@ from secondlook.ground.errors import LedgerError
 from secondlook.ground.lanes import STATE
 from secondlook.ground.tasks import Tasks
 from secondlook.ledger.ledger import Ledger
-from secondlook.run.assembly.check.opening import open_ledger
+from secondlook.run.assembly.check.ledger_opening import open_ledger
 from secondlook.run.assembly.check.parts import Parts, load_cache, save_cache
 from secondlook.run.assembly.check.viewing import make_watcher
 from secondlook.run.assembly.monitoring.ready import why_not_ready

@@ -26,7 +26,7 @@ from secondlook.run.assembly.answers.explaining import Json
 from secondlook.run.assembly.answers.reviewing import Program, ReviewServer
 from secondlook.run.assembly.background.background import start_background
 from secondlook.run.assembly.background.outlets import make_outlets
-from secondlook.run.assembly.check.opening import open_ledger
+from secondlook.run.assembly.check.ledger_opening import open_ledger
 from secondlook.run.assembly.check.parts import Parts
 from secondlook.run.assembly.monitoring.ended_counters import fold_again
 from secondlook.run.assembly.monitoring.ready import why_not_ready

@@ -8,7 +8,7 @@ from secondlook.config.agent import Settings
 from secondlook.core.event import Event, EventKind
 from secondlook.ground import collector
 from secondlook.ground.errors import LedgerError
-from secondlook.run.assembly.check.opening import ledger_of
+from secondlook.run.assembly.check.ledger_opening import ledger_of
 
 
 def main() -> None:

@@ -33,7 +33,7 @@ from secondlook.ledger.engine.database import find_place
 from secondlook.ledger.engine.migration import HEAD
 from secondlook.ledger.queue.unread_flags import UnreadFlags
 from secondlook.ledger.upkeep.copying import copy_out
-from secondlook.run.assembly.check.opening import JOURNAL_FILE
+from secondlook.run.assembly.check.ledger_opening import JOURNAL_FILE
 from secondlook.run.backup.archive import SETTINGS, BackupError, Writer, writing
 from secondlook.run.supervisor.runfile import (
     LAST_RUN_FILE,

@@ -19,8 +19,8 @@ from secondlook.ground.lanes import STATE
 from secondlook.ground.program_name import typed
 from secondlook.lookup.client import ServerClient
 from secondlook.lookup.tiered import TieredLookup
+from secondlook.run.assembly.check.ledger_opening import open_ledger
 from secondlook.run.assembly.check.naming import titles_in_force
-from secondlook.run.assembly.check.opening import open_ledger
 from secondlook.run.diagnosis import bypass
 from secondlook.run.diagnosis.check_result import NETWORK_TIMEOUT_S, CheckResult
 from secondlook.run.diagnosis.clock_check import clock, compared

@@ -32,7 +32,7 @@ from secondlook.run.assembly.background.second_look import (
 )
 from secondlook.run.assembly.background.server_watch import watch_servers
 from secondlook.run.assembly.background.updates import make_updater, sources_of
-from secondlook.run.assembly.check.opening import NOTICES_FILE
+from secondlook.run.assembly.check.ledger_opening import NOTICES_FILE
 from secondlook.run.assembly.check.parts import Parts
 from secondlook.run.assembly.check.scanning import make_rule_keeper, make_scanner
 from secondlook.run.assembly.check.viewing import make_watcher

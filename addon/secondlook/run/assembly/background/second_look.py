@@ -20,7 +20,7 @@ from secondlook.download.examination.file_scanner import FileScanner
 from secondlook.ledger.ledger import EventFilter
 from secondlook.lookup.tiered import is_recovery
 from secondlook.proxy.event_follower import Follower
-from secondlook.run.assembly.check.opening import NOTICES_FILE
+from secondlook.run.assembly.check.ledger_opening import NOTICES_FILE
 from secondlook.run.assembly.check.parts import LedgerTail, Parts
 from secondlook.scan.rule_set import FOLDER
 

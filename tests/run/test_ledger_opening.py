@@ -10,7 +10,7 @@ import pytest
 from ledgerkit.samples import START, make_flag
 from secondlook.config.agent import Settings
 from secondlook.ground.errors import LedgerError
-from secondlook.run.assembly.check.opening import ledger_of, ledger_to_read, open_ledger
+from secondlook.run.assembly.check.ledger_opening import ledger_of, ledger_to_read, open_ledger
 
 PATIENT = {"deadline": "60s"}  # a flag is in the ledger, however busy the disk, not in the journal
 
