@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import psutil
 
 from e2e.origin import Origin, origin
 from e2e.processes import PATIENCE_S, Answer, Proxy, curl, make_certificate, needs, wait_for
+from e2e.shown import Page
 from serverkit.ports import free_port
 
 CERTGEN = "/usr/lib/squid/security_file_certgen"
@@ -34,10 +36,11 @@ auth_param basic program {fake_login}
 acl here localport {login}
 acl authenticated proxy_auth REQUIRED
 http_access deny here !authenticated
-include {folder}/secondlook.conf
+include {folder}/conf.d/*.conf
 http_access allow localhost
-http_access allow all
+http_access deny all
 """
+LETS_IN = "http_access allow all\n"  # in debian.conf, as Debian has it for the network
 AGENT = """\
 mode: none
 hung_after: {hung_after}
@@ -68,6 +71,10 @@ class Squid:
             "setup", "squid", "--bump", "--listen", f"127.0.0.1:{self.port}", "--certificates", str(certificates)
         )  # fmt: skip
         self.lines = told.stdout
+        (named,) = re.findall(r"> /etc/squid/conf\.d/(\S+\.conf)", Page("gateway.md").text)
+        self._place = folder / "conf.d" / named
+        self._place.parent.mkdir()
+        (self._place.parent / "debian.conf").write_text(LETS_IN)
         assert CLOSED in self.lines
         self._write(self.lines)
         (folder / "squid.conf").write_text(
@@ -95,7 +102,7 @@ class Squid:
         wait_for(lambda: self._listens(times + 1), "Squid's start")
 
     def _write(self, lines: str) -> None:
-        (self.folder / "secondlook.conf").write_text(lines)
+        self._place.write_text(lines)
 
     @property
     def log(self) -> str:

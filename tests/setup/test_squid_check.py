@@ -11,6 +11,7 @@ from secondlook.setup import squid_check
 from secondlook.setup.squid_check import Checked, Target, check
 
 OPTIONS = b'ICAP/1.0 200 OK\r\nISTag: "x"\r\n\r\n'
+OUTSIDE = "127.0.0.2"  # in the place of an address that other machines see
 OURS = {"X-Second-Look": "blocked; event=1; stage=pattern; threat=malware"}
 
 
@@ -24,7 +25,7 @@ class Squid(BaseHTTPRequestHandler):
         name = (
             "pages"
             if "secondlook.internal" in url
-            else "refused"
+            else ("network" if self.client_address[0] == OUTSIDE else "refused")
             if "malware" in url
             else url.rsplit("/")[-1]
         )
@@ -79,6 +80,7 @@ def steps(tmp_path):
         server.answers = {
             "pages": (200, {}, b"ok\n"),
             "refused": (403, OURS, b""),
+            "network": (403, OURS, b""),
             "harmless.txt": (200, {}, b""),
             "large.bin": (200, {}, b""),
             "eicar.com": (403, OURS, b""),
@@ -86,7 +88,7 @@ def steps(tmp_path):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         stack.callback(server.server_close)
         stack.callback(server.shutdown)
-        target = Target(server.server_address, path, spoken.getsockname(), opens=False)
+        target = Target(server.server_address, path, spoken.getsockname(), opens=False, outside=OUTSIDE)
         return {found.step: found for found in check(target)}
 
     with stack:
@@ -158,6 +160,26 @@ def test_a_squid_that_lets_everything_through(steps):
     assert "before the http_access rules" in found["refused"].remedy
     assert "the helper may give no answer" in found["refused"].remedy
     assert list(found)[-1] == "refused"  # what follows would only say the same in other words
+
+
+@pytest.mark.parametrize(
+    ("answer", "result", "told"),
+    [
+        ((403, OURS, b""), "ok", "it is refused to 127.0.0.2"),
+        ((403, {"X-Squid-Error": "ERR_ACCESS_DENIED 0"}, b""), "ok", "serves this machine alone"),
+        ((407, {}, b""), "unknown", "has to log in"),
+        ((403, {}, b"of somebody else"), "problem", "with 403 where 127.0.0.2 asks: a rule before"),
+        ((502, {"X-Squid-Error": "ERR_READ_ERROR 0"}, b""), "problem", "ERR_READ_ERROR where 127.0.0.2 asks"),
+        (None, "problem", "gave no answer"),
+    ],
+)
+def test_other_machines_that_a_rule_before_ours_lets_in(steps, answer, result, told, monkeypatch):
+    monkeypatch.setattr(squid_check, "PATIENCE_S", 1.0)
+    found = steps({"network": answer})
+    assert found["network"].result == result
+    assert told in found["network"].text
+    assert result != "problem" or "before debian.conf" in found["network"].remedy
+    assert found["response"]  # what loopback meets is looked at all the same
 
 
 @pytest.mark.parametrize("answer", [None, (503, {"X-Squid-Error": "ERR_DNS_FAIL 0"}, b""), (200, {}, b"")])

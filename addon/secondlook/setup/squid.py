@@ -86,7 +86,8 @@ def _own_names(facts: SquidFacts, *, opens: bool) -> str:
 
 _HEAD = """\
 # Second Look: printed by `secondlook setup squid`. Include it in squid.conf after the rule that makes clients
-# log in, where there is one, and before the other http_access rules (Debian: as a file in /etc/squid/conf.d).
+# log in, where there is one, and before the other http_access rules (Debian: conf.d/50-secondlook.conf; files
+# there are read by their names, and debian.conf is the one that lets other machines in).
 
 # What becomes of requests while nobody can tell (the agent is away, or hangs):
 #   any-of !all   closed: they are denied

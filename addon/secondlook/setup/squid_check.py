@@ -6,6 +6,7 @@
 | icap | OPTIONS of both services | the ICAP listener answers |
 | pages | `secondlook.internal` through Squid | requests reach REQMOD, and are answered there |
 | refused | `malware.secondlook.test` | the helper is asked, and its refusal becomes our page |
+| network | the same from an address that is not loopback | no rule before ours lets other machines in |
 | opened | the same over TLS | TLS is opened, and the page stands inside |
 | response | a file of this process, that no list knows | what is harmless goes through unchanged |
 | large | 4 MiB of this process, at once | Squid reads on while ICAP looks (its bug 5352) |
@@ -41,7 +42,11 @@ _NOT_IN_FORCE = (
 )
 _SEE_LOG = "Squid's cache.log shows what its helper and ICAP client met"
 _HANGS = "what hangs is killed and started again after `hung_after`: see"
-_ICAP_FAILURE = "ERR_ICAP_FAILURE"
+_LET_IN = (
+    "put the lines before every `http_access allow` (Debian: the name of their file before debian.conf),"
+    " and `squid -k reconfigure`"
+)
+_ICAP_FAILURE, _ACCESS_DENIED = "ERR_ICAP_FAILURE", "ERR_ACCESS_DENIED"
 
 
 class Checked(NamedTuple):
@@ -61,6 +66,7 @@ class Target:
     gateway: Path
     icap: tuple[str, int] | None
     opens: bool  # whether TLS is to be opened
+    outside: str | None = None  # an address of this machine, other than loopback, that reaches that Squid
     own_address: str = "127.0.0.1"  # of this process, as Squid reaches it
 
 
@@ -90,6 +96,8 @@ def check(target: Target) -> Iterator[Checked]:
     if target.icap is not None:
         steps += [_icap]
     steps += [_pages, _refused]
+    if target.outside is not None:
+        steps.append(_network)
     if target.opens:
         steps.append(_opened)
     for step in steps:
@@ -182,6 +190,26 @@ def _refused(target: Target) -> Checked:
     return Checked("refused", "problem", text, f"{remedy}: {_SEE_LOG}")
 
 
+def _network(target: Target) -> Checked:
+    """Ask as a client of another machine: Squid goes by the first rule that fits, which may not be ours."""
+    answer = _ask(target, f"http://{LISTED}/", target.outside)
+    if not isinstance(answer, str):
+        if answer.status == http.client.FORBIDDEN and answer.ours:
+            text = f"other machines are asked about too: it is refused to {target.outside}"
+            return Checked("network", "ok", text)
+        if answer.status == http.client.FORBIDDEN and answer.squids == _ACCESS_DENIED:
+            text = f"Squid serves this machine alone: {target.outside} may not use it"
+            return Checked("network", "ok", text)
+        if answer.status == http.client.PROXY_AUTHENTICATION_REQUIRED:
+            text = f"{target.outside} has to log in: whether it is asked about then is not seen"
+            return Checked("network", "unknown", text)
+        answer = (
+            f"Squid answers http://{LISTED}/ with {answer.text} where {target.outside} asks:"
+            " a rule before the printed lines lets other machines in"
+        )
+    return Checked("network", "problem", answer, _LET_IN)
+
+
 def _is_listed(target: Target) -> bool:
     """Whether the page by which refusals are tried is refused by the agent, as far as it answers."""
     with contextlib.suppress(OSError):
@@ -237,10 +265,11 @@ def _download(target: Target, port: int) -> Checked:
     return Checked("download", "unknown", f"the EICAR test file comes through Squid as {answer.text}")
 
 
-def _ask(target: Target, url: str) -> _Answer | str:
-    """Fetch a URL through Squid; what went wrong, where nothing came."""
+def _ask(target: Target, url: str, client: str | None = None) -> _Answer | str:
+    """Fetch a URL through Squid, from an address where one is given; what went wrong, where nothing came."""
     place = f"{target.squid[0]}:{target.squid[1]}"
-    asked = http.client.HTTPConnection(*target.squid, timeout=PATIENCE_S)
+    source = None if client is None else (client, 0)
+    asked = http.client.HTTPConnection(*target.squid, timeout=PATIENCE_S, source_address=source)
     try:
         return _fetch(asked, url)
     except TimeoutError:

@@ -1,6 +1,7 @@
 """`secondlook setup squid`: the lines of squid.conf for the Second Look here, and whether they work."""
 
 import grp
+import ipaddress
 import stat
 import sys
 from collections.abc import Iterator
@@ -135,6 +136,24 @@ def _enterable(folder: Path) -> bool:
         return True  # it is not there yet, or cannot be looked at: nothing is known of it
 
 
+def outside(squid: str) -> str | None:
+    """Return an address of this machine as which another one asks a Squid that is named by loopback."""
+    from secondlook.lookup.address_watch import default_sources, local_addresses
+
+    try:
+        there = ipaddress.ip_address(squid)
+    except ValueError:
+        return None
+    if not there.is_loopback:
+        return None
+    fitting = [
+        str(ours)
+        for ours in (*default_sources(), *local_addresses())  # rather one by which other machines are reached
+        if ours.version == there.version and not ours.is_link_local
+    ]
+    return next(iter(fitting), None)
+
+
 def _check(context: CommandContext, proxy: str, icap: str, *, opens: bool) -> None:
     from secondlook.config.value import parse_address
     from secondlook.setup.squid_check import Target, check
@@ -149,6 +168,7 @@ def _check(context: CommandContext, proxy: str, icap: str, *, opens: bool) -> No
         context.settings.gateway_socket,
         (host.strip("[]"), int(port)),
         opens=opens,
+        outside=outside(address.host),
     )
     wrong = False
     for found in check(target):
