@@ -157,7 +157,7 @@ def test_a_squid_that_denies_by_itself_gets_no_answer_from_its_helper(steps):
 def test_a_squid_that_lets_everything_through(steps):
     found = steps({"refused": (200, {}, b"malware")})
     assert "not with Second Look's refusal" in problem(found["refused"])
-    assert "before the http_access rules" in found["refused"].remedy
+    assert "before every `http_access allow`, that of localhost too" in found["refused"].remedy
     assert "the helper may give no answer" in found["refused"].remedy
     assert list(found)[-1] == "refused"  # what follows would only say the same in other words
 

@@ -186,7 +186,10 @@ def _refused(target: Target) -> Checked:
     text = f"Squid answers http://{LISTED}/ with {answer.text}, not with Second Look's refusal"
     if answer.status == http.client.FORBIDDEN:
         return Checked("refused", "problem", text, f"the helper gives no answer to Squid: {_SEE_LOG}")
-    remedy = "put the lines before the http_access rules; in the open form the helper may give no answer"
+    remedy = (
+        "put the lines before every `http_access allow`, that of localhost too;"
+        " in the open form the helper may give no answer"
+    )
     return Checked("refused", "problem", text, f"{remedy}: {_SEE_LOG}")
 
 
