@@ -34,6 +34,19 @@ def test_a_name_of_bsd_that_stands_before_the_content_is_no_content():
     assert _read(_member(b"#1/800", b"content")) == [("#1/800", b"")], "a name longer than all there is"
 
 
+@pytest.mark.parametrize("name", [b"#1/ 8", b"#1/8x", b"#1/8/", b"#1/\t8", b"#1/8 9", b"#1/8\xb2"])
+def test_of_such_a_name_that_readers_take_differently_both_contents_are_given(name):
+    """bsdtar reads on to what is no digit, GNU's ar takes some of them for the name itself."""
+    found = [content for _, content in _read(_member(name, b"long.namcontent") + _member(b"a", b"more"))]
+    assert found == [b"content", b"long.namcontent", b"more"]
+
+
+@pytest.mark.parametrize("name", [b"#1/\xb2", b" #1/8", b"#1/+8", b"#1/"])
+def test_what_is_no_such_name_is_the_name_itself(name):
+    found = [content for _, content in _read(_member(name, b"content") + _member(b"a", b"more"))]
+    assert found == [b"content", b"more"]
+
+
 def test_members_may_be_read_in_any_order():
     data = b"!<arch>\n" + _member(b"a", b"first") + _member(b"b", b"second")
     (_, first), (_, second) = members(io.BytesIO(data))

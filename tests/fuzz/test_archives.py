@@ -18,7 +18,7 @@ import zstandard
 from hypothesis import strategies as st
 
 from fuzzkit import fuzz, mutated
-from proxykit.archives import FILES, READ, deb, unpacked_by, v7
+from proxykit.archives import FILES, READ, unpacked_by, v7
 from proxykit.samples import EICAR, gzipped, locked, seven, tarred, zipped
 from secondlook.download.archives.archive import ArchiveLimits, Report, look_inside
 
@@ -74,7 +74,8 @@ TARS = [
     *(make() for kind, make in READ.items() if "tar" in kind),
 ]
 PACKED = [gzipped(EICAR), bz2.compress(EICAR), lzma.compress(EICAR), lzma.compress(EICAR, lzma.FORMAT_ALONE)]
-PACKED += [zstandard.compress(EICAR), gzipped(b"a") + gzipped(EICAR), gzipped(tarred(FILES)), deb()]
+PACKED += [zstandard.compress(EICAR), gzipped(b"a") + gzipped(EICAR), gzipped(tarred(FILES))]
+PACKED += [READ["a package of Debian"](), READ["a library with a long name that ends in a letter"]()]
 
 
 def look(data: bytes) -> tuple[Report, set[str]]:

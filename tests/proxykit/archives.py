@@ -57,10 +57,10 @@ def header(name: bytes, content: bytes, **changed: int) -> bytes:
     )
 
 
-def deb() -> bytes:
-    parts = {"debian-binary": b"2.0\n", "data.tar.xz": lzma.compress(tarred(FILES))}
+def ar(files: dict[str, bytes]) -> bytes:
+    """A library, of which packages of Debian are one."""
     out = b"!<arch>\n"
-    for name, content in parts.items():
+    for name, content in files.items():
         out += f"{name:<16}{0:<12}{0:<6}{0:<6}{100644:<8}{len(content):<10}`\n".encode()
         out += content + b"\n" * (len(content) % 2)
     return out
@@ -108,7 +108,11 @@ READ = {
         b"\x50\x2a\x4d\x18\3\0\0\0abc" + zstandard.ZstdCompressor().compress(tarred(FILES))
     ),
     "tar in lzma": lambda: lzma.compress(tarred(FILES), lzma.FORMAT_ALONE),
-    "a package of Debian": deb,
+    "a package of Debian": lambda: ar(
+        {"debian-binary": b"2.0\n", "data.tar.xz": lzma.compress(tarred(FILES))}
+    ),
+    "a library with a long name that ends in a letter": lambda: ar({"#1/4x": b"name" + EICAR}),
+    "a library with a space in a long name's length": lambda: ar({"#1/ 4": b"name" + EICAR}),
     "a block of junk inside": lambda: tarred({"a": b"x"})[:1024] + b"junk" * 128 + tarred(FILES),
     "two tars one after the other": lambda: tarred({"a": b"x"}) + tarred(FILES),
     "a type of member nobody knows": lambda: typed(b"Z"),

@@ -1,11 +1,14 @@
 """Members of an `ar` archive: what Debian's packages are (deb(5)), and libraries."""
 
+import re
 from collections.abc import Iterator
 from typing import IO
 
 _MAGIC_BYTES, _HEADER_BYTES = 8, 60
 _SIZE = slice(48, 58)
 _END = b"`\n"
+# BSD's, with what stands behind it: bsdtar takes blanks before the number, it and GNU's any end of it
+_LONG_NAME = re.compile(rb"#1/[ \t]*+([0-9]++)(.*+)", re.DOTALL)
 
 
 class ArError(Exception):
@@ -30,7 +33,10 @@ class Member:
 
 
 def members(file: IO[bytes]) -> Iterator[tuple[str, Member]]:
-    """Return names and contents, of names that do not fit into a header (BSD's, GNU's) what stands there."""
+    """Return names and contents, of names that do not fit into a header (BSD's, GNU's) what stands there.
+
+    Before a content may stand such a name (BSD's); where readers differ about that, both contents are given.
+    """
     at = _MAGIC_BYTES
     while True:
         file.seek(at)
@@ -40,8 +46,12 @@ def members(file: IO[bytes]) -> Iterator[tuple[str, Member]]:
         size_field = head[_SIZE].strip()
         if len(head) < _HEADER_BYTES or head[58:60] != _END or not size_field.isdigit():
             raise ArError("no header where one should be")
-        size, name = int(size_field), head[:16].decode("latin-1").strip()
+        size, name = int(size_field), head[:16].decode("latin-1").strip().rstrip("/")
         at += _HEADER_BYTES
-        inside = int(name[3:]) if name.startswith("#1/") and name[3:].isdigit() else 0
-        yield name.rstrip("/"), Member(file, at + min(inside, size), size - min(inside, size))
+        long = _LONG_NAME.fullmatch(head, 0, 16)
+        if long is not None:
+            inside = min(int(long[1]), size)
+            yield name, Member(file, at + inside, size - inside)
+        if long is None or long[2].strip(b" ") or not head.startswith(long[1], 3):
+            yield name, Member(file, at, size)
         at += size + size % 2
