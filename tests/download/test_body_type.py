@@ -117,6 +117,8 @@ def test_a_stream_that_no_browser_shows_is_a_download_to_who_goes_there(kind):
         ('attachment; filename="../../etc/passwd"', "/", "passwd"),
         ('attachment; filename="C:\\\\dir\\\\x.exe"', "/", "x.exe"),
         ("attachment; filename*=nonsense''%41.exe", "/y.zip", "y.zip"),
+        ("attachment; filename*=idna''%41.exe", "/y.zip", "y.zip"),
+        ("attachment; filename*=Shift_JIS'ja'%83%65.exe", "/", "\u30c6.exe"),
         (None, "/", None),
         ('attachment; filename=".."', "/", None),
     ],
@@ -228,6 +230,29 @@ def test_each_name_that_a_client_may_read_counts(name):
     assert declared("image/gif", f"attachment; {name}", "/thing").risky
     harmless = name.replace("hta", "gif").replace("odGE", "naWY")
     assert not declared("image/gif", f"attachment; {harmless}", "/thing").risky
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "filename*=UTF-8''x.gif; filename*=UTF-7''evil%2BAC4-hta",
+        "filename*=UTF-8''x.gif; filename*=IBM037''%85%A5%89%93K%88%A3%81",
+        "filename*=UTF-16,version=1''%FE%FF",
+        "filename*=idna''a%2Egif",
+        "filename*=undefined''a%2Egif",
+        'filename="=?UTF-8*en?Q?evil?="',
+    ],
+)
+def test_a_name_in_a_charset_that_hides_its_ending_is_of_a_program(name):
+    """UTF-7, EBCDIC and what else only some readers know; `idna` and `undefined` are codecs that raise."""
+    assert declared("image/gif", f"attachment; {name}", "/thing").risky
+
+
+@pytest.mark.parametrize(
+    "name", ["filename*=Shift_JIS'ja'%83%65.gif", "filename*=''a.gif", 'filename="=?UTF-8?Q?evil=2Egif?="']
+)
+def test_a_name_in_a_usual_charset_is_no_programs(name):
+    assert not declared("image/gif", f"attachment; {name}", "/thing").risky
 
 
 @pytest.mark.parametrize("name", ["evil.h%01t%00a%C2%85", "evil.hta" + "%20" * 2_000])

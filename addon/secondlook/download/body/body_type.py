@@ -61,7 +61,15 @@ _LIVE = re.compile(
     re.IGNORECASE,
 )
 _MIXED = "multipart/x-mixed-replace"
-_NAME_STAR = re.compile(r"""filename\*\s*=\s*"?(?:([\w-]+)'[^']*')?([^;"]+)""", re.IGNORECASE)
+_NAME_STAR = re.compile(r"""filename\*\s*=\s*"?(?:([^';"]*)'[^']*')?([^;"]+)""", re.IGNORECASE)
+_CHARSETS = frozenset(  # in which a dot and a letter are the bytes that they are in ASCII
+    """
+    utf-8 us-ascii iso-8859-1 iso-8859-2 iso-8859-5 iso-8859-7 iso-8859-9 iso-8859-15 windows-1250
+    windows-1251 windows-1252 windows-1253 windows-1254 windows-1255 windows-1256 koi8-r koi8-u
+    shift_jis euc-jp euc-kr gbk gb2312 gb18030 big5
+    """.split()  # noqa: SIM905 - a table to read
+)
+_WORD_CHARSET = re.compile(r"=\?([^?]*)\?[bq]\?", re.IGNORECASE)  # RFC 2047, 2
 _NAME_IN_PIECES = re.compile(r"filename\*\d", re.IGNORECASE)  # RFC 2231, 3
 _NAME = re.compile(r"""filename\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;]+))""", re.IGNORECASE)
 # In a URL they name what a server runs and are no sign of what the answer is; as the name of a file they do.
@@ -205,10 +213,9 @@ def filename_of(disposition: str | None, path: str) -> str | None:
     if disposition:
         star = _NAME_STAR.search(disposition)
         if star is not None:
-            try:
-                return _base(unquote(star[2].strip(), star[1] or "utf-8", "replace"))
-            except LookupError:
-                pass
+            charset = (star[1] or "utf-8").strip().lower()
+            if charset in _CHARSETS:
+                return _base(unquote(star[2].strip(), charset, "replace"))
         plain = _NAME.search(disposition)
         if plain is not None:
             text = plain[1] if plain[1] is not None else plain[2]
@@ -220,19 +227,22 @@ def _names_of(disposition: str) -> list[str]:
     """Return all names that some client may save a body under: escaped and encoded ones as they are and read.
 
     Chromium undoes `%` and RFC 2047 in a plain name, Firefox `%` twice, and puts a name in pieces together;
-    others take another of several than we do.
+    others take another of several than we do. Of an odd charset (UTF-7, EBCDIC) nobody here knows the ending.
     """
-    found = [star[2] for star in islice(_NAME_STAR.finditer(disposition), _MOST_NAMES)]
+    stars = list(islice(_NAME_STAR.finditer(disposition), _MOST_NAMES))
+    found = [star[2] for star in stars]
     plain = islice(_NAME.finditer(disposition), _MOST_NAMES)
     found += [each[1] if each[1] is not None else each[2] for each in plain]
     longest = max(map(len, found), default=0)
     hidden = len(found) >= _MOST_NAMES or longest > _LONGEST_WRITTEN
     hidden = hidden or _NAME_IN_PIECES.search(disposition) is not None
+    charsets = [star[1] for star in stars if star[1]] + _WORD_CHARSET.findall(disposition)
+    hidden = hidden or any(one.strip().lower() not in _CHARSETS for one in charsets)
     names = ["hidden.exe"] if hidden else []
     for raw in found:
         name = raw[-_LONGEST_WRITTEN:].strip(" \t'\"")
-        if "=?" in name:
-            with suppress(HeaderParseError, LookupError, ValueError):
+        if "=?" in name and not hidden:
+            with suppress(HeaderParseError, ValueError):
                 parts = decode_header(name)
                 name = "".join(
                     one.decode(code or "latin-1", "replace") if isinstance(one, bytes) else one
