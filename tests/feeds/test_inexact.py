@@ -71,7 +71,9 @@ def test_name_server_lists():
     zone = "$TTL 1h\n@ SOA a. b. 1 2 3 4 5\nevil.example CNAME .\n"
     entries, reading = read_all(
         zone + "32.1.2.0.192.rpz-ip CNAME rpz-passthru.\n20.0.16.5.45.rpz-ip CNAME rpz-passthru.\n"
-        "32.7.16.5.45.rpz-ip CNAME rpz-passthru.\n*.good.example CNAME rpz-passthru.\n",
+        "32.7.16.5.45.rpz-ip CNAME rpz-passthru.\n*.good.example CNAME rpz-passthru.\n"
+        # what is no length costs its row, not the feed
+        f"\u00b24.0.0.16.5.rpz-ip CNAME rpz-passthru.\n{'9' * 4500}.0.0.16.5.rpz-ip CNAME rpz-passthru.\n",
         format="rpz",
     )
     assert [each.text for each in entries if each.exception] == ["45.5.16.7", "good.example"]

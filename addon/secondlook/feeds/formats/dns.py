@@ -29,6 +29,7 @@ _BIND_NOWHERE = re.compile(r"null|empty|block|sink|blackhole|rpz", re.IGNORECASE
 _TPL = re.compile(r"([-+])d\s+(\S+)(?:\s+(\S+))?")
 _RPZ_BLOCKS = frozenset((".", "*.", "rpz-drop."))
 _RPZ_FILLER = re.compile(r"IN|CH|[0-9][0-9smhdw]*", re.IGNORECASE)
+_LENGTH = re.compile(r"[0-9]{1,2}")  # of a prefix of IPv4
 _SETTING = re.compile(r"[a-z-]+:(?:\s|\Z)|msFilterList\b|:\s*Expires", re.IGNORECASE)
 
 
@@ -197,7 +198,7 @@ class _Zone:
             return self._maker.host(owner.removeprefix("*."), exception=True)
         made = _rpz_address(owner.removesuffix(".rpz-ip"), self._maker, exception=True)
         length, *parts = owner.removesuffix(".rpz-ip").split(".")
-        if made is RejectClass.WIDE_RANGE and len(parts) == 4 and length.isdigit():  # noqa: PLR2004
+        if made is RejectClass.WIDE_RANGE and len(parts) == 4 and _LENGTH.fullmatch(length):  # noqa: PLR2004
             self._tally.inexact.add_network(parts[::-1][: int(length) // 8])  # rounded to a wider one
         return made
 
