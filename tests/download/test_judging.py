@@ -1,4 +1,4 @@
-"""Which gate a body gets, whichever front it comes by, and what is decided at its end."""
+"""What is decided about a body at its end, whichever front it comes by."""
 
 import asyncio
 import hashlib
@@ -14,8 +14,9 @@ from secondlook.download.body.response_facts import ResponseFacts
 from secondlook.download.exchange import Exchange
 from secondlook.download.gate.gate_state import Fate
 from secondlook.download.gate.spool import SpoolRoom
+from secondlook.download.gate_maker import Message
 from secondlook.download.judged_files import JudgedFiles
-from secondlook.download.judging import PARTIAL, BodyJudge, Message
+from secondlook.download.judging import PARTIAL, BodyJudge
 from secondlook.download.request_facts import RequestFacts
 
 FILE = program(3000)
@@ -41,7 +42,7 @@ def test_a_listed_file_is_held_and_blocked_and_its_pieces_are_known(judge):
     state = exchange(judge)
 
     async def whole():
-        body = judge.body(state, PROGRAM, len(FILE), WHOLE)
+        body = judge.gates.body(state, PROGRAM, len(FILE), WHOLE)
         assert body.gate.fate is Fate.HOLD
         assert body.gate.feed(FILE) == b""
         body.gate.end()
@@ -49,32 +50,16 @@ def test_a_listed_file_is_held_and_blocked_and_its_pieces_are_known(judge):
 
     assert asyncio.run(whole()).action is Action.BLOCK
     piece = ResponseFacts(etag='"1"', content_range=f"bytes 5-9/{len(FILE)}")
-    assert judge.piece(state, piece, 5, asked=True).bad.action is Action.BLOCK
-
-
-def test_a_body_without_a_length_is_held_whole_for_a_client_of_http_1_0(judge):
-    state = exchange(judge)
-
-    async def fates():
-        for http10 in (False, True):
-            body = judge.body(state, PROGRAM, None, Message("/setup.exe", 200, http10=http10))
-            body.gate.feed(bytes(5000))
-            yield body.gate.fate
-            body.gate.close()
-
-    async def collected():
-        return [fate async for fate in fates()]
-
-    assert asyncio.run(collected()) == [Fate.TAIL, Fate.HOLD]
+    assert judge.gates.piece(state, piece, 5, asked=True).bad.action is Action.BLOCK
 
 
 def test_a_risky_piece_is_settled_by_the_url(judge):
     state = exchange(judge, range="bytes=0-9")
     facts = ResponseFacts(content_type="application/x-msdownload", content_range="bytes 0-9/3000")
-    said = judge.piece(state, facts, 10, asked=True)
+    said = judge.gates.piece(state, facts, 10, asked=True)
     assert (said.answers, said.claims, said.bad) == (True, False, None)
-    assert judge.piece(state, facts, 10, asked=False).claims
-    body = judge.body(state, facts, 10, Message("/", 206), piece=said.piece, partial=True)
+    assert judge.gates.piece(state, facts, 10, asked=False).claims
+    body = judge.gates.body(state, facts, 10, Message("/", 206), piece=said.piece, partial=True)
     assert body.gate.unsettled
     asyncio.run(judge.judge(body, state))
     assert (body.decision.action, body.decision.evidence.unverifiable) == (Action.FLAG, PARTIAL)

@@ -1,10 +1,10 @@
-"""Response bodies, whichever front they come by: which gate each one gets, and what is decided at its end."""
+"""Response bodies, whichever front they come by: what is noted while one comes, and decided at its end."""
 
 import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Self
 
 from secondlook.agent import metrics
@@ -12,70 +12,28 @@ from secondlook.agent.check.gatekeeper import Gatekeeper
 from secondlook.config.agent import Settings
 from secondlook.config.traffic import DownloadsSettings
 from secondlook.core.verdict import Action, Decision, Evidence, Risk, Stage, SubjectClass, Verdict
-from secondlook.download.body.body_type import declared
-from secondlook.download.body.decoding import needs_dictionary
 from secondlook.download.body.ranges import (
     EntityMemory,
-    Piece,
-    SeveralRanges,
-    WantedRange,
-    begins_first,
-    is_answer,
-    is_whole,
-    read_content_range,
-    read_ranges,
-)
-from secondlook.download.body.response_facts import (
-    PARTIAL_STATUS,
-    WHOLE_STATUS,
-    ResponseFacts,
-    coding_of,
-    is_multipart,
 )
 from secondlook.download.examination.examination import Examined, Examiner
 from secondlook.download.exchange import Body, Exchange, release_lead
-from secondlook.download.gate.gate import BodyGate
-from secondlook.download.gate.gate_state import Fate, GateLimits, Tap
+from secondlook.download.gate.gate_state import Fate
 from secondlook.download.gate.spool import SpoolRoom
-from secondlook.download.judged_files import Blocks, JudgedFile, JudgedFiles
+from secondlook.download.gate_maker import GateMaker
+from secondlook.download.judged_files import JudgedFile, JudgedFiles
 from secondlook.download.unfinished import Unfinished
-from secondlook.ground.quickly import quickly_made
 
 logger = logging.getLogger(__name__)
 
 PARTIAL = "partial: a piece of a file that nobody here has seen whole"
 _DECODERS = 2  # threads, for bodies of which much is to be decoded
-_IN_BLOCKS = frozenset({Fate.SNIFF, Fate.HOLD, Fate.TAIL})
 PASSED = Decision(
     Action.ALLOW, Evidence(verdict=Verdict.UNKNOWN, risk=Risk.UNTESTED, stage=Stage.UNVERIFIABLE)
 )
 
 
-@quickly_made
-@dataclass(frozen=True, slots=True)
-class Message:
-    """What of a request and its response decides about a gate, besides their headers.
-
-    `http10`: the client speaks HTTP/1.0, and takes a body without a length that is cut for a whole one.
-    """
-
-    path: str
-    status: int
-    http10: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class PartialAnswer:
-    """What a 206 is: `answers` what was asked for, else `claims` to be one; `bad`: of what was judged so."""
-
-    piece: Piece | None
-    answers: bool
-    claims: bool
-    bad: Decision | None
-
-
 class BodyJudge:
-    """Makes gates and judges what went through them."""
+    """Judges what went through the gates that it makes (`gates`)."""
 
     def __init__(
         self,
@@ -91,26 +49,11 @@ class BodyJudge:
         self.judged = judged
         self.unfinished = Unfinished(judged)
         self._examiner = examiner
-        looks = examiner is not None and examiner.looks_into_archives
         self._decoding = ThreadPoolExecutor(_DECODERS, "decoding")
         self.patience_s = settings.patience
         self.whole_files = settings.ranges
         self._block_partial = settings.partial == "block"
-        self._limits = GateLimits(
-            hold_up_to=settings.hold_up_to,
-            hold_full=settings.hold == "full",
-            tail_min=settings.tail_min,
-            tail_part=settings.tail_part,
-            local_up_to=settings.local_up_to,
-            sniff=settings.sniff,
-            ratio=settings.decoded_ratio,
-            layers=settings.decoded_layers,
-            look_up_to=settings.archives.max_bytes if looks else 0,
-            copy_up_to=examiner.copy_up_to if examiner is not None else 0,
-        )
-        self._encoded_limits = self._limits
-        if examiner is not None:
-            self._encoded_limits = replace(self._limits, copy_up_to=examiner.copy_encoded_up_to)
+        self.gates = GateMaker(settings, room, examiner, self.memory, judged.key, gatekeeper.digest_kinds)
 
     @classmethod
     def of_process(
@@ -134,9 +77,6 @@ class BodyJudge:
         )
         judged = JudgedFiles(state / "judged", key, room.thread)
         return cls(gatekeeper, downloads, room, examiner, judged)
-
-    def _tap(self) -> Tap | None:
-        return None if self._examiner is None else self._examiner.tap()
 
     async def catch_up(self, body: Body) -> None:
         """Wait until what came of a body is decoded, looked into and on the disk.
@@ -165,22 +105,6 @@ class BodyJudge:
             await self._examiner.aclose()
         self._decoding.shutdown(wait=False, cancel_futures=True)
         self.room.close()
-
-    def piece(
-        self, state: Exchange, facts: ResponseFacts, length: int | None, *, asked: bool
-    ) -> PartialAnswer:
-        """Return what a 206 is: a piece (its origin was `asked` for one), or what a client takes for all."""
-        piece = read_content_range(facts.content_range)
-        total = piece.whole if piece is not None else None
-        bad = self.memory.bad(state.subject.host, facts.etag, total)
-        several = is_multipart(facts)
-        wanted = state.wider or read_ranges(state.asked.range, state.asked.if_range)
-        if several:
-            answers = asked and isinstance(wanted, SeveralRanges)  # RFC 9110, 15.3.7.2
-        else:
-            answers = asked and isinstance(wanted, WantedRange) and is_answer(piece, wanted, length)
-        claims = several or (piece is not None and not is_whole(piece, length))
-        return PartialAnswer(piece, answers, claims and not answers, bad)
 
     def note(self, body: Body, state: Exchange, data: bytes) -> None:
         """Note what other pieces of a file need to know while this one is under way, and after it."""
@@ -292,69 +216,6 @@ class BodyJudge:
         """Refuse a piece of what was judged bad; the decision is in the state."""
         context = replace(state.context, cls=SubjectClass.DOWNLOAD)
         state.refusal = await self.gatekeeper.settle(state.subject, context, replace(decision, event_id=None))
-
-    def body(
-        self,
-        state: Exchange,
-        facts: ResponseFacts,
-        length: int | None,
-        message: Message,
-        *,
-        piece: Piece | None = None,
-        partial: bool = False,
-    ) -> Body:
-        """Give a body its gate; `piece`: what it claims to be of a file, `partial`: it goes by that."""
-        context = state.context
-        stated = declared(
-            facts.content_type,
-            facts.disposition,
-            message.path,
-            cls=context.cls,
-            part=state.asked.is_of_page,
-            browsed=state.asked.by_browser,
-        )
-        by_memory = False
-        if (partial or state.wanted is not None) and self.memory.is_risky(state.subject.identity):
-            by_memory = not stated.risky
-            stated = replace(stated, risky=True)  # what it turned out to be before
-        wanted = state.wanted
-        if wanted is not None and not (stated.risky and wanted.holds(facts.etag, facts.modified)):
-            wanted = None
-        several = message.status == PARTIAL_STATUS and is_multipart(facts)
-        multipart = several and partial
-        asked = read_ranges(state.asked.range, None)
-        unasked = several and not partial and isinstance(asked, SeveralRanges)
-        decodes = multipart and facts.encoding is not None  # what its client reads the parts of
-        if unasked or decodes:  # whatever its parts are, this client makes a file of them
-            stated = replace(stated, risky=True)
-        from_start = (piece is None or piece.first == 0) if not multipart else begins_first(asked)
-        window: tuple[int, int] | None = None
-        if wanted is not None and length is not None and message.status == WHOLE_STATUS:
-            window = next(iter(wanted.windows(length)), (0, 0))
-        gate = BodyGate(
-            stated,
-            length,
-            facts.encoding if not partial or (from_start and not multipart) else None,
-            self._encoded_limits if facts.encoding else self._limits,
-            self.room,
-            kinds=self.gatekeeper.digest_kinds(),
-            # such a client takes a body that is cut for a whole one
-            must_hold=length is None and message.http10,
-            hold_if_room=wanted is not None,
-            partial=partial,
-            from_start=from_start,
-            multipart=multipart,
-            window=window,
-            tap=self._tap,
-        )
-        context, dates = replace(context, content_type=facts.content_type), (facts.etag, facts.modified)
-        unproved = unasked or needs_dictionary(facts.encoding)
-        body = Body(gate, context, *dates, coding_of(facts), wanted, by_memory=by_memory, unproved=unproved)
-        if partial and piece is not None:
-            body.left = piece.last - piece.first + 1
-        if message.status == WHOLE_STATUS and gate.fate in _IN_BLOCKS and self.whole_files:
-            body.blocks = Blocks(self.judged.key, length)
-        return body
 
     def _remember(self, body: Body, state: Exchange) -> None:
         """Note what came of a whole risky file, for pieces of it that are asked for later."""

@@ -18,8 +18,9 @@ from secondlook.download.body.slicing import Slice
 from secondlook.download.examination.examination import Examiner
 from secondlook.download.exchange import Body
 from secondlook.download.gate.spool import SpoolRoom
+from secondlook.download.gate_maker import Message
 from secondlook.download.judged_files import JudgedFiles
-from secondlook.download.judging import BodyJudge, Message
+from secondlook.download.judging import BodyJudge
 from secondlook.download.pieces import look_at_kept
 from secondlook.proxy.flow_state import FlowState
 from secondlook.proxy.pieces import Patience, Pieces
@@ -62,7 +63,7 @@ class Bodies(BodyJudge):
         if response.status_code == PARTIAL_STATUS:
             return self._receive_piece(flow, state, facts, length)
         if length != 0:
-            state.body = self.body(state, facts, length, _message(flow))
+            state.body = self.gates.body(state, facts, length, _message(flow))
         return None
 
     def _receive_piece(
@@ -72,13 +73,15 @@ class Bodies(BodyJudge):
         response = flow.response
         assert response is not None
         asked = flow.request.method == "GET" and "range" in flow.request.headers
-        given = self.piece(state, facts, length, asked=asked)
+        given = self.gates.piece(state, facts, length, asked=asked)
         if given.bad is not None:
             return self.refuse_again(state, given.bad)
         if not asked and not given.claims and state.asked.range is not None:
             response.status_code, response.reason = WHOLE_STATUS, "OK"  # all of it, as it was asked for
             response.headers.pop("content-range", None)
-        state.body = self.body(state, facts, length, _message(flow), piece=given.piece, partial=given.answers)
+        state.body = self.gates.body(
+            state, facts, length, _message(flow), piece=given.piece, partial=given.answers
+        )
         state.body.again = given.answers and self.whole_files
         state.body.claims = given.claims
         wider = state.wider is not None and isinstance(state.wanted, WantedRange)

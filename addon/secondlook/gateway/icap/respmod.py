@@ -26,7 +26,8 @@ from secondlook.core.verdict import Action, Decision
 from secondlook.download.body.response_facts import PARTIAL_STATUS, WHOLE_STATUS, has_body, read_response
 from secondlook.download.exchange import Body, Exchange
 from secondlook.download.gate.gate_state import Fate
-from secondlook.download.judging import Message, fail
+from secondlook.download.gate_maker import Message
+from secondlook.download.judging import fail
 from secondlook.download.pieces import look_at_kept
 from secondlook.gateway.icap.answers import ask_again, refuse
 from secondlook.gateway.icap.connection import GoneError, IcapConnection
@@ -130,12 +131,12 @@ class Passage:
             http10=self.asked.version == "1.0",
         )
         if self.response.status != PARTIAL_STATUS:
-            return self._judging.body(state, facts, None if self._unsized else self._length, message)
+            return self._judging.gates.body(state, facts, None if self._unsized else self._length, message)
         asked = self.asked.method == "GET" and state.asked.range is not None
-        given = self._judging.piece(state, facts, self._length, asked=asked)
+        given = self._judging.gates.piece(state, facts, self._length, asked=asked)
         if given.bad is not None:
             return given.bad
-        body = self._judging.body(
+        body = self._judging.gates.body(
             state, facts, self._length, message, piece=given.piece, partial=given.answers
         )
         body.claims = given.claims
