@@ -1,18 +1,21 @@
 """Lists and policies in people's words."""
 
-import json
-
 import pytest
 
 from agentkit.hash_lists import build
 from secondlook.config.query import PolicySettings, UnverifiableSettings
-from secondlook.config.service import FeedSettings
 from secondlook.config.source import load_settings
 from secondlook.core.answer import Tier
 from secondlook.core.lists.hashlist import HashList
 from secondlook.core.lists.name import parse_list_name
 from secondlook.core.lists.pattern import ListInfo, Pattern
-from secondlook.run.assembly.check.naming import feeds_of, feeds_that_came, list_titles, policy_words, title
+from secondlook.run.assembly.check.naming import entries_by_list, list_titles, policy_words, title
+from secondlook.server.store.builtin import add_builtin_lists
+from secondlook.server.store.feeds_off import Off, write_off
+from secondlook.server.store.importing import Origin, take_in
+from secondlook.server.store.manual_entries import ManualEntry, write_manual
+from secondlook.server.store.names import import_list
+from secondlook.server.store.store import ServerStore
 
 
 def info(name, tier=Tier.LOCAL, source="embedded"):
@@ -23,47 +26,56 @@ def info(name, tier=Tier.LOCAL, source="embedded"):
     )  # fmt: skip
 
 
-FEEDS = [
-    FeedSettings(name="test", builtin="test"),
-    FeedSettings(name="urlhaus", url="https://feeds.example/a"),
-    FeedSettings(name="own", url="https://feeds.example/b"),
-    FeedSettings(name="off", url="https://feeds.example/c", enabled=False),
-    FeedSettings(name="phishing-database", url="https://feeds.example/d", threat="social_engineering"),
-    FeedSettings(name="named", url="https://feeds.example/e", list="mw-s-8b"),
-]
+NOW = 1_800_000_000.0
+ENTRIES = {"mw-8b": ["urlhaus", "own", "embedded"], "gc-32b": ["embedded"]}
+
+
+def imported(store, name, target, text, kind="import", **how):
+    origin = Origin(
+        name=name, kind=kind, target=import_list(target), who="test", now=NOW, format="plain", **how
+    )
+    take_in(store, [text.encode()], origin)
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("mw-8b", "URLhaus, own (malware)"),
-        ("se-8b", "Phishing.Database (phishing or deception)"),
-        ("mw-s-8b", "named (malware)"),
-        ("uws-8b", "Second Look (unwanted software)"),
-        ("x-file-mw-8b", "URLhaus, own (malware files)"),
+        ("mw-8b", "own, Second Look (malware)"),
+        ("x-file-mw-8b", "Second Look (malware files)"),  # no file's digest is in the person's list
+        ("se-8b", "Phishing.Database, Second Look (phishing or deception)"),
+        ("mw-s-8b", "own entries, imported (malware)"),
+        ("uws-8b", "Second Look (unwanted software)"),  # nothing but a canary stands in it
         ("gc-32b", "Second Look (known good)"),
     ],
 )
-def test_a_list_of_the_embedded_server_is_called_after_its_feeds(name, words):
-    assert title(info(name), feeds_of(info(name), FEEDS)) == words
+def test_a_list_is_called_after_all_whose_entries_it_holds(tmp_path, name, words):
+    store = ServerStore(tmp_path / "server")
+    add_builtin_lists(store, now=NOW)
+    imported(store, "own", "mw-8b", "http://bad.example/a\n", "feed")
+    imported(store, "phishing-database", "se-8b", "bad.example\n", "feed")
+    imported(store, "imported", "mw-s-8b", "odd.example\n")
+    imported(store, "over", "uws-8b", "odd.example\n", expires_at=1.0)
+    imported(store, "turned-off", "mw-8b", "worse.example\n", "feed")
+    write_off(store.root, {"turned-off": Off(NOW)})
+    entry = {"action": "list", "scope": "host", "text": "mine.example/", "list": "mw-s-8b", "who": "test"}
+    write_manual(store, [ManualEntry(id="own-1", at=NOW, **entry)])
+    assert title(info(name), entries_by_list(load_settings(None, state=tmp_path))) == words
 
 
-def test_no_list_is_called_after_a_feed_that_never_came(tmp_path):
-    folder = tmp_path / "server" / "feeds"
-    folder.mkdir(parents=True)
-    for name, good_at in (("urlhaus", 0.0), ("own", 1.7e9)):
-        (folder / f"{name}.json").write_text(json.dumps({"good_at": good_at}))
-    (folder / "phishing-database.json").write_text("{")
-    settings = load_settings(None, state=tmp_path).model_copy(update={"feeds": FEEDS})
-    came = feeds_that_came(settings)
-    assert [feed.name for feed in came] == ["own"]
-    assert title(info("mw-8b"), feeds_of(info("mw-8b"), came)) == "own (malware)"
-    assert title(info("se-8b"), feeds_of(info("se-8b"), came)) == "Second Look (phishing or deception)"
+def test_nobody_is_named_where_the_folder_of_the_embedded_server_cannot_tell(tmp_path):
+    settings = load_settings(None, state=tmp_path)
+    assert entries_by_list(settings) == {}
+    assert not (tmp_path / "server").exists()  # a look makes no folder
+    store = ServerStore(tmp_path / "server")
+    add_builtin_lists(store, now=NOW)
+    assert set(entries_by_list(settings)) == {"mw-8b", "x-file-mw-8b", "se-8b", "gc-32b"}
+    next(store.sources_folder.glob("0001-*/source.json")).write_text("{")
+    assert entries_by_list(settings) == {}
 
 
 def test_a_list_of_another_server_is_called_after_whom_to_credit():
     google = info("mw-8b", Tier.NETWORK, "google")
-    assert title(google, feeds_of(google, FEEDS)) == "Google Safe Browsing (malware)"
+    assert title(google, ENTRIES) == "Google Safe Browsing (malware)"
 
 
 def test_titles_by_name_and_one_of_several_servers_after_them_all():
@@ -72,8 +84,8 @@ def test_titles_by_name_and_one_of_several_servers_after_them_all():
     pattern = Pattern(
         [(info("mw-8b"), hashes), (google, hashes), (info("gc-32b"), HashList.open(build([], 32)))]
     )
-    assert list_titles(pattern, FEEDS) == {
-        "mw-8b": "URLhaus, own (malware), Google Safe Browsing (malware)",
+    assert list_titles(pattern, ENTRIES) == {
+        "mw-8b": "URLhaus, own, Second Look (malware), Google Safe Browsing (malware)",
         "gc-32b": "Second Look (known good)",
     }
 

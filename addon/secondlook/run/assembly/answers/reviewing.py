@@ -34,7 +34,7 @@ from secondlook.review.words import lost_text, plain
 from secondlook.run.assembly.answers.backtesting import DAY_S, change_from, report_json, run_backtest
 from secondlook.run.assembly.answers.explaining import explained, subject_from
 from secondlook.run.assembly.answers.feeds_shown import failing_text, feeds_shown
-from secondlook.run.assembly.check.naming import feeds_of, feeds_that_came, policy_words, title
+from secondlook.run.assembly.check.naming import entries_by_list, policy_words, title
 from secondlook.run.assembly.check.parts import Parts
 from secondlook.run.assembly.monitoring.metrics import exporter
 from secondlook.run.supervisor.listening import EVERYWHERE, own_address
@@ -156,11 +156,11 @@ class Program:
 
     def lists(self) -> Sequence[Json]:
         """Describe the lists of the pattern."""
-        feeds = feeds_that_came(self._parts.settings)
+        entries = entries_by_list(self._parts.settings)
         return [
             {
                 "name": info.name,
-                "title": title(info, feeds_of(info, feeds)),
+                "title": title(info, entries),
                 "meaning": meaning(info),
                 "count": table.count,
                 "size_bytes": table.count * table.width,

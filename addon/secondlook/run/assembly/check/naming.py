@@ -1,48 +1,44 @@
 """What people call what has a short name here: lists by whose they are, a policy by what it does."""
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from secondlook.agent.pattern.files import load_pattern
 from secondlook.config.agent import Settings
 from secondlook.config.query import PolicySettings
-from secondlook.config.service import FeedSettings
 from secondlook.core.answer import Tier
 from secondlook.core.lists.pattern import ListInfo, Pattern
-from secondlook.ground.errors import PatternError
-from secondlook.ground.json_text import read_json
+from secondlook.ground.errors import PatternError, SecondLookError
 from secondlook.review.words import plain
 from secondlook.run.supervisor.runfile import SERVER_FOLDER
+from secondlook.server.store.manual_entries import read_manual
+from secondlook.server.store.store import ServerStore
 
 
-def feeds_that_came(settings: Settings) -> list[FeedSettings]:
-    """Return the feeds of which the embedded server has something; one that never came fills no list."""
-    if not settings.servers.embedded.enabled:
-        return []
-    folder = settings.state / SERVER_FOLDER / "feeds"
-    found = []
-    for feed in settings.feeds:
-        try:
-            came = read_json((folder / f"{feed.name}.json").read_bytes())["good_at"] > 0
-        except (OSError, ValueError, LookupError, TypeError):
-            continue
-        if came:
-            found.append(feed)
-    return found
+def entries_by_list(settings: Settings) -> dict[str, list[str]]:
+    """Name whose entries each list of the embedded server holds, what is shipped last.
 
-
-def feeds_of(info: ListInfo, feeds: Iterable[FeedSettings]) -> list[str]:
-    """Name the feeds of the embedded server that a list is made from; those that are shipped are left out."""
-    if info.tier is not Tier.LOCAL:
-        return []
-    return [
-        feed.name
-        for feed in feeds
-        if feed.enabled
-        and not feed.guard
-        and feed.builtin is None
-        and (feed.list == info.name if feed.list else (feed.threat, feed.risk) == (info.threat, info.risk))
-    ]
+    Nobody is named where that server is off, or its folder cannot be read.
+    """
+    root = settings.state / SERVER_FOLDER
+    if not settings.servers.embedded.enabled or not root.is_dir():
+        return {}
+    try:
+        store = ServerStore(root)
+        sources = sorted(store.sources_in_force(time.time()), key=lambda source: source.kind == "builtin")
+        own = [entry.list for entry in read_manual(store) if entry.action == "list" and entry.list]
+    except (SecondLookError, OSError):
+        return {}
+    found: dict[str, dict[str, None]] = {}
+    for name in own:
+        found.setdefault(name, {})["own entries"] = None
+    for source in sources:
+        for name, count in source.counts.items():
+            if count and name not in source.dropped:
+                whose = "embedded" if source.kind == "builtin" else source.name
+                found.setdefault(name, {})[whose] = None
+    return {name: list(whose) for name, whose in found.items()}
 
 
 def policy_words(policy: PolicySettings) -> dict[str, str]:
@@ -67,14 +63,15 @@ FEED_TITLES: Final = {
     "urlhaus": "URLhaus",
     "phishing-database": "Phishing.Database",
     "google": "Google Safe Browsing",
-    "embedded": "Second Look",  # of the lists that are shipped with it alone
+    "embedded": "Second Look",  # what is shipped with it
 }
 """What people call feeds and sources that the program knows."""
 
 
-def title(info: ListInfo, feeds: Sequence[str]) -> str:
-    """Return what people call a list: whose it is, and what stands in it."""
-    whose = ", ".join(FEED_TITLES.get(name, name) for name in feeds or [info.source or info.server])
+def title(info: ListInfo, entries: Mapping[str, Sequence[str]]) -> str:
+    """Return what people call a list: whose it is (`entries_by_list`), and what stands in it."""
+    own = entries.get(info.name) if info.tier is Tier.LOCAL else None
+    whose = ", ".join(FEED_TITLES.get(name, name) for name in own or [info.source or info.server])
     what = "known good" if info.threat is None else plain(info.threat)
     return f"{whose} ({what}{' files' if info.kind == 'file' else ''})"
 
@@ -82,14 +79,14 @@ def title(info: ListInfo, feeds: Sequence[str]) -> str:
 def titles_in_force(settings: Settings) -> dict[str, str]:
     """Return what people call the lists in force, by name; none where they are damaged."""
     try:
-        return list_titles(load_pattern(settings.state), feeds_that_came(settings))
+        return list_titles(load_pattern(settings.state), entries_by_list(settings))
     except PatternError:
         return {}
 
 
-def list_titles(pattern: Pattern, feeds: Sequence[FeedSettings]) -> dict[str, str]:
+def list_titles(pattern: Pattern, entries: Mapping[str, Sequence[str]]) -> dict[str, str]:
     """Return what people call the lists of a pattern, by name; one of several servers after them all."""
     found: dict[str, list[str]] = {}
     for info, _ in pattern.lists:
-        found.setdefault(info.name, []).append(title(info, feeds_of(info, feeds)))
+        found.setdefault(info.name, []).append(title(info, entries))
     return {name: ", ".join(dict.fromkeys(titles)) for name, titles in found.items()}

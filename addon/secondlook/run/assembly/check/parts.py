@@ -38,7 +38,7 @@ from secondlook.ground.instant import rfc3339
 from secondlook.ground.ulid import make_id
 from secondlook.ledger.ledger import EventFilter, Ledger
 from secondlook.lookup.tiered import TieredLookup
-from secondlook.run.assembly.check.naming import feeds_that_came, list_titles
+from secondlook.run.assembly.check.naming import entries_by_list, list_titles
 from secondlook.run.assembly.check.policies import policies_of
 from secondlook.run.supervisor.runfile import SITE_KEY_FILE
 from secondlook.suffix import PublicSuffixes, load_suffixes
@@ -127,7 +127,7 @@ class Parts:
         """Return what people call a list; its name where it stands in no pattern of ours."""
         pattern, settings = self.view.current.pattern, self.settings
         if self._titles is None or self._titles[0] is not pattern or self._titles[1] is not settings:
-            self._titles = pattern, settings, list_titles(pattern, feeds_that_came(settings))
+            self._titles = pattern, settings, list_titles(pattern, entries_by_list(settings))
         return self._titles[2].get(name, name)
 
     def unopened_s(self, client: str | None, user: str | None) -> float | None:
