@@ -82,7 +82,6 @@ def test_what_is_neither_a_url_nor_a_file_is_not_allowed(state, tmp_path):
         assert command("check", text, "--state", state, "--offline", check=False).returncode != 2
     for text, why in (
         ("-", "standard input is not read, got '-'"),
-        (".", "expected a URL or a digest, got '.'"),
         ("ab" * 33, "a digest has 64 (sha256), 40 (sha1), 32 (md5) hexadecimal digits"),
     ):
         done = command("check", text, "--state", state, "--offline", check=False, cwd=tmp_path)
@@ -92,9 +91,29 @@ def test_what_is_neither_a_url_nor_a_file_is_not_allowed(state, tmp_path):
     shown = command("check", *names, "--state", state, "--offline", check=False).stdout
     assert "taken for  a host; no file here has this name" in shown
     assert "reads as   bücher.example" in shown
-    (tmp_path / "folder").mkdir()
-    shown = command("check", "folder", "--state", state, "--offline", check=False, cwd=tmp_path).stdout
-    assert re.search(r"taken for  a host; the folder of this name here: \S*secondlook scan folder\n", shown)
+    (tmp_path / "site.example").mkdir()  # as `wget -r` makes one
+    shown = command("check", "site.example", "--state", state, "--offline", check=False, cwd=tmp_path).stdout
+    assert re.search(
+        r"taken for  a host; the folder of this name here: \S*secondlook scan site\.example\n", shown
+    )
+
+
+def test_a_folder_is_no_host_that_is_on_no_list(state, tmp_path):
+    (tmp_path / "some files" / "below").mkdir(parents=True)
+    for words, hint in (
+        (("some files",), "as a host: "),
+        (("some files/below/",), "as a host: "),
+        (("./some files",), None),
+        ((tmp_path,), None),
+        ((".",), None),
+        (("--file", "some files"), "as a host: "),
+    ):
+        done = command("check", *words, "--state", state, "--offline", check=False, cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert re.search(
+            rf"{re.escape(str(words[-1]))} is a folder\n  `\S*secondlook scan .* looks", done.stderr
+        )
+        assert (hint or "as a host") in done.stderr if hint else "as a host" not in done.stderr
 
 
 def test_a_pipe_is_not_waited_for(state, tmp_path):

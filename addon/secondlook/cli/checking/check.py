@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import aclosing
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -107,7 +108,9 @@ async def _check_one(parts: "Parts", text: str, *, as_file: bool, client: str | 
     )
 
     path = Path(_subject(text))
-    if not (as_file or text.startswith(PATH_STARTS) or ("://" not in text and _is_file(path))):
+    if (as_file or _is_meant_as_path(text)) and _is(path.is_dir):
+        _is_folder(text)
+    if not (as_file or text.startswith(PATH_STARTS) or ("://" not in text and _is(path.is_file))):
         try:
             subject = subject_from(text, parts.suffixes)
         except NoSubjectError as error:
@@ -136,9 +139,25 @@ def _subject(text: str) -> str:
     return text
 
 
-def _is_file(path: Path) -> bool:
+def _is_meant_as_path(text: str) -> bool:
+    """Return whether a name is no host's: those have a dot, and `wget -r` makes folders of their names."""
+    first = text.partition("/")[0]
+    return text.startswith(PATH_STARTS) or ("://" not in text and "." not in first.strip("."))
+
+
+def _is_folder(text: str) -> NoReturn:
+    looked = f"`{typed('scan')} {quote(text)}` looks through it"
+    host = (
+        ""
+        if text.startswith((".", *PATH_STARTS))
+        else f"; as a host: `{typed('check')} {quote(f'http://{text}')}`"
+    )
+    fail(f"{text} is a folder", hint=looked + host, status=2)
+
+
+def _is(kind: "Callable[[], bool]") -> bool:
     try:
-        return path.is_file()
+        return kind()
     except (OSError, ValueError):
         return False
 
@@ -158,7 +177,7 @@ def _is_bare(one: "Json") -> bool:
 
 def _taken_for(name: str) -> str:
     if Path(name).is_dir():
-        return f"a host; the folder of this name here: {typed('scan ' + name)}"
+        return f"a host; the folder of this name here: {typed('scan')} {quote(name)}"
     return "a host; no file here has this name"
 
 
