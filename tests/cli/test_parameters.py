@@ -52,7 +52,6 @@ def outcome(command, words):
         "a --kind x --kind y",
         "a --loud quiet",
         "a --place here",
-        "a --place=",
         "a --place /proc/self/mem",
         "a --places here --places ./there/../x",
         "a --only /etc/passwd",
@@ -69,6 +68,15 @@ def outcome(command, words):
 def test_a_value_or_an_error_is_the_same(words):
     plain, own = with_plain_parameters(get_command(app)), get_command(app)
     assert outcome(plain, words.split()) == outcome(own, words.split())
+
+
+@pytest.mark.parametrize("words", [[""], ["a", "b", ""], ["a", "--place", ""], ["a", "--places", ""]])
+def test_an_empty_argument_or_path_is_refused_and_an_empty_text_is_not(words):
+    command = with_plain_parameters(get_command(app))
+    kind, told = outcome(command, words)
+    assert issubclass(kind, typer.BadParameter)
+    assert told.endswith(": expected a value, got nothing")
+    assert outcome(command, ["a", "--reason", ""])[2] == ""
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,8 @@ def some_of(known: Iterable[str], metavar: str, text: str = "") -> Any:
         if not given:
             return None
         chosen = [word.strip() for each in given for word in each.split(",") if word.strip()]
+        if not chosen:
+            fail_as_none_of(param.opts[0], words, "nothing")
         for word in chosen:
             if word not in words:
                 fail_as_none_of(param.opts[0], words, word)
