@@ -3,6 +3,7 @@
 import os
 
 import pytest
+from typer.testing import CliRunner
 
 from agentkit.notices import notice
 from cli.calling import called, make_event, on, write_events
@@ -44,6 +45,21 @@ def test_log_has_every_key_and_filters(state):
     done = on(state, "log", "--kind", "nonsense", check=False)
     assert done.returncode == 2
     assert "expected one of check, blocked" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("--since 5m --until 1h", "no time lies between --since 5m and --until 1h"),
+        ("--since 1h --until 1h", "no time lies between --since 1h and --until 1h"),
+        ("--since 2026-12-02 --until 2026-12-01", "no time lies between --since 2026-12-02"),
+        ("--decision ,", "--decision: expected one of allow, block, flag, got nothing"),
+    ],
+)
+def test_what_can_fit_no_event_is_a_mistake_and_no_empty_log(state, words, told):
+    done = CliRunner().invoke(log.app, [*words.split(), "--state", str(state)])
+    assert done.exit_code == 2
+    assert told in done.output
 
 
 def test_log_into_a_closed_pipe(state):

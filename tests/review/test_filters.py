@@ -82,12 +82,19 @@ def test_an_address_is_sought_in_the_form_that_events_hold():
 
 
 def test_a_filter_becomes_the_ledgers():
-    wanted = LogFilter(host="Example.ORG.", since="1d", until="2026-01-31", client="ann").event_filter(NOW)
+    wanted = LogFilter(host="Example.ORG.", since="1d", until="2027-01-31", client="ann").event_filter(NOW)
     assert (wanted.host, wanted.client) == ("example.org", "ann")
     assert LogFilter.parse({"proxy": "one"}).event_filter(NOW) == EventFilter(proxy="one")
     assert LogFilter.parse({"gateway": "squid"}).event_filter(NOW) == EventFilter(gateway="squid")
     assert wanted.since == NOW - 86_400
-    assert wanted.until == 1_769_817_600.0
+    assert wanted.until == 1_801_353_600.0
+
+
+@pytest.mark.parametrize(("since", "until"), [("5m", "1h"), ("1h", "1h"), ("2026-02-01", "2026-01-31")])
+def test_a_span_that_is_turned_or_empty_is_told_at_its_end(since, until):
+    with pytest.raises(UnusableFilterError, match=f"none lies between {since} and {until}") as refused:
+        LogFilter(since=since, until=until).event_filter(NOW)
+    assert refused.value.field == "until"
 
 
 @pytest.mark.parametrize(

@@ -112,6 +112,12 @@ class LogFilter:
 
     def event_filter(self, now: float) -> EventFilter:
         """Turn into the ledger's filter; ages count back from `now` (Unix seconds)."""
+        since, until = _moment("since", self.since, now), _moment("until", self.until, now)
+        if since is not None and until is not None and since >= until:
+            raise UnusableFilterError(
+                f"expected a time after that of since: none lies between {self.since} and {self.until}",
+                "until",
+            )
         return EventFilter(
             search=self.search or None,
             decision=self.decision or None,
@@ -123,8 +129,8 @@ class LogFilter:
             list=self.list or None,
             proxy=self.proxy or None,
             gateway=self.gateway or None,
-            since=_moment("since", self.since, now),
-            until=_moment("until", self.until, now),
+            since=since,
+            until=until,
             without=tuple(LogFilter().having(name, value).event_filter(now) for name, value in self.excluded),
         )
 

@@ -70,6 +70,12 @@ def log(
     if host is not None and not host.strip():
         fail("expected a host after --host, got nothing", status=2)
     begun, ended = instant_from(since, "--since"), instant_from(until, "--until")
+    if begun is not None and ended is not None and (begun >= ended or since == until):
+        fail(
+            f"no time lies between --since {since} and --until {until}",
+            hint="--since names the earlier end, as a greater age or as the earlier time",
+            status=2,
+        )
     # all mistakes are answered by now, without the ledger's modules
     from secondlook.core.url.canonical import host_filter
     from secondlook.ledger.log.filter import EventFilter
