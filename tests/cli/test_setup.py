@@ -10,9 +10,10 @@ from typer.testing import CliRunner
 
 from cli.calling import on
 from secondlook.cli.setup import setup
+from secondlook.ground.first_steps import FirstSteps, Step
 from secondlook.run.authority import make_authority
 from secondlook.setup import authority, profile
-from secondlook.setup.journal import CERTIFICATE, Change, Journal
+from secondlook.setup.journal import CERTIFICATE, Change, Journal, is_trusted
 
 
 @pytest.fixture
@@ -116,6 +117,17 @@ def test_renewing_trusts_the_new_one_alone(home):
     assert first != second
     (copied,) = (home / "anchors").iterdir()
     assert second[:12] in copied.name
+
+
+def test_who_trusts_the_authority_by_hand_is_told_again_only_when_another_replaces_it(home):
+    state = home / "state"
+    assert not is_trusted(state)
+    state.mkdir()
+    FirstSteps(state).mark(Step.TRUST)
+    call("ca", "--print")
+    assert is_trusted(state)
+    assert call("ca", "--renew", "--print").exit_code == 0
+    assert not is_trusted(state)
 
 
 def test_where_a_new_authority_cannot_be_written_the_old_one_stays_and_is_trusted(home, monkeypatch):

@@ -1,10 +1,11 @@
 """The first steps of whoever sets Second Look up: one that was taken is an empty file in `STATE/first-steps`.
 
 Whichever process sees a step taken marks it, the review page ticks it off, and the start names the page until
-all are taken. What is marked stays so.
+all are taken. What is marked stays so, but for the trust in an authority that another one has replaced.
 """
 
 import logging
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 
@@ -35,6 +36,11 @@ class FirstSteps:
             (self._folder / step).touch(mode=0o600)
         except OSError as error:
             logger.warning("cannot mark the first step %s: %s", step, error)
+
+    def forget(self, step: Step) -> None:
+        """Take it that a step was not taken; what cannot be removed stays."""
+        with suppress(OSError):
+            (self._folder / step).unlink()
 
     def taken(self) -> frozenset[Step]:
         """Return the steps that were taken; none where the folder cannot be looked into."""

@@ -13,10 +13,16 @@ from typing import Any
 
 from secondlook.ground.errors import SecondLookError
 from secondlook.ground.files import write_whole
+from secondlook.ground.first_steps import FirstSteps, Step
 from secondlook.ground.json_text import read_json
 from secondlook.ground.lock import locked_folder
 
 CERTIFICATE = "ca"  # the kind of change by which the authority is trusted
+
+
+def is_trusted(state: Path) -> bool:
+    """Return whether the authority is trusted: set-up saw to it, or a program took a certificate of ours."""
+    return Journal(state).has(CERTIFICATE) or Step.TRUST in FirstSteps(state).taken()
 
 
 class JournalError(SecondLookError):

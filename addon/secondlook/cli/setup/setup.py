@@ -18,6 +18,7 @@ from secondlook.cli.output import fail, print_facts, print_json, print_line
 from secondlook.cli.setup.squid import squid
 from secondlook.core.pac import pac_text
 from secondlook.core.url.address import with_port
+from secondlook.ground.first_steps import FirstSteps, Step
 from secondlook.ground.instant import rfc3339
 from secondlook.run.supervisor.authority_files import whole
 from secondlook.run.supervisor.runfile import read_run_file
@@ -264,6 +265,12 @@ def off(context: CommandContext) -> None:
     _finish(context, undone, nothing="nothing was set up")
 
 
+def _end_trust(context: CommandContext, journal: Journal) -> bool:
+    """End what trusted the old authority here; whether programs trust the new one is not known yet."""
+    FirstSteps(context.state).forget(Step.TRUST)
+    return _print_outcomes(context, journal.undo(UNDOERS, frozenset({authority.KIND})))
+
+
 def _renew(context: CommandContext, journal: Journal) -> None:
     """Put a new authority in place, before anything stops trusting the one that is there."""
     from secondlook.run.authority import renew_authority
@@ -274,7 +281,7 @@ def _renew(context: CommandContext, journal: Journal) -> None:
         renew_authority(context.state / "ca", context.settings.ca)
     except OSError as error:
         fail(f"{_STAYS}: {error.strerror or error}")
-    _print_outcomes(context, journal.undo(UNDOERS, frozenset({authority.KIND})))
+    _end_trust(context, journal)
 
 
 def _import(context: CommandContext, certificates: Path, key: Path) -> None:
@@ -289,8 +296,7 @@ def _import(context: CommandContext, certificates: Path, key: Path) -> None:
         put_authority(context.state / "ca", secret, chain)
     except OSError as error:
         fail(f"{_STAYS}: {error.strerror or error}")
-    # what trusted the old one here need not any more
-    done = _print_outcomes(context, Journal(context.state).undo(UNDOERS, frozenset({authority.KIND})))
+    done = _end_trust(context, Journal(context.state))
     names = [each.subject.rfc4514_string() for each in chain]
     ends = min(each.not_valid_after_utc for each in chain)
     context.report(

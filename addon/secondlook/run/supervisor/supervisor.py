@@ -34,7 +34,7 @@ from secondlook.run.supervisor.plan import Plan, write_plan
 from secondlook.run.supervisor.readiness import tell_systemd
 from secondlook.run.supervisor.rereading import Rereading
 from secondlook.run.supervisor.runfile import remove_run_file, write_run_file
-from secondlook.setup.journal import CERTIFICATE, Journal
+from secondlook.setup.journal import is_trusted
 
 DRAIN_S = 10.0
 SERVICE_GRACE_S = 15.0
@@ -290,8 +290,7 @@ class Supervisor:
     def _announce(self) -> None:
         facts = self._facts()
         pattern = service_of(self.children).facts.get("pattern_text")
-        trusted = Journal(self.state).has(CERTIFICATE)
-        begun = FirstSteps(self.state).all_taken()
+        trusted, begun = is_trusted(self.state), FirstSteps(self.state).all_taken()
         announce(ready_lines(facts, self.plan.settings, pattern, trusted=trusted, begun=begun))
         tell_systemd("READY=1", f"STATUS=serving on {facts['proxy'] or facts['gateway']}")
 

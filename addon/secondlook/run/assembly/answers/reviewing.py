@@ -46,7 +46,7 @@ from secondlook.server.feeds.rule_versions import rollback_text, take_up_again
 from secondlook.server.http.connection import Connections, Server, bounded, server_settings
 from secondlook.server.publish.held_back import HeldBack, read_held_back
 from secondlook.server.store.feed_alerts import NOTHING_PROTECTS, feed_alerts
-from secondlook.setup.journal import CERTIFICATE, Journal
+from secondlook.setup.journal import is_trusted
 
 UP = frozenset({"closed", "half_open", "slowed"})
 _LISTS = "/lists", "Lists"  # where a note leads to, and what that is called
@@ -220,7 +220,7 @@ class Program:
             running = read_run_file(self._parts.settings.state)
             refused = running["settings"]["refused"] if running is not None else None
             notes.append(_note("warn", "Settings.", as_sentence(changed(config, typed("reload"), refused))))
-        if not Journal(self._parts.settings.state).has(CERTIFICATE):
+        if self.proxy and not is_trusted(self._parts.settings.state):
             text = f"HTTPS pages warn until it is trusted: run `{typed('setup ca on')}`, or go on from here:"
             notes.append(_note("warn", "Certificate.", text, ("/setup", "Set-up")))
         if failing := failing_text(self.feeds()):
