@@ -98,6 +98,23 @@ def test_an_idle_connection_outlives_the_time_of_a_request(tmp_path):
     asyncio.run(scene())
 
 
+@pytest.mark.parametrize(
+    ("sent", "answer"),
+    [
+        (b"\x16\x03\x01 hello\r\n\r\n", b"HTTP/1.1 400"),
+        (GET + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n", b"HTTP/1.1 200"),
+    ],
+)
+def test_what_a_peer_does_wrong_is_answered_and_not_logged(tmp_path, caplog, sent, answer):
+    async def scene():
+        async with serving(tmp_path) as (connect, _):
+            reader, _ = await connect(sent)
+            assert (await asyncio.wait_for(reader.readline(), 60)).startswith(answer)
+
+    asyncio.run(scene())
+    assert caplog.text == ""
+
+
 HEADS = {
     "one header": (lambda size: b"X: " + b"y" * size + b"\r\n"),
     "many headers": (lambda size: (b"X: " + b"y" * 95 + b"\r\n") * (size // 100)),

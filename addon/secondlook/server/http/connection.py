@@ -12,6 +12,7 @@ So connections that send nothing, or a request that never ends, cost their own a
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import Any, Final, Protocol, override
@@ -90,6 +91,12 @@ class _HeadTooLong(Exception):  # noqa: N818 - never leaves this module
     """The request line and headers are longer than allowed."""
 
 
+_OF_PEERS = logging.getLogger("uvicorn.error.peers")
+_OF_PEERS.setLevel(
+    logging.ERROR
+)  # what a peer sends that is no HTTP is answered to it; a fault of ours is logged
+
+
 class BoundedConnection(HttpToolsProtocol):
     """Uvicorn's protocol with a deadline for each request, a bound for its head, and its count."""
 
@@ -97,6 +104,7 @@ class BoundedConnection(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
+        self.logger = _OF_PEERS
         self.address = ""
         self.since = self.loop.time()
         self._limits = self.shared.limits
