@@ -58,6 +58,10 @@ def test_a_rejected_form_keeps_what_was_typed_with_the_message_beside_its_field(
     assert 'value="https://lists.example.org/x"' in answer.text
     assert re.search(r'name="every"[^>]*value="soon" aria-invalid="true"', answer.text)
     assert answer.text.count('role="alert"') == 1
+    several = send(client, "preview", "add-feed", **{**FEED, "url": "x", "every": "soon", "name": ""}).text
+    for name in ("name", "url", "every"):
+        assert re.search(rf'name="{name}"[^>]* aria-invalid="true" aria-describedby="fault-{name}"', several)
+    assert several.count('role="alert"') == 3
     assert config.read_text() == SETTINGS
 
 

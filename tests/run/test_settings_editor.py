@@ -189,6 +189,35 @@ def test_what_cannot_be_is_said_beside_its_field(editor, config, what, values, f
     assert config.read_text() == SETTINGS
 
 
+@pytest.mark.parametrize(
+    ("what", "values", "fields"),
+    [
+        (
+            "add-feed",
+            {"name": "", "url": "ftp://x", "threat": "x", "risk": "y", "format": "z", "every": "soon"},
+            ["name", "url", "threat", "risk", "format", "every"],
+        ),
+        ("add-feed", {"name": "urlhaus", "url": "https://a.example/", "every": "10"}, ["name", "every"]),
+        ("add-feed", {"name": "", "url": ""}, ["name", "url"]),
+        ("policy", {"level": "highest", "mode": "x", "page": "allow"}, ["level", "mode", "page"]),
+        ("add-group", {"name": "", "networks": "", "level": "x"}, ["name", "networks", "level"]),
+        ("group", {"name": "children", "networks": "10.0.0.300", "level": "x"}, ["networks", "level"]),
+    ],
+)
+def test_all_faults_of_a_form_are_said_at_once(editor, config, what, values, fields):
+    error = refused(editor.preview, what, values)
+    assert list(error.faults) == fields
+    assert error.field == fields[0]
+    assert str(error) == "; ".join(f"{field}: {error.faults[field]}" for field in fields)
+    assert config.read_text() == SETTINGS
+    if what == "add-feed":
+        with pytest.raises(Refused) as tried:
+            asyncio.run(editor.try_feed(values))
+        assert list(tried.value.faults) == [
+            name for name in fields if values[name] != "urlhaus"
+        ]  # may be tried
+
+
 def test_nothing_of_the_environment_comes_into_a_feed(editor, monkeypatch, config, hangups):
     monkeypatch.setenv("SECRET", "hunter2")
     values = {"name": "mine", "url": "https://a.example/${SECRET}/$SECRET/$$"}

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from secondlook.config.agent import Settings
@@ -27,13 +27,15 @@ type Values = Mapping[str, str]
 class Change:
     """A changed text, the place in it where faults are those of the form, and what it does in a sentence.
 
-    `warning`: what follows of it that is not seen in the difference.
+    `warning`: what follows of it that is not seen in the difference. `faults`: what is wrong in the form, by
+    field; what else is wrong is found where the text is read.
     """
 
     text: str
     place: Key
     effect: str
     warning: str | None = None
+    faults: Mapping[str, str] = field(default_factory=dict)
 
 
 def change_of(kind: str, text: str, settings: Settings, values: Values) -> Change:
@@ -46,16 +48,22 @@ def change_of(kind: str, text: str, settings: Settings, values: Values) -> Chang
     return change
 
 
-def feed_of(values: Values) -> dict[str, object]:
-    """Return a feed as it is written into the file: what is usual is left out. Raises Refused."""
+def _feed_faults(values: Values, settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield which fields of a feed are wrong, and why."""
     if not values.get("name"):
-        raise Refused("expected a name of the feed", "name")
+        yield "name", "expected a name of the feed"
+    if any(each.name == values.get("name") for each in settings.feeds):
+        yield "name", "a feed of this name is there already"
     if not values.get("url", "").lower().startswith(("http://", "https://")):
-        raise Refused("expected an address that begins with http:// or https://", "url")
+        yield "url", "expected an address that begins with http:// or https://"
     try:
         parse_span(values.get("every") or USUAL["every"])
     except ValueError as error:
-        raise Refused(f"{error}, got {values['every'][:80]!r}", "every") from None
+        yield "every", f"{error}, got {values['every'][:80]!r}"
+
+
+def feed_of(values: Values) -> dict[str, object]:
+    """Return a feed as it is written into the file: what is usual is left out."""
     given = ((name, values.get(name, "")) for name in FEED)
     return {name: literal(value) for name, value in given if value and value != USUAL.get(name)}
 
@@ -66,11 +74,10 @@ def literal(text: str) -> str:
 
 
 def _add_feed(text: str, settings: Settings, values: Values) -> Change:
-    feed = feed_of(values)
-    if any(each.name == values["name"] for each in settings.feeds):
-        raise Refused("a feed of this name is there already", "name")
-    changed = append_item(text, ("feeds",), feed)
-    return Change(changed, ("feeds", len(settings.feeds)), f"adds the feed {values['name']}")
+    changed = append_item(text, ("feeds",), feed_of(values))
+    effect = f"adds the feed {values.get('name', '')}"
+    faults = dict(_feed_faults(values, settings))
+    return Change(changed, ("feeds", len(settings.feeds)), effect, faults=faults)
 
 
 def _switch_feed(text: str, settings: Settings, values: Values) -> Change:
@@ -134,20 +141,21 @@ def _written(value: object) -> str:
 def _add_group(text: str, settings: Settings, values: Values) -> Change:
     groups = settings.clients.groups if settings.clients is not None else ()
     name = values.get("name", "")
+    faults: dict[str, str] = {}
     if not name:
-        raise Refused("expected a name of the group", "name")
+        faults["name"] = "expected a name of the group"
     if any(group.name == name for group in groups):
-        raise Refused("a group of this name is there already", "name")
+        faults["name"] = "a group of this name is there already"
     group: dict[str, object] = {"name": literal(name)}
     for member in ("networks", "users"):
         if names := _names(values.get(member, "")):
             group[member] = [literal(each) for each in names]
     if len(group) == 1:
-        raise Refused("expected addresses, networks or users: an empty group does nothing", "networks")
+        faults["networks"] = "expected addresses, networks or users: an empty group does nothing"
     if policy := _group_policy(values):
         group["policy"] = policy
     changed = append_item(text, ("clients", "groups"), group)
-    return Change(changed, ("clients", "groups", len(groups)), f"adds the group {name}")
+    return Change(changed, ("clients", "groups", len(groups)), f"adds the group {name}", faults=faults)
 
 
 def _group_policy(values: Values) -> dict[str, object]:

@@ -36,7 +36,7 @@ from secondlook.ledger.log.recorder import Recorder
 from secondlook.review.operations.refused import Refused
 from secondlook.review.program import Json
 from secondlook.run.reload import plan_of, settings_of
-from secondlook.run.settings_change import UNVERIFIABLE, Change, Values, change_of, feed_of
+from secondlook.run.settings_change import UNVERIFIABLE, Change, Values, change_of
 from secondlook.run.supervisor.plan import Plan
 from secondlook.run.supervisor.runfile import read_run_file
 from secondlook.run.supervisor.settings_file import reading_ended
@@ -180,14 +180,13 @@ class SettingsEditor:
 
     def _feed_alone(self, values: Values) -> FeedSettings:
         """Read a feed as the file would have it. Raises Refused."""
-        feed_of(values)
         path = self._path()
         content = self._read(path)
         try:
             known = {feed.name for feed in settings_of(self._invocation, content).feeds}
         except ConfigError as error:
             raise Refused(str(error)) from None
-        free = values["name"]
+        free = values.get("name", "")
         while free in known:  # one that is there may be tried too
             free += "-"
         change = self._change("add-feed", content, {**values, "name": free})
@@ -247,17 +246,26 @@ class SettingsEditor:
             raise Refused(f"{error}: change it by hand") from None
 
     def _settled(self, change: Change, values: Values) -> Settings:
-        """Read a changed text as a start does. Raises Refused with the place of the fault."""
+        """Read a changed text as a start does. Raises Refused with all faults of the form at their places."""
         try:
             settings = settings_of(self._invocation, change.text.encode())
             plan_of(self._invocation, settings)
         except InvalidConfigError as error:
             place = ".".join(map(str, change.place))
-            ours = [fault for fault in error.faults if f"{fault.key}.".startswith(f"{place}.")]
-            field = _field(ours[0], values) if ours else None
-            raise Refused(ours[0].message if field else str(error), field) from None
+            found = {
+                field: fault.message
+                for fault in reversed(error.faults)  # the first of a field counts
+                if f"{fault.key}.".startswith(f"{place}.") and (field := _field(fault, values))
+            }
+            if faults := {**found, **change.faults}:
+                raise Refused.of_fields(
+                    {name: faults[name] for name in values if name in faults} or faults
+                ) from None
+            raise Refused(str(error)) from None
         except ConfigError as error:
             raise Refused(str(error)) from None
+        if change.faults:
+            raise Refused.of_fields(change.faults)
         return settings
 
     def _note(self, detail: str, who: str | None) -> None:

@@ -45,7 +45,7 @@ class SettingsPages(Handlers):
         try:
             tried = await self.editor.try_feed(values)
         except Refused as error:
-            return await self.show(request, "add-feed", values, _fault(error))
+            return await self.show(request, "add-feed", values, error.faults)
         return await self.show(request, "add-feed", values, tried=tried)
 
     async def preview(self, request: Request) -> Response:
@@ -64,7 +64,7 @@ class SettingsPages(Handlers):
         try:
             made = await run_in_threadpool(self.editor.preview, what, values)
         except Refused as error:
-            faults = _fault(error)
+            faults = error.faults
             if why is not None:
                 faults = {"": f"{why}. {faults.get('', str(error))}"}
             return await self.show(request, what, values, faults)
@@ -81,7 +81,7 @@ class SettingsPages(Handlers):
         except Refused as error:
             if error.field == "digest":
                 return await self._preview(request, what, values, CONFLICT, str(error))
-            return await self.show(request, what, values, _fault(error))
+            return await self.show(request, what, values, error.faults)
         return RedirectResponse(f"/settings/outcome?{query_string(begun)}", status_code=303)
 
     async def outcome(self, request: Request) -> Response:
@@ -109,7 +109,3 @@ async def _sent(request: Request) -> tuple[str, dict[str, str], str]:
     form = {name: str(value) for name, value in (await request.form()).items()}
     values = {name: value for name, value in form.items() if name not in NOT_VALUES}
     return form.get("what", ""), values, form.get("digest", "")
-
-
-def _fault(error: Refused) -> dict[str, str]:
-    return {error.field or "": str(error)}
