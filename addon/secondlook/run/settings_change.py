@@ -64,8 +64,8 @@ def _feed_faults(values: Values, settings: Settings) -> Iterator[tuple[str, str]
 
 def feed_of(values: Values) -> dict[str, object]:
     """Return a feed as it is written into the file: what is usual is left out."""
-    given = ((name, values.get(name, "")) for name in FEED)
-    return {name: literal(value) for name, value in given if value and value != USUAL.get(name)}
+    given = ((name, values.get(name, "")) for name in FEED if values.get(name, "") != USUAL.get(name))
+    return {name: literal(value) for name, value in given if value or name == "name"}
 
 
 def literal(text: str) -> str:
