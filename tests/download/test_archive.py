@@ -74,12 +74,12 @@ def test_limits_at_and_past_them(data, changed, why):
 
 
 def _sparse(parts: int) -> bytes:
-    """A tar with a file of one byte in so many parts, each of them the same byte."""
-    table = f"{parts}\n{'0\n1\n' * parts}".encode()
-    content = table.ljust(-(-len(table) // 512) * 512, b"\0") + b"x"
+    """A tar with a file in so many parts of one byte."""
+    table = f"{parts}\n{''.join(f'{at}\n1\n' for at in range(parts))}".encode()
+    content = table.ljust(-(-len(table) // 512) * 512, b"\0") + b"x" * parts
     info = tarfile.TarInfo("GNUSparseFile.0/x")
     info.size = len(content)
-    told = {"major": "1", "minor": "0", "name": "x", "realsize": "1"}
+    told = {"major": "1", "minor": "0", "name": "x", "realsize": str(parts)}
     info.pax_headers = {f"GNU.sparse.{name}": value for name, value in told.items()}
     with io.BytesIO() as file:
         with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:

@@ -18,7 +18,7 @@ from typing import IO, cast
 import pytest
 
 from download.test_signatures import SAMPLES
-from proxykit.archives import FILES, READ, typed
+from proxykit.archives import FILES, READ, told_otherwise, typed
 from proxykit.samples import EICAR, EICAR_SHA256, seven, tarred, zipped
 from secondlook.download.archives.archive import ArchiveLimits, Report, look_inside
 from secondlook.download.body.signatures import UNREAD_ARCHIVES
@@ -46,6 +46,17 @@ TOLD = {
     "a size that is too small": lambda: _lying(size=10),
     "a size that is too large": lambda: _lying(size=1000),
     "another method before it": lambda: _lying(local_method=8),
+    "a second length of a file, behind which more of it stands": lambda: told_otherwise(
+        {"GNU.sparse.size": "68"}
+    ),
+    "a second length as star tells it": lambda: told_otherwise({"SCHILY.realsize": "68"}),
+    "holes that GNU tar does not make": lambda: told_otherwise(
+        {"GNU.sparse.map": "5,63", "GNU.sparse.size": "68"}, EICAR[:68]
+    ),
+    "parts of a file in another order": lambda: told_otherwise(
+        {"GNU.sparse.map": "20,48,0,20", "GNU.sparse.numblocks": "2", "GNU.sparse.size": "68"}, EICAR
+    ),
+    "parts of a file of no length": lambda: typed(b"S"),
     "a link with content": lambda: typed(b"1"),
     "an image of a disk": lambda: zipped({"a.iso": ISO}),
     "a rar inside": lambda: zipped({"a.rar": SAMPLES["rar"]() + bytes(100)}),

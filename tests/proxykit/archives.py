@@ -68,13 +68,17 @@ def ar(files: dict[str, bytes]) -> bytes:
 
 def _sparse() -> bytes:
     """A file behind a hole, told in an extended header, which busybox does not read."""
+    told = {"size": str(10_000 + len(EICAR)), "numblocks": "1", "map": f"10000,{len(EICAR)}"}
+    return told_otherwise({f"GNU.sparse.{name}": value for name, value in told.items()}, EICAR)
+
+
+def told_otherwise(told: dict[str, str], content: bytes = EICAR + b"more") -> bytes:
+    """A tar with a file of which an extended header says more."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
         info = tarfile.TarInfo("eicar.com")
-        info.size = len(EICAR)
-        told = {"size": str(10_000 + len(EICAR)), "numblocks": "1", "map": f"10000,{len(EICAR)}"}
-        info.pax_headers = {f"GNU.sparse.{name}": value for name, value in told.items()}
-        archive.addfile(info, io.BytesIO(EICAR))
+        info.size, info.pax_headers = len(content), told
+        archive.addfile(info, io.BytesIO(content))
     return buffer.getvalue()
 
 

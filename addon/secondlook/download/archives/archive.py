@@ -32,7 +32,7 @@ from secondlook.download.archives.archive_stream import (
     PackedStreams,
     Stream,
 )
-from secondlook.download.archives.archive_tar import TarHeader
+from secondlook.download.archives.archive_tar import TarHeader, has_two_sizes
 from secondlook.download.archives.kinds import BEHIND, behind, kinds_of
 from secondlook.download.archives.member_forms import MemberForms, without_holes
 from secondlook.download.body.decoding import Decoder, DecodeState
@@ -45,7 +45,6 @@ MEMORY_BYTES = 4 << 20
 LABEL_CHARS = 200
 _PROBLEM_CHARS = 300
 _ENCODED_STEP_BYTES = 16 << 10
-_TAR_SIZE_MOST = 8 << 30  # beyond it a header has no room for a size
 
 
 class UnreadableError(Exception):
@@ -216,7 +215,7 @@ class _Walk:
         with tarfile.open(fileobj=file, mode="r|", ignore_zeros=True, tarinfo=TarHeader) as archive:
             for info in archive:
                 self._one_more()
-                if "size" in info.pax_headers and info.size < _TAR_SIZE_MOST:
+                if has_two_sizes(info, archive.offset - info.offset_data):
                     self.note(UnreadableError("a member has two sizes"))
                 if not info.isreg() and info.type in tarfile.SUPPORTED_TYPES:
                     if info.size:

@@ -4,7 +4,8 @@ Python's tarfile takes a header with a field that is no number for none at all, 
 """
 
 import tarfile
-from typing import Self
+from collections.abc import Sequence
+from typing import Self, cast
 
 _MODE, _UID, _GID, _TIME = slice(100, 108), slice(108, 116), slice(116, 124), slice(136, 148)
 _MAJOR, _MINOR = (
@@ -12,6 +13,11 @@ _MAJOR, _MINOR = (
     slice(337, 345),
 )  # of a file they may be anything, of old headers its content
 _SUM = slice(148, 156)
+_SIZE_MOST = 8 << 30  # beyond it a header has no room for a size
+_REAL_SIZES = ("GNU.sparse.size", "GNU.sparse.realsize", "SCHILY.realsize")
+_MAP, _MAP_LENGTH = "GNU.sparse.map", "GNU.sparse.numblocks"
+_UNUSED = (0, 0)  # a place for a part in the head of GNU's older form
+_BLOCK = tarfile.BLOCKSIZE
 _BLANK_SUM = 8 * 0x20  # the sum is taken with spaces in its own place
 
 
@@ -32,8 +38,33 @@ class TarHeader(tarfile.TarInfo):
             raise tarfile.ReadError(f"a header that cannot be read: {error}") from None
 
 
+def has_two_sizes(info: tarfile.TarInfo, packed: int) -> bool:
+    """Return whether readers may unpack another content than tarfile: it is told twice, or has odd holes.
+
+    `packed` is the room that it takes in the archive. GNU tar leaves a map whose length is not told.
+    """
+    told = info.pax_headers
+    if "size" in told and info.size < _SIZE_MOST:
+        return True
+    if any(told.get(name, str(info.size)) != str(info.size) for name in _REAL_SIZES):
+        return True
+    parts = cast("Sequence[tuple[int, int]] | None", info.sparse)
+    if parts is None:
+        return False
+    if _MAP in told and told.get(_MAP_LENGTH) != str(len(parts)):
+        return True
+    end = 0
+    for at, size in parts:
+        if (at, size) == _UNUSED:
+            continue
+        if at < end or size < 0:
+            return True
+        end = at + size
+    return end > info.size or -(-sum(size for _, size in parts) // _BLOCK) * _BLOCK != packed
+
+
 def _is_header(block: bytes | bytearray) -> bool:
-    if len(block) != tarfile.BLOCKSIZE:
+    if len(block) != _BLOCK:
         return False
     rest = bytes(block[: _SUM.start] + block[_SUM.stop :])
     sums = {
