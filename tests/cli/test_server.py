@@ -258,3 +258,22 @@ def test_a_proxy_that_is_set_up_here_comes_before_a_server_here(tmp_path):
     (tmp_path / "server-state").mkdir()
     command("server", "add", "evil.example", cwd=tmp_path)
     assert (tmp_path / "proxy-state" / "server" / "own.json").exists()
+
+
+@pytest.mark.parametrize("more", ["", "review: false\n"])
+def test_the_configuration_of_a_proxy_means_its_embedded_server(tmp_path, more):
+    config = tmp_path / "proxy.yaml"
+    config.write_text(f"state: proxy-state\n{more}")
+    command("server", "add", "evil.example", "-c", config)
+    assert [str(each.relative_to(tmp_path)) for each in tmp_path.rglob("own.json")] == [
+        "proxy-state/server/own.json"
+    ]
+    command("server", "add", "other.example", "-c", config, "--state", tmp_path / "elsewhere")
+    assert (tmp_path / "elsewhere" / "server" / "own.json").exists()
+
+
+def test_nobody_serves_by_the_configuration_of_a_proxy(tmp_path):
+    config = tmp_path / "proxy.yaml"
+    config.write_text("review: false\n")
+    refused = command("server", "run", "-c", config, check=False)
+    assert (refused.returncode, "proxy.yaml:1: review: unknown key" in refused.stderr) == (2, True)

@@ -38,8 +38,9 @@ ServerConfigOption = Annotated[
 class ServerContext(Context):
     """What a server command works on; read when it is first asked for. Raises ConfigError.
 
-    A proxy's state folder given by `--state` means its embedded server. Without a configuration and without
-    `--state` it is that of the proxy that other commands mean, unless a server has its folder here.
+    A proxy's state folder given by `--state` means its embedded server, as does a `proxy.yaml`. Without a
+    configuration and without `--state` it is that of the proxy that other commands mean, unless a server
+    has its folder here.
     """
 
     def __init__(
@@ -70,7 +71,10 @@ class ServerContext(Context):
         config, state = self._given
         if config is None and Path(SERVER_CONFIG_NAME).is_file():
             config = Path(SERVER_CONFIG_NAME)
-        if state is None and config is None:
+        serves = bool(self._options)  # which nobody does by the settings of a proxy
+        if config is not None and config.name == CONFIG_NAME and not serves:
+            state, config = CommandContext(config, state).state / SERVER_FOLDER, None
+        elif state is None and config is None:
             state = _server_of_the_proxy(load_server_settings(None, **self._options).state)
         elif state is not None:
             enterable_state(state)
