@@ -72,6 +72,17 @@ def test_a_fault_of_one_group_stands_in_its_form_alone(client):
     assert answer.text.count('aria-invalid="true"') == 1
 
 
+def test_a_fault_of_what_has_no_field_stands_on_top(client):
+    for form, told in (
+        ({"what": "switch-feed", "name": "gone", "enabled": "true"}, "there is no feed"),
+        ({"what": "switch-feed", "name": "urlhaus", "enabled": "x"}, "enabled: expected true or false"),
+        ({"what": "group", "name": "gone"}, "there is no group"),
+    ):
+        what = form.pop("what")
+        page = send(client, "preview", what, **form).text
+        assert re.search(rf'(?i)class="banner bad" role="alert"><p class="wrap">{told}', page)
+
+
 def test_a_file_that_was_changed_meanwhile_shows_the_difference_anew(client, config, hangups):
     form = hidden(send(client, "preview", "policy", level="high").text)
     config.write_text(SETTINGS.replace("# of this household", "# of that household"))

@@ -84,7 +84,7 @@ def _switch_feed(text: str, settings: Settings, values: Values) -> Change:
     name = values.get("name", "")
     at = next((at for at, feed in enumerate(settings.feeds) if feed.name == name), None)
     if at is None:
-        raise Refused(f"there is no feed {name[:80]!r}", "name")
+        raise Refused(f"there is no feed {name[:80]!r}")
     on = _one_of("enabled", values, _SWITCH)
     if on == settings.feeds[at].enabled:
         return Change(text, ("feeds", at), "")
@@ -170,7 +170,7 @@ def _group(text: str, settings: Settings, values: Values) -> Change:
     name = values.get("name", "")
     at = next((at for at, group in enumerate(groups) if group.name == name), None)
     if at is None:
-        raise Refused(f"there is no group {name[:80]!r}", "name")
+        raise Refused(f"there is no group {name[:80]!r}")
     place: Key = ("clients", "groups", at)
     for key, value in _of_group(groups[at], values):
         if value is not None or _is_set(text, (*place, *key)):
@@ -209,7 +209,7 @@ def _names(text: str) -> list[str]:
 
 def _one_of(field: str, values: Values, choices: Mapping[str, bool]) -> bool:
     if (value := values.get(field, "")) not in choices:
-        raise Refused(f"expected {' or '.join(choices)}, got {value[:80]!r}", field)
+        raise Refused(f"{field}: expected {' or '.join(choices)}, got {value[:80]!r}")
     return choices[value]
 
 
