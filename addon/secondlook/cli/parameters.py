@@ -25,10 +25,9 @@ class _Reading:
             return () if several else None
         wanted = param.type_descriptor.annotation
         given = value if several else [value]
+        # an empty path would be the current folder
         if "" in given and (param.param_type_name == "argument" or wanted in (Path, list[Path])):
-            raise BadParameter(
-                "expected a value, got nothing", ctx=ctx, param=param
-            )  # a path would be the current folder
+            raise BadParameter("expected a value, got nothing", ctx=ctx, param=param)
         if wanted == (list[str] if several else str) and all(type(text) is str for text in given):
             return value
         if wanted is bool and type(value) is bool:

@@ -109,7 +109,7 @@ async def _check_one(parts: "Parts", text: str, *, as_file: bool, client: str | 
 
     path = Path(_subject(text))
     if (as_file or _is_meant_as_path(text)) and _is(path.is_dir):
-        _is_folder(text)
+        _fail_as_folder(text)
     if not (as_file or text.startswith(PATH_STARTS) or ("://" not in text and _is(path.is_file))):
         try:
             subject = subject_from(text, parts.suffixes)
@@ -145,14 +145,11 @@ def _is_meant_as_path(text: str) -> bool:
     return text.startswith(PATH_STARTS) or ("://" not in text and "." not in first.strip("."))
 
 
-def _is_folder(text: str) -> NoReturn:
-    looked = f"`{typed('scan')} {quote(text)}` looks through it"
-    host = (
-        ""
-        if text.startswith((".", *PATH_STARTS))
-        else f"; as a host: `{typed('check')} {quote(f'http://{text}')}`"
-    )
-    fail(f"{text} is a folder", hint=looked + host, status=2)
+def _fail_as_folder(text: str) -> NoReturn:
+    hint = f"`{typed('scan')} {quote(text)}` looks through it"
+    if not text.startswith((".", *PATH_STARTS)):
+        hint += f"; as a host: `{typed('check')} {quote(f'http://{text}')}`"
+    fail(f"{text} is a folder", hint=hint, status=2)
 
 
 def _is(kind: "Callable[[], bool]") -> bool:

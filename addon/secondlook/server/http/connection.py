@@ -92,9 +92,7 @@ class _HeadTooLong(Exception):  # noqa: N818 - never leaves this module
 
 
 _OF_PEERS = logging.getLogger("uvicorn.error.peers")
-_OF_PEERS.setLevel(
-    logging.ERROR
-)  # what a peer sends that is no HTTP is answered to it; a fault of ours is logged
+_OF_PEERS.setLevel(logging.ERROR)  # what a peer does wrong is answered to it; a fault of ours is logged
 
 
 class BoundedConnection(HttpToolsProtocol):
