@@ -1,5 +1,6 @@
 """Who gets in: links that work once, cookies, bearer tokens, Host, Origin and CSRF."""
 
+import asyncio
 import subprocess
 from urllib.parse import urljoin
 
@@ -178,6 +179,33 @@ def test_no_body_is_read_further_than_it_may_be_long(client, door, path, limit, 
     refused = client.post(path, content=pieces, headers=headers)
     assert refused.status_code == 413
     assert "nothing was changed" in refused.text
+
+
+@pytest.mark.parametrize("path", ["/sign-in", "/", "/api/v1/x"])
+def test_a_form_that_names_its_charset_is_refused_undecoded(signed_in, path):
+    """A megabyte of `punycode` takes minutes, `undefined` raises."""
+    kind = {"Content-Type": "multipart/form-data; boundary=x; charset=undefined", "Origin": ORIGIN}
+    body = b'--x\r\nContent-Disposition: form-data; name="password"\r\n\r\na\r\n--x--\r\n'
+    assert signed_in.post(path, content=body, headers=kind).status_code == 415
+
+
+@pytest.mark.parametrize("path", ["/sign-in", "/"])
+def test_who_leaves_in_the_middle_of_a_form_is_no_fault(door, path):
+    async def form(scope, receive, send):
+        await Request(scope, receive).form()
+
+    async def gone():
+        return {"type": "http.disconnect"}
+
+    async def nobody_hears(message):
+        raise AssertionError(message)
+
+    kind = b"application/x-www-form-urlencoded"
+    cookie = f"{COOKIE}={door.redeem(door.token)}".encode()
+    headers = [(b"host", b"127.0.0.1:9000"), (b"content-type", kind), (b"cookie", cookie)]
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": headers}
+    gate = Gate(form, doorkeeper=door, hosts=["127.0.0.1:9000"])
+    asyncio.run(gate(scope, gone, nobody_hears))
 
 
 def test_every_answer_carries_the_security_headers(client):

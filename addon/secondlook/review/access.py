@@ -8,16 +8,19 @@ Order of the checks, each with its own refusal:
 4. A request that changes something must come from our own origin (`Origin`, else `Sec-Fetch-Site`) and,
    with a cookie, carry the CSRF token in `X-CSRF-Token` or in the form.
 
-No body is read further than anybody needs it to be (413).
+No body is read further than anybody needs it to be (413). A form comes as our pages send it: one of
+`multipart/form-data` (415) names a charset, some of which take minutes to decode. Who leaves in the middle
+is no fault.
 """
 
+import contextlib
 import ipaddress
 from collections.abc import Iterable
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import Request, cookie_parser
+from starlette.requests import ClientDisconnect, Request, cookie_parser
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -72,12 +75,16 @@ class Gate:
 
         api = scope["path"].startswith(TOKEN_PATHS)
         receive = _bounded(receive, Headers(scope=scope), MAX_API_BYTES if api else MAX_FORM_BYTES)
+        with contextlib.suppress(ClientDisconnect):
+            await self._answer(scope, receive, send_guarded)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         refusal: Response | None
         try:
             refusal, receive = await self._refusal(scope, receive)
         except HTTPException as error:
             refusal = self._refuse(scope, error.status_code, "too large", error.detail)
-        await (refusal or self.app)(scope, receive, send_guarded)
+        await (refusal or self.app)(scope, receive, send)
 
     async def _refusal(self, scope: Scope, receive: Receive) -> tuple[Response | None, Receive]:
         headers = Headers(scope=scope)
@@ -91,10 +98,8 @@ class Gate:
             return problem(421, "wrong host", text), receive
         scope["session"] = None
         changing = scope["method"] not in SAFE_METHODS
-        if changing and not self._same_origin(headers, host):
-            return self._refuse(
-                scope, 403, "foreign origin", "the request comes from another site; nothing was changed"
-            ), receive
+        if changing and (why := self._unfit(headers, host)) is not None:
+            return self._refuse(scope, *why), receive
         if path.startswith(OPEN_PATHS):
             return None, receive
         if api and self.doorkeeper.bearer(headers.get("authorization")):
@@ -146,6 +151,14 @@ class Gate:
         if api:
             return problem(401, "not signed in", "send the token from run.json as a bearer token, or sign in")
         return RedirectResponse("/sign-in?lost=1" if lost else "/sign-in", status_code=303)
+
+    def _unfit(self, headers: Headers, host: str) -> tuple[int, str, str] | None:
+        """Return why a request may change nothing, whoever sends it: status, title, detail."""
+        if not self._same_origin(headers, host):
+            return 403, "foreign origin", "the request comes from another site; nothing was changed"
+        if headers.get("content-type", "").lower().lstrip().startswith("multipart/"):
+            return 415, "not a form of ours", "forms of this kind are not taken; nothing was changed"
+        return None
 
     def _same_origin(self, headers: Headers, host: str) -> bool:
         origin = headers.get("origin")
