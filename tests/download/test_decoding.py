@@ -1,11 +1,10 @@
 """Content encodings, undone piece by piece: the same bytes as at once, in bounded memory, for any input."""
 
-from itertools import pairwise
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from proxykit.gate import cut
 from proxykit.samples import ENCODERS
 from secondlook.download.body.decoding import RATIO_FROM_BYTES, Decoder, DecodeState, encodings_of
 
@@ -15,11 +14,6 @@ def _decode(encodings: tuple[str, ...], pieces: list[bytes]) -> tuple[bytes, Dec
     out = [chunk for piece in pieces for chunk in decoder.feed(piece)]
     out += decoder.finish()
     return b"".join(out), decoder.state
-
-
-def _cut(data: bytes, cuts: list[int]) -> list[bytes]:
-    edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-    return [data[start:end] for start, end in pairwise(edges)]
 
 
 @settings(max_examples=150, deadline=None)
@@ -34,7 +28,7 @@ def test_any_body_any_chain_any_pieces(body, chain, cuts):
         raw = ENCODERS[name](raw)
     encodings, known = encodings_of(", ".join(chain), 4)
     assert known
-    assert _decode(encodings, _cut(raw, cuts)) == (body, DecodeState.DONE)
+    assert _decode(encodings, cut(raw, cuts)) == (body, DecodeState.DONE)
 
 
 @pytest.mark.parametrize("name", ENCODERS)

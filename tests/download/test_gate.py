@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from proxykit.gate import LIMITS
+from proxykit.gate import LIMITS, read_held
 from proxykit.samples import EICAR, program, prose
 from secondlook.download.body.body_type import declared
 from secondlook.download.body.signatures import may_begin, risky_signature
@@ -61,7 +61,7 @@ async def _through(run: Run, folder: Path) -> tuple[bytes, bytes, BodyGate, byte
             continue
         out = gate.feed(run.body[start:end])
         if gate.release:
-            early += await _read(gate)
+            early += await read_held(gate)
             gate.released()
         early += out
         if run.patient and gate.spool is not None:
@@ -72,7 +72,7 @@ async def _through(run: Run, folder: Path) -> tuple[bytes, bytes, BodyGate, byte
         assert gate.spool is not None
         with contextlib.suppress(OSError, SpoolFullError):
             copy = os.pread((await gate.spool.file()).fileno(), len(run.body) + 1, 0)
-    late = await _read(gate)
+    late = await read_held(gate)
     held = gate.rest_bytes
     memory = gate.rest_piece() + gate.rest()
     assert (len(memory), gate.rest_bytes) == (held, 0)
@@ -83,13 +83,6 @@ async def _through(run: Run, folder: Path) -> tuple[bytes, bytes, BodyGate, byte
     assert not place.exists() or not list(place.iterdir())
     room.close()
     return early, late, gate, copy
-
-
-async def _read(gate: BodyGate) -> bytes:
-    out = b""
-    while gate.spool is not None and (piece := await gate.spool.read()):
-        out += piece
-    return out
 
 
 @st.composite

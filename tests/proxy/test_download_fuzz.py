@@ -3,13 +3,13 @@
 import asyncio
 import io
 from dataclasses import replace
-from itertools import pairwise
 
 import brotli
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from proxykit.gate import LIMITS as SMALL
+from proxykit.gate import cut, read_held
 from proxykit.samples import EICAR, ENCODERS, gzipped, locked, program, seven, tarred, zipped
 from secondlook.download.archives.archive import ArchiveLimits, look_inside
 from secondlook.download.body.body_type import declared
@@ -91,11 +91,6 @@ def mutilated(draw: st.DrawFn, names: list[str] | None = None) -> bytes:
     return bytes(data)
 
 
-def _cut(data: bytes, cuts: list[int]) -> list[bytes]:
-    edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts), len(data)]
-    return [data[start:end] for start, end in pairwise(edges)]
-
-
 CUTS = st.lists(st.integers(0, 10**6), max_size=8)
 
 
@@ -121,7 +116,7 @@ def test_archives(data):
 )
 def test_encodings(data, chain, cuts):
     decoder = Decoder(tuple(chain), ratio=20)
-    out = sum(len(piece) for part in _cut(data, cuts) for piece in decoder.feed(part))
+    out = sum(len(piece) for part in cut(data, cuts) for piece in decoder.feed(part))
     out += sum(len(piece) for piece in decoder.finish())
     assert decoder.state is not DecodeState.WORKING
     assert out <= max(RATIO_FROM_BYTES, 20 * len(data))
@@ -132,21 +127,14 @@ async def _through(gate: BodyGate, pieces: list[bytes]) -> bytes:
     for piece in pieces:
         given = gate.feed(piece)
         if gate.release:
-            out += await _read(gate)
+            out += await read_held(gate)
             gate.released()
         out += given
         if gate.unsettled:
-            out += await _read(gate)
+            out += await read_held(gate)
             out += gate.drop()
     gate.end()
-    return out + await _read(gate) + gate.rest()
-
-
-async def _read(gate: BodyGate) -> bytes:
-    out = b""
-    while gate.spool is not None and (piece := await gate.spool.read()):
-        out += piece
-    return out
+    return out + await read_held(gate) + gate.rest()
 
 
 @settings(
@@ -179,7 +167,7 @@ def test_gates(tmp_path, data, kind, encoding, cuts, length, partial, whole, roo
         )
         if gate.fate is Fate.REFUSE:
             gate.drop()
-        assert await _through(gate, _cut(data, cuts)) == data
+        assert await _through(gate, cut(data, cuts)) == data
         assert gate.look.subject().size == len(data)
         gate.close()
         await asyncio.get_running_loop().run_in_executor(place.thread, lambda: None)
