@@ -21,7 +21,6 @@ WITHOUT = set(
     cli/operation/pattern.py
     cli/records/quarantine.py
     cli/records/queue.py
-    cli/operation/resume.py
     cli/operation/run.py
     cli/server/context.py
     cli/server/entries.py
