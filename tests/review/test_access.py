@@ -35,6 +35,7 @@ def client(door):
         routes=[
             Route("/", echo, methods=["GET", "POST"]),
             Route("/api/v1/x", echo, methods=["GET", "POST"]),
+            Route("/metrics", echo),
             Route("/sign-in", echo, methods=["GET", "POST"]),
         ]
     )
@@ -226,8 +227,20 @@ def test_passwords():
     assert Doorkeeper(b"k" * 32).sign_in("anything") is None
 
 
-def test_metrics_want_the_token(client, door):
+def test_metrics_want_a_token(client, door):
     assert client.get("/metrics").status_code == 401
+    assert client.get("/metrics", headers={"authorization": f"Bearer {door.token}"}).status_code == 200
+
+
+def test_the_token_of_the_metrics_outlives_links_and_restarts_and_opens_nothing_else(client, door):
+    """Prometheus is given it once: a link that somebody opens, and each reload, makes a new one of the other."""
+    headers = {"authorization": f"Bearer {Doorkeeper(b'k' * 32).metrics_token}"}
+    client.get(f"/?token={door.token}")
+    client.cookies.clear()
+    answers = {path: client.get(path, headers=headers).status_code for path in ("/metrics", "/api/v1/x", "/")}
+    assert answers == {"/metrics": 200, "/api/v1/x": 401, "/": 303}
+    other = {"authorization": f"Bearer {Doorkeeper(b'x' * 32).metrics_token}"}
+    assert client.get("/metrics", headers=other).status_code == 401
 
 
 @pytest.fixture(scope="module")

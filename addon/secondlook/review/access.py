@@ -4,7 +4,7 @@ Order of the checks, each with its own refusal:
 
 1. **Host** must be one of our own names (DNS rebinding).
 2. Static files and the sign-in page are open.
-3. **Bearer token** (API only) or **session cookie**, else the sign-in page (pages) or 401 (API).
+3. **Bearer token** (API and metrics only) or **session cookie**, else the sign-in page (pages) or 401 (API).
 4. A request that changes something must come from our own origin (`Origin`, else `Sec-Fetch-Site`) and,
    with a cookie, carry the CSRF token in `X-CSRF-Token` or in the form.
 
@@ -33,7 +33,8 @@ ANY_ADDRESS = "(any address)"  # among the host names: every literal IP address
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 HEALTH_PATH = "/healthz"
 OPEN_PATHS = ("/static/", "/sign-in")
-TOKEN_PATHS = ("/api/", "/metrics")  # answered in problem+json; a bearer token will do
+METRICS_PATH = "/metrics"
+TOKEN_PATHS = ("/api/", METRICS_PATH)  # answered in problem+json; a bearer token will do
 MAX_FORM_BYTES = 1 << 20
 MAX_API_BYTES = 32 << 20  # as many rules as one import may hold are 25 MB
 
@@ -102,7 +103,7 @@ class Gate:
             return self._refuse(scope, *why), receive
         if path.startswith(OPEN_PATHS):
             return None, receive
-        if api and self.doorkeeper.bearer(headers.get("authorization")):
+        if api and self.doorkeeper.bearer(headers.get("authorization"), metrics=path == METRICS_PATH):
             return None, receive
         session = self.doorkeeper.session(sent_to(host, cookie_parser(headers.get("cookie", "")), COOKIE))
         token = Request(scope).query_params.get("token") if scope["method"] == "GET" else None

@@ -18,7 +18,7 @@ from secondlook.config.own_hosts import certified_names
 from secondlook.core.url.address import bracketed
 from secondlook.ground.clock import Clock
 from secondlook.ground.errors import LedgerError
-from secondlook.review.access import ANY_ADDRESS, HEALTH_PATH, Gate
+from secondlook.review.access import ANY_ADDRESS, HEALTH_PATH, METRICS_PATH, Gate
 from secondlook.review.api.api import create_api
 from secondlook.review.operations.operations import Operations
 from secondlook.review.operations.refused import Missing, Refused
@@ -80,7 +80,7 @@ def create_app(
     app = Starlette(
         routes=[
             Route(HEALTH_PATH, alive),
-            Route("/metrics", metrics),
+            Route(METRICS_PATH, metrics),
             *sign_in_routes(doorkeeper, passwords.note, clock.monotonic),
             *Pages(frame).routes(),
             *LogPages(frame).routes(),

@@ -1,8 +1,9 @@
 """Who may use the review page: one-time links, signed session cookies, passwords, CSRF tokens.
 
 A link works once: its token is exchanged for a cookie and replaced. The same token, read from
-`run.json` by somebody who may read the state folder, is also the API's bearer token. A cookie that a password
-opened holds as long as that password does.
+`run.json` by somebody who may read the state folder, is also the API's bearer token. What collects metrics
+reads its token once, so that one stays, and opens nothing else. A cookie that a password opened holds as long
+as that password does.
 
 Who signed in with the password has a second cookie, which opens nothing: from a browser that has it wrong
 tries are counted apart, so that nobody who guesses, be it from the same address, keeps its user out.
@@ -105,6 +106,7 @@ class Doorkeeper:
         self._tries = WrongPasswords(LOGIN_TRIES, 10 * LOGIN_TRIES)
         self._tries_of_known = WrongPasswords(LOGIN_TRIES)
         self.token = secrets.token_urlsafe(24)
+        self.metrics_token = hmac.new(secret, b"metrics", sha256).hexdigest()
 
     @property
     def has_password(self) -> bool:
@@ -155,10 +157,13 @@ class Doorkeeper:
         """End a session for good: a copy of its cookie opens nothing. Blocks; raises OSError."""
         self._ended.add(session.id, time.time())
 
-    def bearer(self, header: str | None) -> bool:
-        """Whether an `Authorization` header carries the API's bearer token."""
+    def bearer(self, header: str | None, *, metrics: bool) -> bool:
+        """Whether an `Authorization` header carries the API's bearer token, or, for the metrics, theirs."""
         scheme, _, token = (header or "").partition(" ")
-        return scheme.lower() == "bearer" and hmac.compare_digest(token.strip().encode(), self.token.encode())
+        opening = (self.token, self.metrics_token) if metrics else (self.token,)
+        return scheme.lower() == "bearer" and any(
+            hmac.compare_digest(token.strip().encode(), each.encode()) for each in opening
+        )
 
 
 def _new_cookie(signer: URLSafeTimedSerializer) -> str:

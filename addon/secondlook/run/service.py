@@ -77,7 +77,7 @@ async def serve(process: Process) -> None:
                 renewed=lambda token: process.report(token=token),
                 not_ready=lambda: why_not_ready(parts, background.watcher),
             )
-            process.report(token=review.doorkeeper.token)
+            process.report(token=review.doorkeeper.token, metrics_token=review.doorkeeper.metrics_token)
             tasks.start("review page", review.run())
         if plan.commands is not None:
             runs = partial(_answer, plan.commands)

@@ -35,6 +35,7 @@ def facts_of(
         "listen": proxies,
         "review": reviews[0] if reviews else None,
         "token": service.facts.get("token"),
+        "metrics_token": service.facts.get("metrics_token"),
         "server": f"http://{servers[0]}" if servers else None,
         "gateway": plan.endpoints.gateway,
         "icap": next(map(address_of, sockets.of("icap")), None),
