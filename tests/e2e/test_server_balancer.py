@@ -4,6 +4,7 @@ Takes about 6 seconds for each balancer; the long form restarts sixty times.
 """
 
 import asyncio
+import contextlib
 import shutil
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from e2e.processes import SECONDLOOK, needs
 from e2e.shown import Page, replaced
 from secondlook.config.query import RemoteServer
 from secondlook.lookup.client import ServerClient
+from secondlook.lookup.failure import ServerFailure
 from serverkit import full_hash, make_store
 from serverkit.ports import free_port
 
@@ -108,6 +110,52 @@ def balance(name, folder, **places):
     return subprocess.Popen([program, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
+async def listening(client):
+    """Wait until a balancer answers."""
+    for _ in range(1200):
+        try:
+            return await client.health(timeout_s=1.0)
+        except Exception:  # noqa: BLE001 - the balancer has not begun to listen
+            await asyncio.sleep(0.05)
+    raise AssertionError("the balancer does not answer")
+
+
+def test_nginx_notices_a_server_that_hangs_though_no_client_waits_for_it(tmp_path):
+    """It has no checks; a client that gave up told it nothing, and every search met the hung server again."""
+    store = make_store(tmp_path, HOSTS)
+    first, second, port = (free_port() for _ in range(3))
+    certify(tmp_path)
+    servers = [start(store.root, each, tmp_path) for each in (first, second)]
+    balancer = balance("nginx", tmp_path, first=first, second=second, port=port)
+    hashed = full_hash(f"{HOSTS[0]}/")
+
+    async def scene():
+        client = ServerClient(
+            RemoteServer(url=f"https://127.0.0.1:{port}", name="balanced", ca=tmp_path / "lists.pem")
+        )
+        await listening(client)
+        servers[1].send_signal(signal.SIGSTOP)
+        for _ in range(120):  # as impatient as a check is
+            with contextlib.suppress(ServerFailure):
+                await client.search([hashed[:4]], timeout_s=0.5)
+            if "upstream timed out" in (tmp_path / "error.log").read_text():
+                break
+        else:
+            raise AssertionError("nginx has not noticed it")
+        answer = await client.search([hashed[:4]], timeout_s=30.0)
+        assert hashed in {each.full_hash for each in answer.answers[hashed[:4]].listed}
+        await client.aclose()
+
+    try:
+        asyncio.run(scene())
+    finally:
+        for process in (balancer, *servers):
+            process.kill()
+            process.wait(60)
+        for server in servers:
+            server.stdout.close()
+
+
 @pytest.mark.parametrize("rounds", [2, pytest.param(60, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("name", BALANCERS)
 def test_restarts_behind_a_load_balancer_fail_no_check(tmp_path, name, rounds):
@@ -139,12 +187,7 @@ def test_restarts_behind_a_load_balancer_fail_no_check(tmp_path, name, rounds):
                 asked += 1
                 await asyncio.sleep(PAUSE_S)
 
-        for _ in range(1200):
-            try:
-                await client.health(timeout_s=1.0)
-                break
-            except Exception:  # noqa: BLE001 - the balancer has not begun to listen
-                await asyncio.sleep(0.05)
+        await listening(client)
         load = [asyncio.create_task(ask(seed)) for seed in range(6)]
         for _ in range(rounds):
             servers[1].send_signal(signal.SIGTERM)
