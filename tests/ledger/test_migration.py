@@ -40,8 +40,8 @@ def test_the_upgrades_follow_each_other_to_the_newest():
 
 
 @pytest.mark.parametrize("revision", sorted(known_revisions()))
-def test_an_upgrade_keeps_every_row_and_ends_where_a_new_ledger_begins(place, revision):
-    found = find_place(place)
+def test_an_upgrade_keeps_every_row_and_ends_where_a_new_ledger_begins(empty_place, revision):
+    found = find_place(empty_place)
     put_rows(found, upgrade(found, revision), range(1, 4))
     before = all_rows(found)
     assert len(before) >= 10
