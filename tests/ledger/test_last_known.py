@@ -71,6 +71,11 @@ async def test_what_starts_while_the_database_is_away_works_by_what_it_said_last
     assert len(said[2]) == 2
     keeper.close()
     server.stop(signal.SIGQUIT)
+    Ledger.look(
+        location, LedgerOptions(known=tmp_path / "known.sqlite3")
+    )  # settings may be read again meanwhile
+    with pytest.raises(LedgerError):
+        Ledger.look(location, LedgerOptions(known=tmp_path / "none.sqlite3"))
     service, worker = opened(location, tmp_path, keeper=True), opened(location, tmp_path)
     try:
         for ledger in (service, worker):

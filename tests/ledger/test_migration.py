@@ -11,7 +11,7 @@ from ledgerkit.rows import all_rows, put_rows
 from secondlook.ground.errors import LedgerError
 from secondlook.ledger.engine import migration
 from secondlook.ledger.engine.database import Place, bare_engine, find_place
-from secondlook.ledger.engine.migration import HEAD, known_revisions, migrate
+from secondlook.ledger.engine.migration import HEAD, known_revisions, look, migrate
 from secondlook.ledger.engine.tables import metadata
 
 
@@ -64,9 +64,20 @@ def test_a_ledger_of_a_newer_program_is_refused_and_left_alone(place):
     engine.dispose()
     before = all_rows(found)
     told = rf"written by a newer Second Look \(schema 9999, this program knows {HEAD}\); upgrade the program"
-    with pytest.raises(LedgerError, match=told):
-        migrate(found)
+    for opening in (migrate, look):
+        with pytest.raises(LedgerError, match=told):
+            opening(found)
     assert all_rows(found) == before
+
+
+def test_a_look_at_an_older_ledger_leaves_it_for_the_programs_that_run(empty_place):
+    found = find_place(empty_place)
+    upgrade(found, "0005")
+    look(found)
+    engine = bare_engine(found)
+    with engine.connect() as connection:
+        assert connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar() == "0005"
+    engine.dispose()
 
 
 def test_opening_a_ledger_of_this_schema_imports_no_alembic(place, monkeypatch):

@@ -54,3 +54,13 @@ def test_a_child_answers_with_the_plan_or_with_the_fault(invocation, monkeypatch
         asked(invocation, monkeypatch, capsys)
     assert ended.value.code == FAULT_EXIT
     assert "no_such_key" in capsys.readouterr().out
+
+
+def test_a_database_that_nobody_could_open_is_a_fault_before_the_old_service_ends(
+    invocation, tmp_path, monkeypatch, capsys
+):
+    Path(invocation.config).write_text(f"ledger: 'postgresql://nobody@/none?host={tmp_path}'\n")
+    with pytest.raises(SystemExit) as ended:
+        asked(invocation, monkeypatch, capsys)
+    assert ended.value.code == FAULT_EXIT
+    assert "ledger postgresql" in capsys.readouterr().out

@@ -28,6 +28,7 @@ from secondlook.ground.clock import Clock, SystemClock
 from secondlook.ground.errors import LedgerError
 from secondlook.ledger.engine.database import Place, find_place
 from secondlook.ledger.engine.journal import Journal
+from secondlook.ledger.engine.migration import look
 from secondlook.ledger.engine.salvage import open_or_repair
 from secondlook.ledger.engine.store import Store
 from secondlook.ledger.log.append import Appender
@@ -144,6 +145,16 @@ class Ledger:
             ledger.store.changes.listen()
             ledger.upkeep.start()
         return ledger
+
+    @staticmethod
+    def look(location: str, options: LedgerOptions) -> None:
+        """Raise LedgerError where a process that starts could not open a ledger; changes nothing."""
+        place = find_place(location)
+        try:
+            look(place)
+        except LedgerError as error:
+            if not _may_begin_without(place, options, error):
+                raise
 
     def close(self) -> None:
         """Write what waits (events, counts, history) and close."""

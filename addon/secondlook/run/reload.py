@@ -1,4 +1,8 @@
-"""Reading the configuration, in the program that starts (`secondlook run`) and in a child at SIGHUP."""
+"""Reading the configuration, in the program that starts (`secondlook run`) and in a child at SIGHUP.
+
+The child looks at the database too: the old service ends before the new one starts, and if that could not
+open its ledger (one of a newer program, for one), there would be none.
+"""
 
 import json
 import sys
@@ -8,7 +12,8 @@ from pathlib import Path
 from secondlook.config.agent import SINGLE_WORKER_MODES, Settings
 from secondlook.config.source import load_settings
 from secondlook.ground import collector
-from secondlook.ground.errors import ConfigError
+from secondlook.ground.errors import ConfigError, LedgerError
+from secondlook.run.assembly.check.ledger_opening import look_at_ledger
 from secondlook.run.assembly.check.policies import config_rules
 from secondlook.run.supervisor.plan import Endpoints, Invocation, Plan
 from secondlook.run.supervisor.settings_file import FAULT_EXIT, digest_of
@@ -71,7 +76,8 @@ def main() -> None:
     invocation = Invocation.of(raw)
     try:
         plan = read_plan_of(invocation)
-    except ConfigError as error:
+        look_at_ledger(Settings.model_validate_json(plan.settings))
+    except (ConfigError, LedgerError) as error:
         sys.stdout.write(str(error))
         sys.exit(FAULT_EXIT)
     json.dump(asdict(plan), sys.stdout)

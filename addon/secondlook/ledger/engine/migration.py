@@ -50,6 +50,17 @@ def migrate(place: Place) -> None:
         engine.dispose()
 
 
+def look(place: Place) -> None:
+    """Raise LedgerError where `migrate` would; changes nothing."""
+    engine = bare_engine(place)
+    try:
+        _revision(engine, place)
+    except (sa.exc.DBAPIError, sqlite3.Error, OSError) as error:
+        raise explain(error, place) from error
+    finally:
+        engine.dispose()
+
+
 def _revision(engine: sa.Engine, place: Place) -> str | None:
     """Read the ledger's revision; None for one without tables."""
     if place.path is not None:

@@ -60,6 +60,15 @@ def open_ledger(
     )
 
 
+def look_at_ledger(settings: Settings) -> None:
+    """Raise LedgerError where what starts by these settings could not open the database that they name.
+
+    A file of our own is mended by what opens it.
+    """
+    if settings.shares_ledger:
+        Ledger.look(settings.ledger.url, LedgerOptions(known=settings.state / KNOWN_FILE))
+
+
 def _erase_in_notices(path: Path, client: str) -> None:
     from secondlook.agent.actions.kept_notices import erase_client  # noqa: PLC0415 - few commands erase
 
