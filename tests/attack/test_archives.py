@@ -16,6 +16,7 @@ import zstandard
 
 from attack.conftest import LISTED
 from attackkit.stand import at_once, body_of
+from proxykit.archives import ar, told_otherwise
 from proxykit.samples import EICAR, seven, tarred, zipped
 
 FILES = {"readme": b"hi", "eicar.com": EICAR}
@@ -78,6 +79,11 @@ HIDDEN = {
     "a tar that begins like a zip": lambda: _v7(b"PK\3\4"),
     "a tar with holes": _sparse,
     "a tar whose size is in its extended header": lambda: _pax({"size": str(len(EICAR))}, 0),
+    "a tar of which star unpacks the beginning": lambda: told_otherwise({"SCHILY.realsize": str(len(EICAR))}),
+    "a tar whose map only some follow": lambda: told_otherwise(
+        {"GNU.sparse.map": "5,63", "GNU.sparse.size": str(len(EICAR))}, EICAR
+    ),
+    "a library with a long name that ends in a letter": lambda: ar({"#1/4x": b"name" + EICAR}),
     "a tar in zstd": lambda: zstandard.ZstdCompressor().compress(tarred(FILES)),
     "a tar in lzma": lambda: lzma.compress(tarred(FILES), lzma.FORMAT_ALONE),
     "a tar in gzip in gzip in gzip in gzip": lambda: _in_gzip(4),
@@ -131,7 +137,7 @@ def _nested(times: int) -> bytes:
 
 
 def test_hidden(stand):
-    """A listed file in archives of 23 odd kinds: each is refused, or told to be unverifiable."""
+    """A listed file in archives of 26 odd kinds: each is refused, or told to be unverifiable."""
     begun = time.time()
     passed = []
     for number, (name, make) in enumerate(HIDDEN.items()):
