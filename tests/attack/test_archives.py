@@ -79,11 +79,13 @@ HIDDEN = {
     "a tar that begins like a zip": lambda: _v7(b"PK\3\4"),
     "a tar with holes": _sparse,
     "a tar whose size is in its extended header": lambda: _pax({"size": str(len(EICAR))}, 0),
-    "a tar of which star unpacks the beginning": lambda: told_otherwise({"SCHILY.realsize": str(len(EICAR))}),
-    "a tar whose map only some follow": lambda: told_otherwise(
-        {"GNU.sparse.map": "5,63", "GNU.sparse.size": str(len(EICAR))}, EICAR
+    "a tar of which star unpacks the beginning": lambda: told_otherwise(
+        {"SCHILY.realsize": str(len(LISTED))}, LISTED + b"more"
     ),
-    "a library with a long name that ends in a letter": lambda: ar({"#1/4x": b"name" + EICAR}),
+    "a tar whose map only some follow": lambda: told_otherwise(
+        {"GNU.sparse.map": f"5,{len(LISTED) - 5}", "GNU.sparse.size": str(len(LISTED))}, LISTED
+    ),
+    "a library with a long name that ends in a letter": lambda: ar({"#1/4x": b"name" + LISTED}),
     "a tar in zstd": lambda: zstandard.ZstdCompressor().compress(tarred(FILES)),
     "a tar in lzma": lambda: lzma.compress(tarred(FILES), lzma.FORMAT_ALONE),
     "a tar in gzip in gzip in gzip in gzip": lambda: _in_gzip(4),
