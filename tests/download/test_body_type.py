@@ -249,7 +249,8 @@ def test_a_name_in_a_charset_that_hides_its_ending_is_of_a_program(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["filename*=Shift_JIS'ja'%83%65.gif", "filename*=''a.gif", 'filename="=?UTF-8?Q?evil=2Egif?="']
+    "name",
+    ["filename*=Shift_JIS'ja'%83%65.gif", "filename*=utf8''a.gif", 'filename="=?UTF-8?Q?evil=2Egif?="'],
 )
 def test_a_name_in_a_usual_charset_is_no_programs(name):
     assert not declared("image/gif", f"attachment; {name}", "/thing").risky

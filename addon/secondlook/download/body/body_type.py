@@ -64,7 +64,7 @@ _MIXED = "multipart/x-mixed-replace"
 _NAME_STAR = re.compile(r"""filename\*\s*=\s*"?(?:([^';"]*)'[^']*')?([^;"]+)""", re.IGNORECASE)
 _CHARSETS = frozenset(  # in which a dot and a letter are the bytes that they are in ASCII
     """
-    utf-8 us-ascii iso-8859-1 iso-8859-2 iso-8859-5 iso-8859-7 iso-8859-9 iso-8859-15 windows-1250
+    utf-8 utf8 us-ascii iso-8859-1 iso-8859-2 iso-8859-5 iso-8859-7 iso-8859-9 iso-8859-15 windows-1250
     windows-1251 windows-1252 windows-1253 windows-1254 windows-1255 windows-1256 koi8-r koi8-u
     shift_jis euc-jp euc-kr gbk gb2312 gb18030 big5
     """.split()  # noqa: SIM905 - a table to read
