@@ -130,6 +130,17 @@ def test_who_trusts_the_authority_by_hand_is_told_again_only_when_another_replac
     assert not is_trusted(state)
 
 
+@pytest.mark.parametrize("words", [("off",), ("ca", "off")])
+def test_who_takes_the_trust_back_is_told_again(home, words):
+    assert call("ca").exit_code == 0
+    FirstSteps(home / "state").mark(Step.TRUST)  # by a program that goes by those stores
+    assert call(*words).exit_code == 0
+    assert not is_trusted(home / "state")
+    FirstSteps(home / "state").mark(Step.TRUST)
+    assert call(*words).exit_code == 0
+    assert is_trusted(home / "state"), "what was trusted by hand stays so"
+
+
 def test_where_a_new_authority_cannot_be_written_the_old_one_stays_and_is_trusted(home, monkeypatch):
     made = home / "made" / "ca"
     make_authority(made, "ecdsa")

@@ -1,7 +1,8 @@
 """The first steps of whoever sets Second Look up: one that was taken is an empty file in `STATE/first-steps`.
 
 Whichever process sees a step taken marks it, the review page ticks it off, and the start names the page until
-all are taken. What is marked stays so, but for the trust in an authority that another one has replaced.
+all are taken. What is marked stays so, but for the trust in an authority that another one has replaced, or
+which `setup off` took back.
 """
 
 import logging

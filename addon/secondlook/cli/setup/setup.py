@@ -255,7 +255,7 @@ app.command()(squid)
 @with_context
 def off(context: CommandContext) -> None:
     """Take back everything that these commands have set on this computer."""
-    undone = Journal(context.state).undo(UNDOERS, frozenset(UNDOERS))
+    undone = _undone(context, Journal(context.state), frozenset(UNDOERS))
     gone, used = profile.sweep()
     undone += [Outcome(done=True, text=f"browser profile {folder}: removed") for folder in gone]
     undone += [
@@ -268,7 +268,16 @@ def off(context: CommandContext) -> None:
 def _end_trust(context: CommandContext, journal: Journal) -> bool:
     """End what trusted the old authority here; whether programs trust the new one is not known yet."""
     FirstSteps(context.state).forget(Step.TRUST)
-    return _print_outcomes(context, journal.undo(UNDOERS, frozenset({authority.KIND})))
+    return _print_outcomes(context, _undone(context, journal, frozenset({authority.KIND})))
+
+
+def _undone(context: CommandContext, journal: Journal, kinds: frozenset[str]) -> list[Outcome]:
+    """Undo changes; a program that was seen to trust the authority need not, once the stores here do not."""
+    trusted = journal.has(authority.KIND)
+    outcomes = journal.undo(UNDOERS, kinds)
+    if trusted and not journal.has(authority.KIND):
+        FirstSteps(context.state).forget(Step.TRUST)
+    return outcomes
 
 
 def _renew(context: CommandContext, journal: Journal) -> None:
@@ -316,7 +325,7 @@ def _journal(context: CommandContext) -> Journal:
 
 def _undo(context: CommandContext, kind: str, *, nothing: str) -> None:
     """Take back the changes of one kind; `nothing` is shown where there are none."""
-    _finish(context, _journal(context).undo(UNDOERS, frozenset({kind})), nothing=nothing)
+    _finish(context, _undone(context, _journal(context), frozenset({kind})), nothing=nothing)
 
 
 def _on(switch: str) -> bool:
