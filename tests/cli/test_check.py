@@ -116,6 +116,16 @@ def test_a_folder_is_no_host_that_is_on_no_list(state, tmp_path):
         assert (hint or "as a host") in done.stderr if hint else "as a host" not in done.stderr
 
 
+def test_a_digest_is_one_beside_a_folder_of_that_name(state, tmp_path):
+    digest = "ab" * 32  # as collections of samples name their folders
+    (tmp_path / digest).mkdir()
+    done = command("check", digest, "--state", state, "--offline", check=False, cwd=tmp_path)
+    assert done.returncode == 11, done.stderr  # no server was asked
+    assert done.stdout.splitlines()[0].endswith(digest)
+    done = command("check", f"{digest}/", "--state", state, "--offline", check=False, cwd=tmp_path)
+    assert (done.returncode, "is a folder" in done.stderr) == (2, True)
+
+
 def test_a_pipe_is_not_waited_for(state, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for name in ("./pipe", "pipe"):

@@ -14,6 +14,7 @@ from secondlook.cli.context import CommandContext, with_context
 from secondlook.cli.options import AsClientOption, flag
 from secondlook.cli.output import Tone, duration_text, fail, print_facts, print_json, print_line, print_marked
 from secondlook.cli.running_proxy import PATH_STARTS
+from secondlook.core.digest import digest_kind
 from secondlook.core.neutralize import inert
 from secondlook.run.supervisor.runfile import is_of_a_proxy, read_run_file
 from secondlook.run.supervisor.settings_file import changed, changed_since_read
@@ -140,7 +141,12 @@ def _subject(text: str) -> str:
 
 
 def _is_meant_as_path(text: str) -> bool:
-    """Return whether a name is no host's: those have a dot, and `wget -r` makes folders of their names."""
+    """Return whether a name is no digest, and no host's.
+
+    Hosts have a dot. `wget -r` makes folders of their names, collections of samples of digests.
+    """
+    if digest_kind(text) is not None:
+        return False
     first = text.partition("/")[0]
     return text.startswith(PATH_STARTS) or ("://" not in text and "." not in first.strip("."))
 
