@@ -199,6 +199,7 @@ def test_what_cannot_be_is_said_beside_its_field(editor, config, what, values, f
         ),
         ("add-feed", {"name": "urlhaus", "url": "https://a.example/", "every": "10"}, ["name", "every"]),
         ("add-feed", {"name": "", "url": ""}, ["name", "url"]),
+        ("add-feed", {"risk": "x", "url": "ftp://x"}, ["risk", "url", "name"]),
         ("policy", {"level": "highest", "mode": "x", "page": "allow"}, ["level", "mode", "page"]),
         ("add-group", {"name": "", "networks": "", "level": "x"}, ["name", "networks", "level"]),
         ("group", {"name": "children", "networks": "10.0.0.300", "level": "x"}, ["networks", "level"]),
@@ -214,7 +215,7 @@ def test_all_faults_of_a_form_are_said_at_once(editor, config, what, values, fie
         with pytest.raises(Refused) as tried:
             asyncio.run(editor.try_feed(values))
         assert list(tried.value.faults) == [
-            name for name in fields if values[name] != "urlhaus"
+            name for name in fields if values.get(name) != "urlhaus"
         ]  # may be tried
 
 

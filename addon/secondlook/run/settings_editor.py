@@ -259,7 +259,7 @@ class SettingsEditor:
             }
             if faults := {**found, **change.faults}:
                 raise Refused.of_fields(
-                    {name: faults[name] for name in values if name in faults} or faults
+                    {name: faults[name] for name in (*values, *faults) if name in faults}
                 ) from None
             raise Refused(str(error)) from None
         except ConfigError as error:
