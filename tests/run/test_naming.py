@@ -58,7 +58,8 @@ def test_a_list_is_called_after_all_whose_entries_it_holds(tmp_path, name, words
     imported(store, "turned-off", "mw-8b", "worse.example\n", "feed")
     write_off(store.root, {"turned-off": Off(NOW)})
     entry = {"action": "list", "scope": "host", "text": "mine.example/", "list": "mw-s-8b", "who": "test"}
-    write_manual(store, [ManualEntry(id="own-1", at=NOW, **entry)])
+    over = entry | {"list": "se-8b", "expires_at": 1.0}
+    write_manual(store, [ManualEntry(id="own-1", at=NOW, **entry), ManualEntry(id="own-2", at=0.0, **over)])
     assert title(info(name), entries_by_list(load_settings(None, state=tmp_path))) == words
 
 

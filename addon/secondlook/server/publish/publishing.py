@@ -129,9 +129,7 @@ class _Publication:
         self._suffixes = load_suffixes()
         files = (*settings.known_good, *store.guard_files())
         self._guard = guard_of(self._suffixes, tuple(lines_of(files)))
-        self._manual = [
-            entry for entry in read_manual(store) if entry.expires_at is None or entry.expires_at > now
-        ]
+        self._manual = [entry for entry in read_manual(store) if entry.is_in_force(now)]
         self._sources = store.sources_in_force(now)
         self._gone = switched_off(
             previous,

@@ -81,9 +81,7 @@ def _has_own(store: ServerStore, now: float) -> bool:
     """Return whether an own entry blocks something; a damaged file has none."""
     try:
         return any(
-            each.action == "list"
-            and _blocks(each.list)
-            and (each.expires_at is None or each.expires_at > now)
+            each.action == "list" and _blocks(each.list) and each.is_in_force(now)
             for each in read_manual(store)
         )
     except (*_DAMAGE, AttributeError):

@@ -49,6 +49,10 @@ class ManualEntry:
         """Return whether this was made of an agent's finding."""
         return self.action == "list" and self.who.startswith(BY_AGENT)
 
+    def is_in_force(self, now: float) -> bool:
+        """Return whether this is not over."""
+        return self.expires_at is None or self.expires_at > now
+
     @property
     def kind(self) -> SubjectKind:
         """Return whether this is about a URL or a file."""

@@ -21,13 +21,14 @@ def entries_by_list(settings: Settings) -> dict[str, list[str]]:
 
     Nobody is named where that server is off, or its folder cannot be read.
     """
-    root = settings.state / SERVER_FOLDER
+    root, now = settings.state / SERVER_FOLDER, time.time()
     if not settings.servers.embedded.enabled or not root.is_dir():
         return {}
     try:
         store = ServerStore(root)
-        sources = sorted(store.sources_in_force(time.time()), key=lambda source: source.kind == "builtin")
-        own = [entry.list for entry in read_manual(store) if entry.action == "list" and entry.list]
+        sources = sorted(store.sources_in_force(now), key=lambda source: source.kind == "builtin")
+        manual = [entry for entry in read_manual(store) if entry.is_in_force(now)]
+        own = [entry.list for entry in manual if entry.action == "list" and entry.list]
     except (SecondLookError, OSError):
         return {}
     found: dict[str, dict[str, None]] = {}
