@@ -27,7 +27,7 @@ def info(name, tier=Tier.LOCAL, source="embedded"):
 
 
 NOW = 1_800_000_000.0
-ENTRIES = {"mw-8b": ["urlhaus", "own", "embedded"], "gc-32b": ["embedded"]}
+ENTRIES = {"mw-8b": ["urlhaus", "own", "secondlook-test-malware"], "gc-32b": ["embedded"]}
 
 
 def imported(store, name, target, text, kind="import", **how):
@@ -40,9 +40,9 @@ def imported(store, name, target, text, kind="import", **how):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("mw-8b", "own, Second Look (malware)"),
-        ("x-file-mw-8b", "Second Look (malware files)"),  # no file's digest is in the person's list
-        ("se-8b", "Phishing.Database, Second Look (phishing or deception)"),
+        ("mw-8b", "own, Second Look test (malware)"),
+        ("x-file-mw-8b", "Second Look test (malware files)"),  # no file's digest is in the person's list
+        ("se-8b", "Phishing.Database, Second Look test (phishing or deception)"),
         ("mw-s-8b", "own entries, imported (malware)"),
         ("uws-8b", "Second Look (unwanted software)"),  # nothing but a canary stands in it
         ("gc-32b", "Second Look (known good)"),
@@ -86,7 +86,7 @@ def test_titles_by_name_and_one_of_several_servers_after_them_all():
         [(info("mw-8b"), hashes), (google, hashes), (info("gc-32b"), HashList.open(build([], 32)))]
     )
     assert list_titles(pattern, ENTRIES) == {
-        "mw-8b": "URLhaus, own, Second Look (malware), Google Safe Browsing (malware)",
+        "mw-8b": "URLhaus, own, Second Look test (malware), Google Safe Browsing (malware)",
         "gc-32b": "Second Look (known good)",
     }
 

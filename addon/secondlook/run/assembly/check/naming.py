@@ -37,8 +37,7 @@ def entries_by_list(settings: Settings) -> dict[str, list[str]]:
     for source in sources:
         for name, count in source.counts.items():
             if count and name not in source.dropped:
-                whose = "embedded" if source.kind == "builtin" else source.name
-                found.setdefault(name, {})[whose] = None
+                found.setdefault(name, {})[source.name] = None
     return {name: list(whose) for name, whose in found.items()}
 
 
@@ -64,7 +63,9 @@ FEED_TITLES: Final = {
     "urlhaus": "URLhaus",
     "phishing-database": "Phishing.Database",
     "google": "Google Safe Browsing",
-    "embedded": "Second Look",  # what is shipped with it
+    "embedded": "Second Look",
+    "secondlook-captive-portals": "Second Look",
+    **dict.fromkeys(("secondlook-test-malware", "secondlook-test-phishing"), "Second Look test"),
 }
 """What people call feeds and sources that the program knows."""
 
