@@ -270,6 +270,8 @@ def test_the_configuration_of_a_proxy_means_its_embedded_server(tmp_path, more):
     ]
     command("server", "add", "other.example", "-c", config, "--state", tmp_path / "elsewhere")
     assert (tmp_path / "elsewhere" / "server" / "own.json").exists()
+    command("server", "add", "third.example", "-c", config, "--state", tmp_path / "elsewhere" / "server")
+    assert len(list(tmp_path.rglob("own.json"))) == 2, "a server's folder has no server below it"
 
 
 def test_nobody_serves_by_the_configuration_of_a_proxy(tmp_path):

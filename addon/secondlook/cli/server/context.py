@@ -73,7 +73,9 @@ class ServerContext(Context):
             config = Path(SERVER_CONFIG_NAME)
         serves = bool(self._options)  # which nobody does by the settings of a proxy
         if config is not None and config.name == CONFIG_NAME and not serves:
-            state, config = CommandContext(config, state).state / SERVER_FOLDER, None
+            if state is None or not _is_of_a_server(state):
+                state = CommandContext(config, state).state / SERVER_FOLDER
+            config = None
         elif state is None and config is None:
             state = _server_of_the_proxy(load_server_settings(None, **self._options).state)
         elif state is not None:
@@ -96,6 +98,11 @@ class ServerContext(Context):
 
 
 with_server = called_with(ServerContext, ServerConfigOption)
+
+
+def _is_of_a_server(state: Path) -> bool:
+    enterable_state(state)
+    return (state / "sources").is_dir()
 
 
 def _server_of_the_proxy(usual: Path) -> Path | None:
