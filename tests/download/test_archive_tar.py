@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import tarfile
 
 import pytest
 
@@ -37,6 +38,17 @@ def test_a_field_that_is_no_number_hides_no_file(field, tmp_path):
 def test_a_size_that_is_no_number_is_a_fault():
     report = look_inside(io.BytesIO(odd(124)), LIMITS)
     assert report.problem is not None
+
+
+@pytest.mark.parametrize("size", ["13", "7", "013", "x"])
+def test_a_length_that_is_told_twice_is_one_where_both_are_the_same(size):
+    """npm tells it so of a file whose name needs an extended header."""
+    record = f"{len(size) + 9:2} size={size}\n".encode()
+    extended = tarfile.TarInfo("extended")
+    extended.type, extended.size = tarfile.XHDTYPE, len(record)
+    archive = extended.tobuf() + record.ljust(512, b"\0") + v7(b"second", CONTENT)
+    report = look_inside(io.BytesIO(archive), LIMITS)
+    assert (report.problem is None) is (size == str(len(CONTENT)))
 
 
 def test_what_is_no_header_is_passed_over():

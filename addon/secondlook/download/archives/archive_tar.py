@@ -22,11 +22,22 @@ _BLANK_SUM = 8 * 0x20  # the sum is taken with spaces in its own place
 
 
 class TarHeader(tarfile.TarInfo):
-    """A header; one whose sum is right and which still cannot be read ends the look with `ReadError`."""
+    """A header; one whose sum is right and which still cannot be read ends the look with `ReadError`.
+
+    `stated` is the size that stands in it, whatever an extended header says.
+    """
+
+    stated: int
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         """Read a block, past numbers that say nothing about where files lie."""
+        header = cls._read(buf, encoding, errors)
+        header.stated = header.size
+        return header
+
+    @classmethod
+    def _read(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         try:
             return super().frombuf(buf, encoding, errors)
         except tarfile.HeaderError:
@@ -41,10 +52,12 @@ class TarHeader(tarfile.TarInfo):
 def has_two_sizes(info: tarfile.TarInfo, packed: int) -> bool:
     """Return whether readers may unpack another content than tarfile: it is told twice, or has odd holes.
 
-    `packed` is the room that it takes in the archive. GNU tar leaves a map whose length is not told.
+    `packed` is the room that it takes in the archive. GNU tar leaves a map whose length is not told. npm
+    tells the same size in both headers.
     """
     told = info.pax_headers
-    if "size" in told and info.size < _SIZE_MOST:
+    stated = str(cast("TarHeader", info).stated)
+    if told.get("size", stated) != stated and info.size < _SIZE_MOST:
         return True
     if any(told.get(name, str(info.size)) != str(info.size) for name in _REAL_SIZES):
         return True
