@@ -5,7 +5,7 @@ import json
 import pytest
 
 from agentkit.virtual import START, StillClock
-from secondlook.agent.pattern.alerts import ALERTS, GOOD_ANSWERS, PatternAlerts, read_alerts
+from secondlook.agent.pattern.alerts import ALERTS, GOOD_ANSWERS, PatternAlerts, misfit_key, read_alerts
 from secondlook.agent.pattern.files import CONFIRMED, STAMP, Stamp, StampedList, StampedServer
 from secondlook.core.event import EventKind
 from secondlook.core.rules.rule import SET_BACK_S
@@ -162,6 +162,19 @@ def test_the_trouble_of_a_server_is_an_alert_until_it_is_over_or_the_server_is_n
     alerts.note_trouble("office", "nothing came since")
     alerts.keep_refusals(set())
     assert alerts.in_force == {}
+
+
+def test_a_server_that_does_not_fit_is_an_alert_until_it_does_also_for_the_next_process(
+    alerts, events, tmp_path
+):
+    for _ in range(2):
+        alerts.note_misfits({"office": "the certificate"})
+    again = PatternAlerts(tmp_path, events, StillClock())
+    again.note_misfits({"branch": "the token"})
+    assert read_alerts(tmp_path) == {misfit_key("branch"): "the token"}
+    again.note_misfits({})
+    assert read_alerts(tmp_path) == {}
+    assert [event.server for event in events if event.kind is EventKind.ERROR] == ["office", "branch"]
 
 
 def test_replicas_behind_one_balancer_that_answer_in_turns_raise_one_alert(alerts, events, tmp_path):

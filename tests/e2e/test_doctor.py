@@ -24,6 +24,7 @@ from typer.testing import CliRunner
 
 from e2e.processes import Proxy, make_certificate
 from e2e.test_full_disk import fill, small_disk
+from secondlook.agent.pattern.alerts import ALERTS, misfit_key, read_alerts
 from secondlook.cli.operation import doctor
 from secondlook.ledger.ledger import Ledger
 from secondlook.run.authority import make_authority
@@ -138,6 +139,24 @@ def test_a_server_that_cannot_be_reached(well):
     found = only(well(f"servers: {{embedded: true, intranet: [{{url: '{url}', name: away}}]}}\n"), "server")
     assert "away (intranet) cannot be reached" in found["text"]
     assert "whether it runs" in found["remedy"]
+
+
+def test_a_server_that_answers_here_and_not_the_processes_that_run(well):
+    """Their view comes from the service, which looks at its own servers alone: this one it does not know."""
+    folder = well.proxy.state / "pattern"
+    before = read_alerts(folder)
+    told = {misfit_key("office"): "the running processes cannot use office: certificate not trusted; mend it"}
+    (folder / ALERTS).write_text(json.dumps(before | told))
+    url = well.proxy.facts["server"]
+    try:
+        problems = well(f"servers: {{embedded: true, intranet: [{{url: '{url}', name: office}}]}}\n")
+    finally:
+        (folder / ALERTS).write_text(json.dumps(before))
+    assert told[misfit_key("office")] in problems[0]["text"]
+    found = only(problems[1:], "server")
+    assert found["text"].startswith("office (intranet) serves generation")
+    assert found["text"].endswith("but the running processes cannot use office: certificate not trusted")
+    assert "secondlook reload" in found["remedy"]
 
 
 @pytest.fixture

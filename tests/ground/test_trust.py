@@ -52,3 +52,17 @@ def test_for_a_url_without_tls_nothing_is_read_and_nobody_believed(own, tmp_path
     assert (context.get_ca_certs(), context.verify_mode) == ([], ssl.CERT_REQUIRED)
     path, certificate = own
     assert trust_for("https://a.test", str(path), only=True).get_ca_certs(binary_form=True) == [certificate]
+
+
+def test_a_file_that_changes_is_believed_anew_and_one_that_is_no_certificate_changes_nothing(own, tmp_path):
+    path, certificate = own
+    other = CertStore.from_store(tmp_path / "other", "other", 2048).default_ca
+    context = trust(str(path), only=True)
+    for written, believed in (
+        (other.to_pem(), other.to_cryptography().public_bytes(Encoding.DER)),
+        (b"half a certificate", other.to_cryptography().public_bytes(Encoding.DER)),
+        (ssl.DER_cert_to_PEM_cert(certificate).encode(), certificate),
+        (None, certificate),
+    ):
+        path.unlink() if written is None else path.write_bytes(written)
+        assert context.get_ca_certs(binary_form=True) == [believed]

@@ -124,6 +124,28 @@ def test_tls_with_an_own_authority_and_without(run, serve, client, authority, tm
     run(main)
 
 
+def test_an_authority_that_was_renewed_is_believed_with_the_next_connection(run, serve, client, tmp_path):
+    """And the one before it no more: the file is what counts, not what it held when the client was made."""
+
+    async def main(stack):
+        old, new = Authority(tmp_path, "old"), Authority(tmp_path, "new")
+        ca = tmp_path / "ca.pem"
+        ca.write_bytes(old.path.read_bytes())
+        former, renewed = [await serve(stack, tls=each.server()[0]) for each in (old, new)]
+        before = client(stack, former.url, ca=str(ca))
+        after = client(stack, renewed.url, ca=str(ca))
+        await before.search([PREFIX], timeout_s=10)
+        assert (await failure_of(after.search([PREFIX], timeout_s=10))).outcome.startswith("certificate not")
+        ca.write_bytes(new.path.read_bytes())
+        await after.search([PREFIX], timeout_s=10)
+        await before.search([PREFIX], timeout_s=10)  # over the connection that stands
+        await former.stop()
+        await former.start()
+        assert (await failure_of(before.search([PREFIX], timeout_s=10))).outcome.startswith("certificate not")
+
+    run(main)
+
+
 def test_a_handshake_that_is_given_up_leaves_no_connection_behind(run, client):
     async def main(stack):
         opened, closed = [], []
@@ -192,6 +214,7 @@ def test_http2_where_it_is_offered_carries_requests_side_by_side(run, client, au
         stack.callback(listener.close)
         url = f"https://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
         own = client(stack, url, ca=str(authority.path))
+        authority.path.write_bytes(authority.path.read_bytes() * 2)  # what is read anew offers it as well
         await own.search([PREFIX], timeout_s=10)
         there.expected = 4  # none is answered before all four have come
         await asyncio.gather(*(own.search([n.to_bytes(4)], timeout_s=10) for n in range(4)))

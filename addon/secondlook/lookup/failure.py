@@ -28,6 +28,7 @@ MAX_RETRY_AFTER_S: Final = 3600.0  # longer, and a server could switch us off
 
 _LOST: Final = "connection lost"
 _CUT: Final = "bad answer: broken or cut off"
+UNTRUSTED: Final = "certificate not trusted"
 LOST: Final = frozenset({_LOST, _CUT})
 
 
@@ -139,7 +140,7 @@ def _closer(error: Exception) -> ServerFailure | None:
                 return None
             case ssl.SSLCertVerificationError():
                 return ServerFailure(
-                    f"certificate not trusted: {getattr(cause, 'verify_message', cause)}",
+                    f"{UNTRUSTED}: {getattr(cause, 'verify_message', cause)}",
                     Remedy.CONFIGURATION,
                 )
             case ssl.SSLError():

@@ -32,6 +32,11 @@ def read_alerts(folder: Path) -> dict[str, str]:
     return {key: str(text) for key, text in written if not key.startswith("list ") or "/" in key}
 
 
+def misfit_key(server: str) -> str:
+    """Return the key of the alert that the running processes and a server do not fit together."""
+    return f"misfit {server}"
+
+
 class PatternAlerts:
     """The alerts of one pattern folder; those left by an earlier process go on until they are cleared."""
 
@@ -106,6 +111,14 @@ class PatternAlerts:
             self.alert(key, start + BETWEEN.join(known), server=server)
         else:
             self.clear(key)
+
+    def note_misfits(self, misfits: Mapping[str, str]) -> None:
+        """Raise an alert for each server that our settings do not fit now, and end those of all others."""
+        for server, text in misfits.items():
+            self.alert(misfit_key(server), text, server=server)
+        for key in [key for key in self.in_force if key.startswith(misfit_key(""))]:
+            if key.removeprefix(misfit_key("")) not in misfits:
+                self.clear(key)
 
     def keep_refusals(self, servers: set[str]) -> None:
         """End the alerts about lists of every server not among these: refused, gone back, in trouble."""

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from secondlook.agent.pattern import change
+from secondlook.agent.pattern.alerts import misfit_key, read_alerts
+from secondlook.agent.pattern.files import FOLDER
 from secondlook.config.agent import Settings
 from secondlook.core.answer import Tier
 from secondlook.ground.errors import LedgerError, PatternError
@@ -341,6 +343,7 @@ def _bypasses(running: dict[str, Any] | None) -> Iterator[CheckResult]:
 
 async def _servers(settings: Settings, running: dict[str, Any] | None) -> AsyncIterator[CheckResult]:
     embedded = str(running["server"]) if running and running["server"] else None
+    misfits = read_alerts(settings.state / FOLDER) if running else {}
     lookup = TieredLookup(settings.servers, upstream_proxy=settings.upstream_proxy)
     try:
         await lookup.start()
@@ -348,12 +351,22 @@ async def _servers(settings: Settings, running: dict[str, Any] | None) -> AsyncI
             await lookup.set_local(embedded)
         for tier in Tier:
             for client in lookup.clients(tier):
-                yield await _server(client, f"{client.name} ({tier.value})")
+                fresh = await _server(client, f"{client.name} ({tier.value})")
+                yield _as_running(fresh, misfits.get(misfit_key(client.name)))
         if settings.servers.intranet:
             here = "on" if lookup.on_intranet else "away from"
             yield CheckResult("location", "ok", f"this machine is {here} the intranet")
     finally:
         await lookup.aclose()
+
+
+def _as_running(fresh: CheckResult, misfit: str | None) -> CheckResult:
+    """Add to a fresh look at a server that the processes that run see another thing."""
+    if misfit is None or fresh.result == "problem":
+        return fresh
+    why = misfit.partition("; ")[0]
+    text = f"{fresh.text} when it is asked afresh, but {why}"
+    return CheckResult("server", "problem", text, f"`{typed('reload')}`, or wait until it is tried again")
 
 
 async def _server(client: ServerClient, name: str) -> CheckResult:

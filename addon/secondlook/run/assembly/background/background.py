@@ -103,7 +103,7 @@ async def start_background(
         "watcher": watcher.run,
         "scan rules": rules.run,
         "updater": updater.run,
-        "servers over time": partial(watch_servers, parts.lookup, parts.ledger.counts),
+        "servers over time": partial(watch_servers, parts.lookup, parts.ledger.counts, updater.alerts),
         "second look": second_look.rechecker.run,
         "files again": second_look.rescan.run,
         "fetching again": second_look.content.run if second_look.content else None,
