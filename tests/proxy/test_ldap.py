@@ -105,6 +105,17 @@ def test_a_certificate_of_another_name_does_not_hold(server, tmp_path):
         holds(running, "ann", PASSWORD, starttls=True, ca=str(other[0]))
 
 
+def test_a_renewed_certificate_holds_once_it_is_in_the_file_of_ca(server, certificate, tmp_path):
+    """The worker that asks is not started again for that."""
+    ca = make_certificate(tmp_path, "127.0.0.1")[0]
+    given = {"uri": server.uri, "timeout": "10s", "bind": TEMPLATE, "starttls": True, "ca": str(ca)}
+    directory = Ldap(LdapSettings.model_validate(given))
+    with pytest.raises(DirectoryError, match="its certificate does not hold"):
+        asyncio.run(directory.holds("ann", PASSWORD))
+    ca.write_bytes(certificate[0].read_bytes())
+    assert asyncio.run(directory.holds("ann", PASSWORD))
+
+
 def test_nobody_listens(server):
     with pytest.raises(DirectoryError, match=r"ldap://127\.0\.0\.1:1: Connection refused"):
         holds(1, "ann", PASSWORD)

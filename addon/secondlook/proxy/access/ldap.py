@@ -13,6 +13,8 @@ import secrets
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
+from functools import partial
+from pathlib import Path
 from typing import Final
 
 from sansldap import (
@@ -33,6 +35,7 @@ from sansldap import (
 from secondlook.config.ldap import LdapSearch, LdapSettings
 from secondlook.core.ldap_text import in_dn, in_filter
 from secondlook.ground.errors import SecondLookError
+from secondlook.ground.trust import FollowingTrust
 
 MOST_BYTES: Final = 64 << 10  # of all answers to one question
 PIECE_BYTES: Final = 4096  # read at once
@@ -65,7 +68,7 @@ class Ldap:
     def __init__(self, settings: LdapSettings) -> None:
         self._settings = settings
         self._place = settings.place
-        self._tls = ssl.create_default_context(cafile=settings.ca) if settings.encrypted else None
+        self._tls = _trust(settings.ca) if settings.encrypted else None
 
     async def holds(self, name: str, password: str) -> bool:
         """Return whether a user has this password. Raise DirectoryError."""
@@ -133,6 +136,13 @@ class Ldap:
 
     def _error(self, why: str) -> DirectoryError:
         return DirectoryError(f"{self._settings.uri}: {why}")
+
+
+def _trust(ca: Path | None) -> ssl.SSLContext:
+    """Make TLS settings that believe that file alone, as it is now, or what this machine trusts."""
+    if ca is None:
+        return ssl.create_default_context()
+    return FollowingTrust(partial(ssl.create_default_context, cafile=ca), [str(ca)])
 
 
 class _Connection:
