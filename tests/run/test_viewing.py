@@ -2,15 +2,21 @@
 
 import asyncio
 import contextlib
+import threading
 from dataclasses import replace
 
 import pytest
 
+from agentkit.hash_lists import build
 from secondlook.agent.pattern.files import CONFIRMED, FOLDER, STAMP, PatternFolder
 from secondlook.config.agent import Settings
+from secondlook.core.answer import Tier
 from secondlook.core.event import ConfirmedEntry
-from secondlook.core.lists.pattern import Pattern
+from secondlook.core.lists.hashlist import HashList
+from secondlook.core.lists.name import parse_list_name
+from secondlook.core.lists.pattern import ListInfo, Pattern
 from secondlook.core.subject import SubjectKind
+from secondlook.run.assembly.check import viewing
 from secondlook.run.assembly.check.ledger_opening import open_ledger
 from secondlook.run.assembly.check.parts import Parts
 from secondlook.run.assembly.check.viewing import make_watcher
@@ -70,6 +76,28 @@ def test_lists_are_read_when_one_of_their_marks_changes_and_what_is_left_out_is_
     assert loads == [folder] * 3
     assert len(seen) == 1, "a pattern that answers as the one before is no news"
     assert caplog.text.count("a list is left out: mw-8b: it is cut") == 3
+
+
+def test_what_lists_are_called_is_found_out_beside_the_loop(parts, monkeypatch):
+    name = parse_list_name("mw-8b")
+    info = ListInfo(
+        name="mw-8b", width=8, role=name.role, kind=name.kind, threat=name.threat, risk=name.risk, tier=Tier.LOCAL,
+        server="embedded", source=None,
+    )  # fmt: skip
+    pattern = Pattern([(info, HashList.open(build([], 8)))])
+    threads = []
+
+    def entries(_settings):
+        threads.append(threading.current_thread())
+        return {"mw-8b": ["urlhaus"]}
+
+    monkeypatch.setattr(PatternFolder, "load", lambda _folder: pattern)
+    monkeypatch.setattr(viewing, "entries_by_list", entries)
+    asyncio.run(make_watcher(parts).refresh())
+    assert parts.list_title("mw-8b") == "URLhaus (malware)"
+    assert parts.list_title("gone-8b") == "gone-8b"
+    assert threads
+    assert threading.main_thread() not in threads, "a look for own entries may read a long file"
 
 
 def test_the_rules_of_the_settings_stand_beside_those_of_the_ledger(parts, loads):

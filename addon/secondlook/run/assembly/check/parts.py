@@ -11,8 +11,8 @@ Settings ─┬─► Ledger (events, queue, rules) ─┐
 import asyncio
 import hashlib
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Self
 
@@ -23,7 +23,6 @@ from secondlook.agent.check.watch import ELSEWHERE_S
 from secondlook.config.agent import Settings
 from secondlook.core.asking.cache import AnswerCache, SavedCacheError
 from secondlook.core.event import Event, EventKind
-from secondlook.core.lists.pattern import Pattern
 from secondlook.core.rules.client import login_name
 from secondlook.core.rules.rule import Rule, Scope
 from secondlook.core.rules.rulebook import RuleBook
@@ -38,7 +37,6 @@ from secondlook.ground.instant import rfc3339
 from secondlook.ground.ulid import make_id
 from secondlook.ledger.ledger import EventFilter, Ledger
 from secondlook.lookup.tiered import TieredLookup
-from secondlook.run.assembly.check.naming import entries_by_list, list_titles
 from secondlook.run.assembly.check.policies import policies_of
 from secondlook.run.supervisor.runfile import SITE_KEY_FILE
 from secondlook.suffix import PublicSuffixes, load_suffixes
@@ -63,7 +61,8 @@ class Parts:
     cache: AnswerCache
     checker: Checker
     gatekeeper: Gatekeeper
-    _titles: tuple[Pattern, Settings, dict[str, str]] | None = None
+    titles: Mapping[str, str] = field(default_factory=dict)
+    """What people call the lists of the pattern; found out with each by the watcher, off the event loop."""
 
     @classmethod
     def build(
@@ -125,10 +124,7 @@ class Parts:
 
     def list_title(self, name: str) -> str:
         """Return what people call a list; its name where it stands in no pattern of ours."""
-        pattern, settings = self.view.current.pattern, self.settings
-        if self._titles is None or self._titles[0] is not pattern or self._titles[1] is not settings:
-            self._titles = pattern, settings, list_titles(pattern, entries_by_list(settings))
-        return self._titles[2].get(name, name)
+        return self.titles.get(name, name)
 
     def unopened_s(self, client: str | None, user: str | None) -> float | None:
         """Return how long TLS is passed through that this client lets pass; None: it may let none pass."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from secondlook.agent.check.watch import Watcher
 from secondlook.agent.pattern.files import CONFIRMED, STAMP, PatternFolder, mark_of
 from secondlook.core.lists.pattern import Pattern
+from secondlook.run.assembly.check.naming import entries_by_list, list_titles
 from secondlook.run.assembly.check.parts import Parts
 from secondlook.run.assembly.check.policies import config_rules
 
@@ -26,6 +27,7 @@ def make_watcher(
         pattern = folder.load()
         for fault in folder.faults:
             logger.warning("a list is left out: %s", fault)
+        parts.titles = list_titles(pattern, entries_by_list(parts.settings))
         return pattern
 
     return Watcher(
