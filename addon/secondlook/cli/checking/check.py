@@ -14,7 +14,6 @@ from secondlook.cli.context import CommandContext, with_context
 from secondlook.cli.options import AsClientOption, flag
 from secondlook.cli.output import Tone, duration_text, fail, print_facts, print_json, print_line, print_marked
 from secondlook.cli.running_proxy import PATH_STARTS
-from secondlook.core.digest import digest_kind
 from secondlook.core.neutralize import inert
 from secondlook.run.supervisor.runfile import is_of_a_proxy, read_run_file
 from secondlook.run.supervisor.settings_file import changed, changed_since_read
@@ -145,6 +144,8 @@ def _is_meant_as_path(text: str) -> bool:
 
     Hosts have a dot. `wget -r` makes folders of their names, collections of samples of digests.
     """
+    from secondlook.core.digest import digest_kind
+
     if digest_kind(text) is not None:
         return False
     first = text.partition("/")[0]
