@@ -170,6 +170,7 @@ def test_other_programs(data, program, tmp_path_factory):
         return
     folder = tmp_path_factory.mktemp("unpacked")
     for content in unpacked_by(program, data, folder):
-        assert not content or sha256(content).hexdigest() in found, (program, content[:99])
+        if content.strip(b"\0"):  # bsdtar makes so many zeros of what is neither file nor folder
+            assert sha256(content).hexdigest() in found, (program, content[:99])
     shutil.rmtree(folder, ignore_errors=True)
     time.sleep(TOOLS_EVERY_S)

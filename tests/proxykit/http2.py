@@ -193,23 +193,38 @@ class Origin:
         self._context.set_alpn_protocols(["h2"])
         self._listener = socket.create_server(("127.0.0.1", self.listen_on))
         self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._threads: list[threading.Thread] = []
+        self._start(self._accept)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._listener.close()
+        """End each thread before what it reads is closed: the number of that is another file's at once."""
+        self._listener.shutdown(socket.SHUT_RDWR)  # ends what waits for a client
+        self._threads[0].join(TIMEOUT_S)
+        for peer in self.peers:
+            with contextlib.suppress(OSError):  # it is over
+                socket.socket.shutdown(peer.sock, socket.SHUT_RDWR)  # that of TLS would forget the keys
+        for thread in self._threads:
+            thread.join(TIMEOUT_S)
         for peer in self.peers:
             peer.sock.close()
+        self._listener.close()
+
+    def _start(self, work: Callable[..., None], *given: object) -> None:
+        self._threads.append(threading.Thread(target=work, args=given, daemon=True))
+        self._threads[-1].start()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
                 raw, _ = self._listener.accept()
-                threading.Thread(target=self._serve, args=(raw,), daemon=True).start()
+                self._start(self._serve, raw)
 
     def _serve(self, raw: socket.socket) -> None:
         with contextlib.suppress(OSError, h2.exceptions.ProtocolError):
+            raw.settimeout(TIMEOUT_S)
             sock = self._context.wrap_socket(raw, server_side=True)
+            sock.settimeout(None)
             peer = Peer(sock, _state(client=False), len(self.peers))
             self.peers.append(peer)
             peer.state.initiate_connection()
