@@ -63,6 +63,7 @@ def listen() -> Iterator[Callable[..., Listener]]:
 
     yield make
     for one in made:
+        one.socket.shutdown(socket.SHUT_RDWR)  # ends what waits for a client
         one.socket.close()
 
 

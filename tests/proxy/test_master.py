@@ -81,6 +81,7 @@ class Agreeing:
 def agreeing(origin_certificate: Path) -> Iterator[Agreeing]:
     origin = Agreeing(origin_certificate)
     yield origin
+    origin.listening.shutdown(socket.SHUT_RDWR)  # ends what waits for a client
     origin.listening.close()
 
 

@@ -59,6 +59,7 @@ def speak() -> Iterator[Callable[..., Speaker]]:
 
     yield make
     for speaker in speakers:
+        speaker.listening.shutdown(socket.SHUT_RDWR)  # ends what waits for a client
         speaker.listening.close()
 
 

@@ -103,6 +103,7 @@ class Shaking:
         threading.Thread(target=self._serve, daemon=True).start()
 
     def close(self) -> None:
+        self._listening.shutdown(socket.SHUT_RDWR)  # ends what waits for a client
         self._listening.close()
 
     def _serve(self) -> None:
